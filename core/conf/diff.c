@@ -1,0 +1,186 @@
+/* conf/diff.c: what changes from one generation to the next, for the report of a reload.
+ *
+ * The core's sections are compared by value (30s and 30000ms are equal), those of modules as they
+ * are written, since a module that is being replaced may have another schema. */
+#include "conf/conf.h"
+
+#include <string.h>
+
+#include "conf/modules.h"
+
+struct walk {
+    const struct conf_diff *diff;
+    struct arena mem;
+    const char *section;
+};
+
+static void report(struct walk *w, const char *key, const char *before, const char *after,
+                   enum gr_when when)
+{
+    const struct conf_change change = { w->section, key, before, after, when };
+
+    w->diff->change(w->diff->ctx, &change);
+}
+
+static void on_change(void *ctx, const struct gr_opt *o, const char *before, const char *after)
+{
+    report(ctx, o->name, before, after, o->when);
+}
+
+static void values(struct walk *w, const char *name, const char *title, const void *before,
+                   const void *after)
+{
+    const struct conf_section *s = conf_sections;
+
+    while (strcmp(s->name, name) != 0)
+        s++;
+    w->section = title;
+    schema_diff(s->table, before, after, on_change, w, &w->mem);
+}
+
+/* A section that is only in one of them; `there` is the new side. */
+static void whole(struct walk *w, const char *title, bool there, enum gr_when when)
+{
+    w->section = title;
+    report(w, NULL, there ? NULL : "there", there ? "there" : NULL, when);
+}
+
+static const struct conf_listen *listen_find(const struct conf *c, const char *name)
+{
+    for (size_t i = 0; i < c->listen_count; i++) {
+        if (strcmp(c->listens[i].name, name) == 0)
+            return &c->listens[i];
+    }
+    return NULL;
+}
+
+static const struct conf_component *component_find(const struct conf *c, const char *domain)
+{
+    for (size_t i = 0; i < c->component_count; i++) {
+        if (strcmp(c->components[i].domain, domain) == 0)
+            return &c->components[i];
+    }
+    return NULL;
+}
+
+static void listens(struct walk *w, const struct conf *a, const struct conf *b, bool forward)
+{
+    for (size_t i = 0; i < a->listen_count; i++) {
+        const struct conf_listen *l = &a->listens[i], *other = listen_find(b, l->name);
+        const char *title = arena_printf(&w->mem, "listen %s", l->name);
+
+        if (other == NULL)
+            whole(w, title, !forward, GR_REBIND);
+        else if (forward)
+            values(w, "listen", title, l, other);
+    }
+}
+
+static void components(struct walk *w, const struct conf *a, const struct conf *b, bool forward)
+{
+    for (size_t i = 0; i < a->component_count; i++) {
+        const struct conf_component *k = &a->components[i];
+        const struct conf_component *other = component_find(b, k->domain);
+        const char *title = arena_printf(&w->mem, "component %s", k->domain);
+
+        if (other == NULL)
+            whole(w, title, !forward, GR_LIVE);
+        else if (forward)
+            values(w, "component", title, k, other);
+    }
+}
+
+static void hosts(struct walk *w, const struct conf *a, const struct conf *b, bool forward)
+{
+    for (size_t i = 0; i < a->host_count; i++) {
+        const struct conf_host *h = &a->hosts[i], *other = conf_host(b, h->domain);
+        const char *title = arena_printf(&w->mem, "host %s", h->domain);
+
+        if (other == NULL)
+            whole(w, title, !forward, GR_LIVE);
+        else if (forward)
+            values(w, "host", title, h, other);
+    }
+}
+
+/* --- modules: as written --- */
+
+static const struct gr_opt *option_of(const struct walk *w, const char *module, const char *key)
+{
+    const struct gr_opt *o =
+        w->diff->options != NULL ? w->diff->options(w->diff->ctx, module) : NULL;
+
+    while (o != NULL && o->name != NULL && strcmp(o->name, key) != 0)
+        o++;
+    return o != NULL && o->name != NULL ? o : NULL;
+}
+
+static void entry(struct walk *w, const char *module, const char *key, const struct ini_entry *a,
+                  const struct ini_entry *b)
+{
+    const struct gr_opt *o = option_of(w, module, key);
+    /* What has no schema any more may be a password. */
+    bool hide = o != NULL ? o->secret : strcmp(key, "enabled") != 0;
+
+    report(w, key, a == NULL ? NULL : hide ? "***" : a->value,
+           b == NULL ? NULL : hide ? "***" : b->value, o != NULL ? o->when : GR_LIVE);
+}
+
+static void entries(struct walk *w, const struct ini_section *a, const struct ini_section *b)
+{
+    w->section = a->title;
+    for (const struct ini_entry *e = a->first; e != NULL; e = e->next) {
+        const struct ini_entry *other = ini_find(b, e->key);
+
+        if (other == NULL || strcmp(e->value, other->value) != 0)
+            entry(w, a->name, e->key, e, other);
+    }
+    for (const struct ini_entry *e = b->first; e != NULL; e = e->next) {
+        if (ini_find(a, e->key) == NULL)
+            entry(w, a->name, e->key, NULL, e);
+    }
+}
+
+static void modules(struct walk *w, const struct conf *a, const struct conf *b, bool forward)
+{
+    for (const struct ini_section *s = a->ini.first; s != NULL; s = s->next) {
+        struct table_node *n;
+
+        if (!conf_is_module(s))
+            continue;
+        n = table_find_str(&b->ini.sections, s->title);
+        if (n == NULL)
+            whole(w, s->title, !forward, GR_LIVE);
+        else if (forward)
+            entries(w, s, GR_CONTAINER_OF(n, struct ini_section, node));
+    }
+}
+
+void conf_diff(const struct conf *before, const struct conf *after, const struct conf_diff *diff)
+{
+    struct walk w = { .diff = diff };
+
+    values(&w, "server", "server", &before->server, &after->server);
+    values(&w, "limits", "limits", &before->limits, &after->limits);
+    listens(&w, before, after, true);
+    listens(&w, after, before, false);
+    components(&w, before, after, true);
+    components(&w, after, before, false);
+    hosts(&w, before, after, true);
+    hosts(&w, after, before, false);
+    modules(&w, before, after, true);
+    modules(&w, after, before, false);
+    arena_fini(&w.mem);
+}
+
+void conf_change_print(const struct conf_change *c, FILE *out)
+{
+    const char *when = schema_when_text(c->when);
+
+    if (c->key == NULL)
+        fprintf(out, "[%s]: %s (%s)\n", c->section, c->after != NULL ? "added" : "removed", when);
+    else
+        fprintf(out, "[%s] %s: %s -> %s (%s)\n", c->section, c->key,
+                c->before != NULL ? c->before : "(default)",
+                c->after != NULL ? c->after : "(default)", when);
+}

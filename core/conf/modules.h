@@ -1,0 +1,11 @@
+/* conf/modules.h: which modules run on which host. Used by conf/conf.c only. */
+#pragma once
+
+#include "conf/conf.h"
+
+/* Fills the module lists of the hosts, which are complete otherwise. */
+void conf_modules_build(struct conf *c, struct conf_errors *errs);
+static inline bool conf_is_module(const struct ini_section *s)
+{
+    return s->name[0] == 'm' && s->name[1] == 'o' && s->name[2] == 'd' && s->name[3] == '_';
+}

@@ -1,0 +1,387 @@
+/* route/bind.c: how a session comes into the table and leaves it (hooks.md 3.6; RFC 6120, 7). Opening
+ * may wait for providers and modules; the session is pinned meanwhile. */
+#include "route/session.h"
+
+#include <string.h>
+
+#define BIND_TRIES 5 /* resources tried when the session provider says "in use" */
+
+struct bind_op {
+    struct gr_session_ev e;
+    struct gr_session *s;
+    struct gr_jid *full;
+    struct gr_stanza *request;
+    session_bound_f done;
+    int tries;
+};
+
+/* --- small runs of hooks about a session --- */
+
+static enum gr_verdict session_hook(struct gr_session *s, enum gr_hook_id id,
+                                    enum gr_end_reason reason, const char *text)
+{
+    struct gr_session_ev e = { .ev.host = s->host, .session = s, .jid = s->jid, .text = text,
+                               .reason = reason };
+    enum gr_verdict v;
+
+    if (s->host == NULL || hook_empty(s->host, id))
+        return GR_OK;
+    e.ev.acc = acc_new(GR_FROM_SERVER);
+    v = hook_run_now(id, &e.ev);
+    deliver_requests(s, e.ev.acc);
+    acc_free(&e.ev.acc);
+    return v;
+}
+
+/* --- opening --- */
+
+static void bind_free(struct bind_op *b)
+{
+    struct gr_session *s = b->s;
+
+    gr_jid_free(&b->full);
+    gr_stanza_unref(&b->request);
+    acc_free(&b->e.ev.acc);
+    gr_free(b);
+    session_unpin(s);
+}
+
+static void bind_answer(struct bind_op *b, enum gr_cond cond, const char *text)
+{
+    if (!b->s->ending)
+        b->done(b->s, cond, text);
+    bind_free(b);
+}
+
+/* Sessions that must make room: the same resource, and the oldest ones over the account's limit. */
+static void make_room(struct gr_session *s, const struct gr_jid *full)
+{
+    struct gr_account *a = account_find(full);
+    struct gr_session *old;
+
+    if (a == NULL)
+        return;
+    while ((old = gr_account_session(a, full->resource)) != NULL) {
+        session_end(old, "conflict", "Replaced by a new session", GR_END_REPLACED);
+        if ((a = account_find(full)) == NULL)
+            return;
+    }
+    while ((int64_t)a->count >= s->host->conf->max_sessions &&
+           (old = gr_account_next(a, NULL)) != NULL) {
+        session_end(old, "conflict", "Too many sessions", GR_END_REPLACED);
+        if ((a = account_find(full)) == NULL)
+            return;
+    }
+}
+
+static void bind_insert(struct bind_op *b)
+{
+    struct gr_session *s = b->s;
+
+    make_room(s, b->full);
+    gr_jid_free(&s->jid);
+    s->jid = b->full;
+    b->full = NULL;
+    s->account = account_get(s->jid, s->host);
+    list_append(&s->account->sessions, &s->of_account);
+    s->account->count++;
+    route_loop()->bound++;
+    s->state = GR_S_BOUND;
+    provider_roster_bind(s->host, &s->providers, s);
+    session_hook(s, GR_HOOK_sm_register_connection, GR_END_NORMAL, NULL);
+    bind_answer(b, GR_COND_NONE, NULL);
+}
+
+static void on_opened(struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct gr_session_ev *e = GR_CONTAINER_OF(ev, struct gr_session_ev, ev);
+    struct bind_op *b = GR_CONTAINER_OF(e, struct bind_op, e);
+    struct gr_session *s = b->s;
+
+    deliver_requests(s, ev->acc);
+    if (s->ending) {
+        provider_session_unbind(s->host, &s->providers, s, b->full);
+        bind_free(b);
+    } else if (verdict == GR_STOP) {
+        provider_session_unbind(s->host, &s->providers, s, b->full);
+        hook_run_now(GR_HOOK_forbidden_session, ev);
+        bind_answer(b, GR_NOT_ALLOWED, NULL);
+    } else {
+        bind_insert(b);
+    }
+}
+
+static void bind_try(struct bind_op *b, const char *resource);
+
+static void on_provided(void *arg, const struct gr_answer *a)
+{
+    struct bind_op *b = arg;
+
+    if (b->s->ending) {
+        if (a->result == GR_R_OK)
+            provider_session_unbind(b->s->host, &b->s->providers, b->s, b->full);
+        bind_free(b);
+    } else if (a->result == GR_R_ERROR) {
+        bind_answer(b, a->cond, a->text);
+    } else if (a->result == GR_R_FALSE) {
+        bind_try(b, NULL);
+    } else {
+        b->e.ev.host = b->s->host;
+        b->e.ev.acc = acc_new(GR_FROM_C2S);
+        b->e.session = b->s;
+        b->e.jid = b->full;
+        b->e.stanza = b->request;
+        b->e.allow = true;
+        hook_run(GR_HOOK_user_open_session, &b->e.ev, on_opened);
+    }
+}
+
+/* Conflict policy of the host (RFC 6120, 7.7.2.2). False: refused. */
+static bool resolve_conflict(struct bind_op *b)
+{
+    struct gr_account *a = account_find(b->full);
+
+    if (a == NULL || gr_account_session(a, b->full->resource) == NULL)
+        return true;
+    switch (b->s->host->conf->resource_conflict) {
+    case CONF_REFUSE:
+        return false;
+    case CONF_NEW_RESOURCE: {
+        char id[GR_ID_SIZE];
+        gr_random_id(id);
+        gr_jid_free(&b->full);
+        return gr_jid_with_resource(b->s->jid, id, &b->full) == 0;
+    }
+    default:
+        return true; /* the old session goes when the new one is let in */
+    }
+}
+
+static void bind_try(struct bind_op *b, const char *resource)
+{
+    char id[GR_ID_SIZE];
+
+    gr_jid_free(&b->full);
+    if (b->tries++ >= BIND_TRIES) {
+        bind_answer(b, GR_CONFLICT, NULL);
+        return;
+    }
+    if (resource == NULL || *resource == '\0') {
+        gr_random_id(id);
+        resource = id;
+    }
+    if (gr_jid_with_resource(b->s->jid, resource, &b->full) != 0) {
+        bind_answer(b, GR_BAD_REQUEST, "not a resource");
+        return;
+    }
+    if (!resolve_conflict(b)) {
+        bind_answer(b, GR_CONFLICT, NULL);
+        return;
+    }
+    provider_session_bind(b->s->host, &b->s->providers, b->s, b->full, on_provided, b);
+}
+
+void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *request,
+                  session_bound_f done)
+{
+    struct bind_op *b = gr_alloc(sizeof(*b));
+
+    gr_assert(s->state == GR_S_AUTHENTICATED);
+    b->s = s;
+    b->done = done;
+    b->request = gr_stanza_ref(request);
+    session_pin(s);
+    bind_try(b, resource);
+}
+
+/* --- ending --- */
+
+static int gone_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
+{
+    (void)ctx, (void)st, (void)receipt;
+    return GR_ECANCELED;
+}
+
+static void gone_close(void *ctx, const char *condition, const char *text)
+{
+    (void)ctx, (void)condition, (void)text;
+}
+
+static void gone_resume(void *ctx)
+{
+    (void)ctx;
+}
+
+static const char *gone_ip(void *ctx)
+{
+    (void)ctx;
+    return "";
+}
+
+static bool gone_is_tls(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+static void gone_unclaimed(void *ctx, const struct gr_stanza *st)
+{
+    (void)ctx, (void)st;
+}
+
+/* What a session speaks through once its stream is gone. */
+static const struct session_out gone = { gone_write, gone_close, gone_resume, gone_ip,
+                                         gone_is_tls, gone_unclaimed };
+
+struct unsent {
+    struct link link;
+    struct gr_stanza *st;
+};
+
+void session_unsent(struct gr_session *s, struct gr_stanza *st)
+{
+    struct unsent *u = gr_alloc(sizeof(*u));
+
+    u->st = gr_stanza_ref(st);
+    list_append(&s->unsent, &u->link);
+}
+
+/* Messages find another resource or the offline store, requests get their error (RFC 6121, 8.5.3.2);
+ * presence and answers meant this session alone. */
+static void reroute_unsent(struct gr_session *s)
+{
+    while (!list_empty(&s->unsent)) {
+        struct unsent *u = list_entry(s->unsent.next, struct unsent, link);
+        enum gr_kind kind = gr_stanza_kind(u->st);
+        enum gr_type type = gr_stanza_type(u->st);
+        bool again = (kind == GR_MESSAGE && type != GR_TYPE_ERROR) ||
+                     (kind == GR_IQ && (type == GR_GET || type == GR_SET));
+
+        list_remove(&u->link);
+        if (again && s->account != NULL && gr_stanza_from(u->st) != NULL &&
+            gr_stanza_to(u->st) != NULL)
+            job_redeliver(u->st);
+        else
+            gr_stanza_unref(&u->st);
+        gr_free(u);
+    }
+}
+
+static void leave_table(struct gr_session *s)
+{
+    list_remove(&s->of_account);
+    s->account->count--;
+    route_loop()->bound--;
+    session_hook(s, GR_HOOK_sm_remove_connection, s->end_reason, NULL);
+    provider_session_unbind(s->host, &s->providers, s, s->jid);
+}
+
+static void finish(struct gr_session *s)
+{
+    struct gr_account *a = s->account;
+
+    if (a != NULL) {
+        session_hook(s, GR_HOOK_user_terminate, s->end_reason, NULL);
+        if (s->available)
+            gr_session_set_presence(NULL, s, NULL, NULL);
+        leave_table(s);
+        session_hook(s, GR_HOOK_reroute_unacked_messages, s->end_reason, NULL);
+    }
+    provider_insts_fini(&s->providers, s);
+    reroute_unsent(s);
+    slots_fini(&s->slots);
+    table_remove(&route_loop()->sessions, &s->by_id);
+    if (a != NULL)
+        account_release_if_idle(a);
+    gr_stanza_unref(&s->presence);
+    gr_jid_free(&s->jid);
+    gr_free(s->lang);
+    gr_free(s->auth_mech);
+    gr_free(s);
+}
+
+void session_pin(struct gr_session *s)
+{
+    s->pins++;
+}
+
+void session_unpin(struct gr_session *s)
+{
+    gr_assert(s->pins > 0);
+    if (--s->pins == 0 && s->ending)
+        finish(s);
+}
+
+void session_terminate(struct gr_session **take, enum gr_end_reason reason)
+{
+    struct gr_session *s = *take;
+
+    *take = NULL;
+    if (s == NULL || s->ending)
+        return;
+    s->ending = true;
+    s->end_reason = reason;
+    s->out = &gone;
+    s->out_ctx = NULL;
+    if (s->pins == 0)
+        finish(s);
+}
+
+void session_end(struct gr_session *s, const char *condition, const char *text,
+                 enum gr_end_reason reason)
+{
+    if (s->ending)
+        return;
+    s->out->close(s->out_ctx, condition, text);
+    session_terminate(&s, reason);
+}
+
+bool session_kept(struct gr_session *s, enum session_stop why, const char *reason)
+{
+    static const enum gr_hook_id hook[] = {
+        [SESSION_SOCKET_CLOSED] = GR_HOOK_user_socket_closed,
+        [SESSION_SOCKET_ERROR] = GR_HOOK_user_socket_error,
+        [SESSION_STOP_REQUEST] = GR_HOOK_user_stop_request,
+    };
+
+    return s->account != NULL && session_hook(s, hook[why], GR_END_NORMAL, reason) == GR_STOP;
+}
+
+struct close_post {
+    struct post post;
+    uint64_t id;
+    bool hard;
+    char *condition, *text;
+};
+
+static void run_close(struct post *p)
+{
+    struct close_post *c = GR_CONTAINER_OF(p, struct close_post, post);
+    struct gr_session *s = session_by_id(c->id);
+
+    if (s != NULL && !s->ending &&
+        (c->hard || !session_kept(s, SESSION_STOP_REQUEST, c->condition)))
+        session_end(s, c->condition, c->text, GR_END_NORMAL);
+    gr_free(c->condition);
+    gr_free(c->text);
+    gr_free(c);
+}
+
+void session_request_close(struct gr_session *s, const char *condition, const char *text, bool hard)
+{
+    struct close_post *c = gr_alloc(sizeof(*c));
+
+    c->post.run = run_close;
+    c->id = s->id;
+    c->hard = hard;
+    c->condition = condition != NULL ? gr_strdup(condition) : NULL;
+    c->text = text != NULL ? gr_strdup(text) : NULL;
+    loop_defer(&c->post);
+}
+
+void gr_session_close(struct gr_mod *self, struct gr_session *s, const char *condition,
+                      const char *text, bool hard)
+{
+    (void)self;
+    session_request_close(s, condition, text, hard);
+}

@@ -1,0 +1,295 @@
+/* route/deliver.c: which sessions of an account get a stanza (RFC 6121, 8.5), and a stanza's last steps
+ * to one of them (hooks.md 3.5). Runs on the account's home loop. */
+#include "route/session.h"
+
+/* --- one session --- */
+
+static const enum gr_hook_id receive_hook[] = {
+    [GR_MESSAGE] = GR_HOOK_user_receive_message,
+    [GR_IQ] = GR_HOOK_user_receive_iq,
+    [GR_PRESENCE] = GR_HOOK_user_receive_presence,
+    [GR_NONZA] = GR_HOOK_user_receive_xmlel,
+};
+
+static void write_to(struct gr_session *s, struct gr_stanza_ev *e, struct receipt *receipt)
+{
+    e->send_result = s->out->write(s->out_ctx, e->stanza, receipt);
+    if (e->send_result != 0) {
+        if (receipt != NULL && receipt->kept)
+            atomic_store(&receipt->failed, true);
+        else
+            session_unsent(s, e->stanza);
+    }
+    if (!hook_empty(s->host, GR_HOOK_xmpp_send_element))
+        hook_run_now(GR_HOOK_xmpp_send_element, &e->ev);
+}
+
+void deliver_stanza(struct gr_session *s, struct gr_stanza *st, struct gr_acc *acc,
+                    struct receipt *receipt, const struct gr_jid *from, const struct gr_jid *to)
+{
+    struct gr_stanza_ev e = { .ev.host = s->host, .ev.acc = acc, .session = s,
+                              .from = from, .to = to, .stanza = gr_stanza_ref(st) };
+
+    session_pin(s);
+    if (hook_run_now(GR_HOOK_user_receive_packet, &e.ev) != GR_STOP &&
+        hook_run_now(receive_hook[gr_stanza_kind(st)], &e.ev) != GR_STOP &&
+        hook_run_now(GR_HOOK_xmpp_presend_element, &e.ev) != GR_STOP)
+        write_to(s, &e, receipt);
+    deliver_requests(s, acc);
+    gr_stanza_unref(&e.stanza);
+    session_unpin(s);
+}
+
+struct deliver_post {
+    struct post post;
+    uint64_t id;
+    struct gr_stanza *st;
+};
+
+static void run_deliver(struct post *p)
+{
+    struct deliver_post *d = GR_CONTAINER_OF(p, struct deliver_post, post);
+    struct gr_session *s = session_by_id(d->id);
+
+    if (s != NULL && s->state == GR_S_BOUND) {
+        struct gr_acc *acc = acc_new(GR_FROM_SERVER);
+        const struct gr_jid *from = gr_stanza_from(d->st), *to = gr_stanza_to(d->st);
+        deliver_stanza(s, d->st, acc, NULL, from != NULL ? from : s->account->jid,
+                       to != NULL ? to : s->jid);
+        acc_free(&acc);
+    }
+    gr_stanza_unref(&d->st);
+    gr_free(d);
+}
+
+void gr_session_deliver(struct gr_mod *self, struct gr_session *s, struct gr_stanza *take)
+{
+    struct deliver_post *d = gr_alloc(sizeof(*d));
+
+    (void)self;
+    d->post.run = run_deliver;
+    d->id = s->id;
+    d->st = take;
+    loop_defer(&d->post);
+}
+
+void gr_session_write(struct gr_mod *self, struct gr_session *s, struct gr_stanza *take)
+{
+    struct gr_stanza_ev e = { .ev.host = s->host, .session = s, .stanza = take,
+                              .from = s->jid, .to = s->jid };
+
+    (void)self;
+    if (s->host == NULL) {
+        s->out->write(s->out_ctx, take, NULL);
+        gr_stanza_unref(&take);
+        return;
+    }
+    if (s->jid == NULL)
+        e.from = e.to = s->host->jid;
+    e.ev.acc = acc_new(GR_FROM_SERVER);
+    write_to(s, &e, NULL);
+    acc_free(&e.ev.acc);
+    gr_stanza_unref(&e.stanza);
+}
+
+void deliver_requests(struct gr_session *s, struct gr_acc *acc)
+{
+    struct acc_request *first = acc != NULL ? acc_take_requests(acc) : NULL;
+    const struct acc_request *stop = NULL;
+
+    for (struct acc_request *r = first; r != NULL; r = r->next)
+        if (r->kind == ACC_HARD_STOP || (r->kind == ACC_STOP && stop == NULL))
+            stop = r;
+    bool hard = stop != NULL && stop->kind == ACC_HARD_STOP;
+    for (struct acc_request *r = first; r != NULL; r = r->next) {
+        if (r->stanza == NULL)
+            continue;
+        if (hard)
+            gr_stanza_unref(&r->stanza);
+        else if (r->kind == ACC_WRITE)
+            gr_session_write(NULL, s, r->stanza);
+        else
+            gr_session_deliver(NULL, s, r->stanza);
+        r->stanza = NULL;
+    }
+    if (stop != NULL)
+        session_request_close(s, stop->text, NULL, hard);
+}
+
+/* --- which sessions --- */
+
+static void to_session(struct gr_session *s, const struct job *j)
+{
+    deliver_stanza(s, j->e.stanza, j->e.ev.acc, j->receipt, j->e.from, j->e.to);
+}
+
+/* One of several: each its own accumulator, so that handlers do not see each other's notes. */
+static void copy_to_session(struct gr_session *s, const struct job *j)
+{
+    struct gr_acc *acc = acc_fork(j->e.ev.acc);
+
+    deliver_stanza(s, j->e.stanza, acc, j->receipt, j->e.from, j->e.to);
+    acc_free(&acc);
+}
+
+static int best_priority(const struct gr_account *a)
+{
+    int best = -1;
+
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
+        if (s->available && s->priority > best)
+            best = s->priority;
+    return best;
+}
+
+/* Every available session of at least that priority. Delivery runs handlers, which may not end a
+ * session, so the list holds still. */
+static unsigned to_sessions(struct gr_account *a, int priority, const struct job *j)
+{
+    unsigned n = 0;
+
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s)) {
+        if (!s->available || s->priority < priority)
+            continue;
+        copy_to_session(s, j);
+        n++;
+    }
+    return n;
+}
+
+void deliver_to_available(const struct job *j)
+{
+    struct gr_account *a = account_find(j->e.to);
+
+    if (a != NULL)
+        to_sessions(a, -128, j);
+}
+
+/* RFC 6121, 8.5.2.1.1 and table 1, rows "bare". */
+static enum job_stage message_to_bare(struct job *j, struct gr_account *a)
+{
+    enum gr_type type = gr_stanza_type(j->e.stanza);
+    int best = a != NULL ? best_priority(a) : -1;
+
+    switch (type) {
+    case GR_TYPE_ERROR:
+        return JOB_DONE;
+    case GR_MSG_HEADLINE:
+        if (best >= 0)
+            to_sessions(a, 0, j);
+        return JOB_DONE;
+    case GR_MSG_GROUPCHAT:
+        if (best >= 0) {
+            route_bounce(j, GR_SERVICE_UNAVAILABLE, NULL);
+            return JOB_DONE;
+        }
+        j->offline_hook = GR_HOOK_offline_groupchat_message;
+        return JOB_EXISTS;
+    default:
+        if (best >= 0) {
+            to_sessions(a, best, j);
+            return JOB_DONE;
+        }
+        j->offline_hook = GR_HOOK_offline_message;
+        return JOB_EXISTS;
+    }
+}
+
+/* RFC 6121, 8.5.3.2.1 and table 1, rows "full no match". Errors look the same whether the account
+ * exists or not. */
+static enum job_stage message_to_missing(struct job *j, struct gr_account *a)
+{
+    if (hook_run_now(GR_HOOK_sm_filter_offline_message, &j->e.ev) == GR_STOP)
+        return JOB_DONE;
+    switch (gr_stanza_type(j->e.stanza)) {
+    case GR_MSG_CHAT:
+        return message_to_bare(j, a);
+    case GR_MSG_NORMAL:
+    case GR_MSG_GROUPCHAT:
+        route_bounce(j, GR_SERVICE_UNAVAILABLE, NULL);
+        return JOB_DONE;
+    default:
+        return JOB_DONE;
+    }
+}
+
+static bool is_subscription(enum gr_type type)
+{
+    return type == GR_SUBSCRIBE || type == GR_SUBSCRIBED || type == GR_UNSUBSCRIBE ||
+           type == GR_UNSUBSCRIBED;
+}
+
+static enum job_stage presence(struct job *j, struct gr_account *a, struct gr_session *exact)
+{
+    if (exact != NULL)
+        to_session(exact, j);
+    if (j->e.to->resource != NULL)
+        return JOB_DONE;
+    if (is_subscription(gr_stanza_type(j->e.stanza)))
+        return JOB_SUBSCRIPTION;
+    if (a != NULL)
+        to_sessions(a, -128, j);
+    return JOB_DONE;
+}
+
+static enum job_stage iq(struct job *j, struct gr_session *exact)
+{
+    enum gr_type type = gr_stanza_type(j->e.stanza);
+    bool request = type == GR_GET || type == GR_SET;
+
+    if (exact != NULL)
+        to_session(exact, j);
+    else if (j->e.to->resource != NULL && request)
+        route_bounce(j, GR_SERVICE_UNAVAILABLE, NULL); /* RFC 6121, 8.5.3.2.3 */
+    else if (j->e.to->resource == NULL && request)
+        iq_request(j, GR_TO_ACCOUNT);
+    else if (j->e.to->resource == NULL)
+        iq_response(j);
+    return JOB_DONE;
+}
+
+enum job_stage deliver_to_account(struct job *j)
+{
+    struct gr_account *a = account_find(j->e.to);
+    struct gr_session *exact = NULL;
+
+    if (a != NULL && j->e.to->resource != NULL)
+        exact = gr_account_session(a, j->e.to->resource);
+    switch (gr_stanza_kind(j->e.stanza)) {
+    case GR_MESSAGE:
+        if (exact != NULL) {
+            to_session(exact, j);
+            return JOB_DONE;
+        }
+        return j->e.to->resource != NULL ? message_to_missing(j, a) : message_to_bare(j, a);
+    case GR_PRESENCE:
+        return presence(j, a, exact);
+    case GR_IQ:
+        return iq(j, exact);
+    case GR_NONZA:
+        break;
+    }
+    return JOB_DONE;
+}
+
+void deliver_to_host(struct job *j)
+{
+    enum gr_type type = gr_stanza_type(j->e.stanza);
+
+    switch (gr_stanza_kind(j->e.stanza)) {
+    case GR_IQ:
+        if (type != GR_GET && type != GR_SET)
+            iq_response(j);
+        else if (j->e.to->resource == NULL)
+            iq_request(j, GR_TO_HOST);
+        else
+            route_bounce(j, GR_SERVICE_UNAVAILABLE, NULL);
+        break;
+    case GR_MESSAGE: /* nobody reads a host's mail: say so (headlines want silence) */
+        if (type == GR_MSG_NORMAL || type == GR_MSG_CHAT || type == GR_MSG_GROUPCHAT)
+            route_bounce(j, GR_SERVICE_UNAVAILABLE, NULL);
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,400 @@
+/* route/job.c: one stanza's way through the chains (hooks.md 3), as a little state machine that a
+ * chain may suspend at any step. On the sender's home loop a session's stanzas go one after the
+ * other; on the recipient's home loop stanzas of an account wait behind a suspended one in a lane,
+ * which exists only while something is suspended. */
+#include "route/session.h"
+
+#include <string.h>
+
+struct lane {
+    struct table_node by_jid;
+    struct link waiting;
+    char jid[];
+};
+
+static void step(struct job *j);
+
+/* --- making and freeing --- */
+
+static struct job *job_new(struct gr_stanza *take, struct gr_acc *take_acc,
+                           struct receipt *take_receipt, enum job_stage stage)
+{
+    struct job *j = gr_alloc(sizeof(*j));
+
+    j->e.stanza = take;
+    j->e.from = gr_stanza_from(take);
+    j->e.to = gr_stanza_to(take);
+    j->e.ev.acc = take_acc;
+    j->receipt = take_receipt;
+    j->stage = stage;
+    return j;
+}
+
+static void job_free(struct job *j)
+{
+    struct receipt *receipt = j->receipt;
+
+    gr_stanza_unref(&j->e.stanza);
+    gr_jid_free(&j->own_from);
+    gr_jid_free(&j->own_to);
+    acc_free(&j->e.ev.acc);
+    gr_free(j);
+    receipt_release(&receipt, true);
+}
+
+/* --- running a chain that may suspend --- */
+
+static void on_verdict(struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct gr_stanza_ev *e = GR_CONTAINER_OF(ev, struct gr_stanza_ev, ev);
+    struct job *j = GR_CONTAINER_OF(e, struct job, e);
+
+    j->verdict = verdict;
+    j->answered = true;
+    if (j->suspended)
+        step(j);
+}
+
+static void on_exists(struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct gr_user_ev *e = GR_CONTAINER_OF(ev, struct gr_user_ev, ev);
+    struct job *j = GR_CONTAINER_OF(e, struct job, exists);
+
+    j->verdict = verdict;
+    j->answered = true;
+    if (j->suspended)
+        step(j);
+}
+
+static void block_lane(struct job *j);
+
+/* False: suspended; step() goes on when the chain has ended. */
+static bool run(struct job *j, enum gr_hook_id id, struct gr_ev *ev, hook_done_f done)
+{
+    j->answered = j->suspended = false;
+    hook_run(id, ev, done);
+    if (j->answered)
+        return true;
+    j->suspended = true;
+    if (j->sender == NULL)
+        block_lane(j);
+    return false;
+}
+
+/* --- lanes --- */
+
+static void block_lane(struct job *j)
+{
+    if (j->lane != NULL || j->e.to->node == NULL)
+        return;
+    struct route_loop *rl = route_loop();
+    struct lane *l = gr_alloc(sizeof(*l) + j->e.to->bare_len + 1);
+    memcpy(l->jid, j->e.to->bare, j->e.to->bare_len + 1u);
+    list_init(&l->waiting);
+    table_insert(&rl->lanes, &l->by_jid, l->jid, j->e.to->bare_len);
+    j->lane = l;
+}
+
+static bool wait_in_lane(struct job *j)
+{
+    struct route_loop *rl = route_loop();
+
+    if (rl->lanes.count == 0 || j->e.to->node == NULL)
+        return false;
+    struct table_node *n = table_find(&rl->lanes, j->e.to->bare, j->e.to->bare_len);
+    if (n == NULL)
+        return false;
+    list_append(&GR_CONTAINER_OF(n, struct lane, by_jid)->waiting, &j->link);
+    return true;
+}
+
+static void run_posted(struct post *p)
+{
+    step(GR_CONTAINER_OF(p, struct job, post));
+}
+
+/* The next job of the account gets its turn as an event of its own, or the lane disappears. */
+static void leave_lane(struct job *j)
+{
+    struct lane *l = j->lane;
+
+    j->lane = NULL;
+    if (l == NULL)
+        return;
+    if (list_empty(&l->waiting)) {
+        table_remove(&route_loop()->lanes, &l->by_jid);
+        gr_free(l);
+        return;
+    }
+    struct job *next = list_entry(l->waiting.next, struct job, link);
+    list_remove(&next->link);
+    next->lane = l;
+    next->post.run = run_posted;
+    loop_defer(&next->post);
+}
+
+size_t job_lanes(void)
+{
+    return route_loop()->lanes.count;
+}
+
+/* --- the sender's side --- */
+
+static const enum gr_hook_id send_hook[] = {
+    [GR_MESSAGE] = GR_HOOK_user_send_message,
+    [GR_IQ] = GR_HOOK_user_send_iq,
+    [GR_PRESENCE] = GR_HOOK_user_send_presence,
+    [GR_NONZA] = GR_HOOK_user_send_xmlel,
+};
+
+/* Out of the session's queue; the next stanza's turn comes as an event of its own, so that a long
+ * queue does not keep other sessions waiting. May free the session. */
+static void leave_queue(struct job *j)
+{
+    struct gr_session *s = j->sender;
+
+    j->sender = NULL;
+    j->e.session = NULL;
+    list_remove(&j->link);
+    s->queue_busy = false;
+    deliver_requests(s, j->e.ev.acc);
+    if (!list_empty(&s->queue) && !s->queue_busy) {
+        struct job *next = list_entry(s->queue.next, struct job, link);
+        s->queue_busy = true;
+        next->post.run = run_posted;
+        loop_defer(&next->post);
+    }
+    session_unpin(s);
+}
+
+struct client_receipt {
+    struct receipt r;
+    uint64_t session;
+};
+
+static void client_handled(struct receipt *r, bool ok)
+{
+    struct client_receipt *cr = GR_CONTAINER_OF(r, struct client_receipt, r);
+    struct gr_session *s = session_by_id(cr->session);
+
+    (void)ok;
+    gr_free(cr);
+    if (s == NULL)
+        return;
+    s->unhandled--;
+    s->out->resume(s->out_ctx);
+}
+
+static void enqueue(struct gr_session *s, struct job *j)
+{
+    struct client_receipt *cr = gr_alloc(sizeof(*cr));
+
+    cr->session = s->id;
+    receipt_init(&cr->r, client_handled);
+    s->unhandled++;
+    session_pin(s);
+    j->receipt = &cr->r;
+    j->sender = s;
+    j->e.session = s;
+    j->e.ev.host = s->host;
+    list_append(&s->queue, &j->link);
+    if (s->queue_busy)
+        return;
+    s->queue_busy = true;
+    step(j);
+}
+
+void job_from_client(struct gr_session *s, struct gr_stanza *take)
+{
+    struct job *j = job_new(take, acc_new(GR_FROM_C2S), NULL, JOB_SEND_PACKET);
+
+    if (j->e.to == NULL) { /* the sender's own account, RFC 6120, 10.3 */
+        j->own_to = gr_jid_dup_bare(s->jid);
+        j->e.to = j->own_to;
+    }
+    enqueue(s, j);
+}
+
+void job_xmlel(struct gr_session *s, struct gr_stanza *take)
+{
+    struct job *j = job_new(take, acc_new(GR_FROM_C2S), NULL, JOB_SEND_TYPE);
+
+    if (s->host == NULL) { /* nobody to ask before the stream header named a host */
+        job_free(j);
+        return;
+    }
+    j->e.from = j->e.to = s->host->jid;
+    enqueue(s, j);
+}
+
+/* --- the recipient's side --- */
+
+static void arrive(struct post *p)
+{
+    struct job *j = GR_CONTAINER_OF(p, struct job, post);
+
+    if (!wait_in_lane(j))
+        step(j);
+}
+
+static void post_home(struct job *j, enum job_stage stage)
+{
+    j->stage = stage;
+    j->post.run = arrive;
+    if (j->e.to->node != NULL)
+        loop_post(loop_home(j->e.to->hash), &j->post);
+    else
+        loop_defer(&j->post); /* a host has an instance on every loop */
+}
+
+/* filter_packet, then the home of `to`. True: the job goes on here and now (it is over). */
+static bool route(struct job *j)
+{
+    if (j->e.ev.acc == NULL)
+        j->e.ev.acc = acc_new(GR_FROM_SERVER);
+    j->e.session = NULL;
+    j->e.ev.host = NULL;
+    if (hook_run_now(GR_HOOK_filter_packet, &j->e.ev) == GR_DROP)
+        return true;
+    if (host_find(j->e.to->domain) == NULL) {
+        if (route_remote == NULL || !route_remote(j))
+            route_bounce(j, GR_REMOTE_SERVER_NOT_FOUND, NULL);
+        return true;
+    }
+    post_home(j, JOB_LOCAL);
+    return false;
+}
+
+/* filter_local_packet has let it through; a handler may have changed where it goes. */
+static bool received(struct job *j)
+{
+    if (j->verdict == GR_DROP)
+        return true;
+    struct gr_host *host = host_find(j->e.to->domain);
+    if (host == NULL) {
+        route_bounce(j, GR_REMOTE_SERVER_NOT_FOUND, NULL);
+        return true;
+    }
+    j->e.ev.host = host;
+    if (j->e.to->node == NULL) {
+        deliver_to_host(j);
+        return true;
+    }
+    if (loop_home(j->e.to->hash) != loop_self()) { /* redirected */
+        leave_lane(j);
+        post_home(j, JOB_DELIVER);
+        return false;
+    }
+    j->stage = JOB_DELIVER;
+    return true;
+}
+
+/* The account exists or not: offline_message, or the sender is told (RFC 6121, 8.5.1). */
+static enum job_stage after_exists(struct job *j)
+{
+    if (j->exists.exists)
+        return JOB_OFFLINE;
+    route_bounce(j, GR_SERVICE_UNAVAILABLE, NULL);
+    return JOB_DONE;
+}
+
+/* --- the machine --- */
+
+/* One step; false: the job is suspended, or it has left this loop. */
+static bool advance(struct job *j)
+{
+    switch (j->stage) {
+    case JOB_SEND_PACKET:
+        j->stage = JOB_SEND_TYPE;
+        if (hook_run_now(GR_HOOK_user_send_packet, &j->e.ev) == GR_STOP)
+            j->stage = JOB_DONE;
+        return true;
+    case JOB_SEND_TYPE:
+        j->stage = JOB_SENT;
+        return run(j, send_hook[gr_stanza_kind(j->e.stanza)], &j->e.ev, on_verdict);
+    case JOB_SENT: {
+        enum gr_kind kind = gr_stanza_kind(j->e.stanza);
+        bool routed = (kind == GR_MESSAGE || kind == GR_IQ) && j->verdict != GR_STOP &&
+                      j->sender->state == GR_S_BOUND;
+        if (j->verdict != GR_STOP && (kind == GR_NONZA || j->sender->state != GR_S_BOUND))
+            j->sender->out->unclaimed(j->sender->out_ctx, j->e.stanza);
+        leave_queue(j);
+        j->stage = routed ? JOB_ROUTE : JOB_DONE;
+        return true;
+    }
+    case JOB_ROUTE:
+        if (!route(j))
+            return false;
+        j->stage = JOB_DONE;
+        return true;
+    case JOB_LOCAL:
+        acc_strip(j->e.ev.acc);
+        j->e.ev.host = host_find(j->e.to->domain);
+        if (j->e.ev.host == NULL) { /* gone by a reload while it travelled */
+            j->stage = JOB_DONE;
+            return true;
+        }
+        j->stage = JOB_RECEIVED;
+        return run(j, GR_HOOK_filter_local_packet, &j->e.ev, on_verdict);
+    case JOB_RECEIVED:
+        j->stage = JOB_DONE;
+        return received(j);
+    case JOB_DELIVER:
+        j->e.ev.host = host_find(j->e.to->domain);
+        j->stage = j->e.ev.host != NULL ? deliver_to_account(j) : JOB_DONE;
+        return true;
+    case JOB_EXISTS:
+        j->exists = (struct gr_user_ev){ .ev.host = j->e.ev.host, .jid = j->e.to };
+        j->stage = JOB_EXISTED;
+        return run(j, GR_HOOK_does_user_exist, &j->exists.ev, on_exists);
+    case JOB_EXISTED:
+        j->stage = after_exists(j);
+        return true;
+    case JOB_OFFLINE:
+        j->stage = JOB_DONE;
+        return run(j, j->offline_hook, &j->e.ev, on_verdict);
+    case JOB_SUBSCRIPTION:
+        j->e.deliver = false;
+        j->stage = JOB_SUBSCRIBED;
+        return run(j, GR_HOOK_roster_in_subscription, &j->e.ev, on_verdict);
+    case JOB_SUBSCRIBED:
+        if (j->e.deliver)
+            deliver_to_available(j);
+        j->stage = JOB_DONE;
+        return true;
+    case JOB_DONE:
+        break;
+    }
+    return true;
+}
+
+static void step(struct job *j)
+{
+    j->suspended = false;
+    while (j->stage != JOB_DONE || j->sender != NULL) {
+        if (j->stage == JOB_DONE) { /* stopped while still in its session's queue */
+            leave_queue(j);
+            continue;
+        }
+        if (!advance(j))
+            return;
+    }
+    leave_lane(j);
+    job_free(j);
+}
+
+void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *take_receipt)
+{
+    struct job *j = job_new(take, take_acc, take_receipt, JOB_ROUTE);
+
+    gr_assert(j->e.from != NULL && j->e.to != NULL);
+    j->post.run = run_posted;
+    loop_defer(&j->post);
+}
+
+void job_redeliver(struct gr_stanza *take)
+{
+    struct job *j = job_new(take, acc_new(GR_FROM_SERVER), NULL, JOB_DELIVER);
+
+    post_home(j, JOB_DELIVER);
+}

@@ -1,0 +1,91 @@
+/* route/route.h: stanzas on their way, seen from the streams below and the loops around. What modules
+ * see of it is include/grapnel/route.h and session.h.
+ *
+ * A job carries one stanza through the hook chains of its sender and of its recipient; a receipt counts
+ * everything that still has to do with a stanza and tells its origin when nothing has. */
+#pragma once
+
+#include "base/list.h"
+#include "base/table.h"
+#include "loop/loop.h"
+#include "mod/acc.h"
+#include "mod/hook.h"
+#include "mod/instance.h"
+
+#include <grapnel/module.h>
+
+#include <stdatomic.h>
+
+/* --- receipts (receipt.c) --- */
+
+struct receipt {
+    _Atomic unsigned refs;
+    _Atomic bool failed;        /* some holder could not do its part (socket gone) */
+    bool kept;                  /* the origin holds a durable copy: do not route again on failure */
+    struct loop *home;
+    struct post post;
+    void (*handled)(struct receipt *r, bool ok); /* on `home`, after the last release; frees */
+};
+/* refs 1; embedded in whatever `handled` knows. Home: the calling loop. */
+void receipt_init(struct receipt *r, void (*handled)(struct receipt *r, bool ok));
+struct receipt *receipt_ref(struct receipt *r);      /* accepts NULL; any thread */
+void receipt_release(struct receipt **take, bool ok); /* accepts NULL; any thread */
+
+/* --- jobs (job.c) --- */
+
+enum job_stage {
+    JOB_SEND_PACKET, JOB_SEND_TYPE, JOB_SENT,        /* on the sender's home, per session in order */
+    JOB_ROUTE,                                       /* filter_packet, then to where `to` lives    */
+    JOB_LOCAL, JOB_RECEIVED, JOB_DELIVER,            /* on the recipient's home, per account       */
+    JOB_EXISTS, JOB_EXISTED, JOB_OFFLINE, JOB_SUBSCRIPTION, JOB_SUBSCRIBED, JOB_DONE
+};
+struct job {
+    struct gr_stanza_ev e;
+    struct gr_user_ev exists;        /* for does_user_exist */
+    struct post post;
+    struct link link;                /* in the queue of its session or lane */
+    struct receipt *receipt;
+    struct gr_jid *own_from, *own_to;/* what e.from and e.to point to when not into the stanza */
+    enum job_stage stage;
+    enum gr_hook_id offline_hook;
+    enum gr_verdict verdict;
+    bool answered, suspended;        /* of the chain in progress */
+    struct gr_session *sender;       /* while in its queue */
+    struct lane *lane;               /* while it blocks or waits for an account */
+};
+
+/* A stanza from a client, its addresses checked by the stream. Takes it. */
+void job_from_client(struct gr_session *s, struct gr_stanza *take);
+/* Something that is no stanza, or anything before the session is bound: user_send_xmlel only. */
+void job_xmlel(struct gr_session *s, struct gr_stanza *take);
+/* Routes (filter_packet first), behind the current event. acc and receipt may be NULL; both taken. */
+void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *take_receipt);
+/* Straight to the recipient's account (no filters): what a session could not be given any more. */
+void job_redeliver(struct gr_stanza *take);
+/* Lanes still blocked, for tests and metrics. */
+size_t job_lanes(void);
+
+/* --- deciding (router.c, deliver.c) --- */
+
+/* Where stanzas for domains that are not ours go; takes the job's stanza reference only on true. */
+extern bool (*route_remote)(struct job *j);
+/* The error for j's stanza, sent back to where it came from (RFC 6120, 8.3). */
+void route_bounce(struct job *j, enum gr_cond cond, const char *text);
+/* Delivery to an account of this loop (RFC 6121, 8.5): sets the next stage. */
+enum job_stage deliver_to_account(struct job *j);
+/* A stanza addressed to the host itself. */
+void deliver_to_host(struct job *j);
+/* Presence for every available resource of the account. */
+void deliver_to_available(const struct job *j);
+/* user_receive_* .. xmpp_send_element for one session; st and acc are borrowed. */
+void deliver_stanza(struct gr_session *s, struct gr_stanza *st, struct gr_acc *acc,
+                    struct receipt *receipt, const struct gr_jid *from, const struct gr_jid *to);
+/* Carries out what handlers asked of the session (hooks.md 2.3). */
+void deliver_requests(struct gr_session *s, struct gr_acc *acc);
+
+/* --- iqs (iq.c) --- */
+
+/* A get or set for the host or an account: finds the handler or answers the error. */
+void iq_request(struct job *j, unsigned where);
+/* A result or error for the host or an account: finds who asked. */
+void iq_response(struct job *j);

@@ -1,0 +1,148 @@
+/* route/router.c: sending on behalf of modules, and errors on the way back. */
+#include "route/session.h"
+
+#include <string.h>
+
+bool (*route_remote)(struct job *j);
+
+void route_bounce(struct job *j, enum gr_cond cond, const char *text)
+{
+    struct gr_stanza *reply = gr_error_reply(j->e.stanza, cond, text);
+
+    if (reply == NULL) /* never an error for an error or a result: RFC 6120, 8.3.1 */
+        return;
+    /* From the address that could not be served, also when it was only implied. */
+    gr_stanza_set_from(reply, j->e.to);
+    gr_stanza_set_to(reply, j->e.from);
+    job_route(reply, NULL, NULL);
+}
+
+static bool addressed(struct gr_mod *self, const struct gr_stanza *st)
+{
+    if (gr_stanza_from(st) != NULL && gr_stanza_to(st) != NULL)
+        return true;
+    gr_error("route.unaddressed", "mod_%s sends a stanza without from or to: dropped",
+             gr_mod_name(self));
+    return false;
+}
+
+void gr_send(struct gr_mod *self, struct gr_stanza *take)
+{
+    if (addressed(self, take))
+        job_route(take, NULL, NULL);
+    else
+        gr_stanza_unref(&take);
+}
+
+void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take)
+{
+    if (addressed(self, take))
+        job_route(take, ev->acc != NULL ? acc_fork(ev->acc) : NULL, NULL);
+    else
+        gr_stanza_unref(&take);
+}
+
+/* --- sending with the outcome told --- */
+
+struct tracked {
+    struct receipt r;
+    struct gr_mod *self;
+    gr_handled_f f;
+    void *data;
+};
+
+static void tracked_handled(struct receipt *r, bool ok)
+{
+    struct tracked *t = GR_CONTAINER_OF(r, struct tracked, r);
+
+    t->f(t->self, t->data, ok);
+    mod_unpend(t->self);
+    gr_free(t->data);
+    gr_free(t);
+}
+
+void gr_send_tracked(struct gr_mod *self, struct gr_stanza *take, gr_handled_f f, void *take_data)
+{
+    struct tracked *t = gr_alloc(sizeof(*t));
+    struct receipt *r = &t->r;
+
+    t->self = self;
+    t->f = f;
+    t->data = take_data;
+    mod_pend(self);
+    receipt_init(r, tracked_handled);
+    r->kept = true;
+    if (addressed(self, take)) {
+        job_route(take, NULL, r);
+        return;
+    }
+    gr_stanza_unref(&take);
+    receipt_release(&r, false);
+}
+
+/* --- from loop to loop, within one module --- */
+
+struct mod_post {
+    struct post post;
+    struct gr_mod *from;
+    const char *module, *host;
+    struct gr_jid *jid;
+    struct loop *home;
+    gr_post_f f;
+    size_t len;
+    max_align_t data[];
+};
+
+static void post_back(struct post *p)
+{
+    struct mod_post *m = GR_CONTAINER_OF(p, struct mod_post, post);
+
+    mod_unpend(m->from);
+    gr_jid_free(&m->jid);
+    gr_free(m);
+}
+
+static struct gr_mod *same_instance(const struct mod_post *m)
+{
+    struct gr_host *host = host_find(m->host);
+
+    if (host == NULL)
+        return NULL;
+    list_each(mod, &host->instances, struct gr_mod, of_host)
+        if (mod->desc == m->from->desc)
+            return mod;
+    return NULL;
+}
+
+static void post_there(struct post *p)
+{
+    struct mod_post *m = GR_CONTAINER_OF(p, struct mod_post, post);
+    struct gr_mod *self = same_instance(m);
+
+    if (self != NULL)
+        m->f(self, m->jid, m->data, m->len);
+    else
+        gr_warn("mod.post_lost", "mod_%s was replaced while a message of its own travelled",
+                m->module);
+    m->post.run = post_back;
+    loop_post(m->home, &m->post);
+}
+
+void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
+             size_t len)
+{
+    struct mod_post *m = gr_alloc(sizeof(*m) + len);
+
+    m->from = self;
+    m->module = gr_mod_name(self);
+    m->host = gr_host_name(gr_mod_host(self));
+    m->jid = gr_jid_dup(jid);
+    m->home = loop_self();
+    m->f = f;
+    m->len = len;
+    if (len > 0)
+        memcpy(m->data, data, len);
+    m->post.run = post_there;
+    mod_pend(self);
+    loop_post(loop_home(jid->hash), &m->post);
+}

@@ -1,0 +1,110 @@
+/* route/session.h: sessions and accounts, each on its home loop. */
+#pragma once
+
+#include "mod/provider.h"
+#include "route/route.h"
+
+/* What a session speaks through; a stream (or a test) fills it in. All on the session's loop. */
+struct session_out {
+    /* Queues the stanza for the client. With a receipt, one reference is taken and released when the
+     * bytes are in the kernel. A message that cannot be written any more comes back through
+     * session_unsent. 0 or GR_ECANCELED. */
+    int (*write)(void *ctx, struct gr_stanza *st, struct receipt *receipt);
+    /* Ends the stream with that stream error (NULL: none). The stream lets go of the session. */
+    void (*close)(void *ctx, const char *condition, const char *text);
+    /* Handling made progress: input may go on. */
+    void (*resume)(void *ctx);
+    const char *(*ip)(void *ctx);
+    bool (*is_tls)(void *ctx);
+    /* A top-level element that no module took (user_send_xmlel was not stopped). */
+    void (*unclaimed)(void *ctx, const struct gr_stanza *st);
+};
+
+struct gr_session {
+    struct table_node by_id;
+    struct link of_account;
+    uint64_t id;
+    enum gr_session_state state;
+    bool available, queue_busy;
+    bool ending;                     /* session_terminate was called; waits for pins */
+    enum gr_end_reason end_reason;
+    int8_t priority;
+    unsigned unhandled;
+    unsigned pins;                   /* jobs in the queue, binding in progress */
+    struct loop *loop;
+    struct gr_host *host;
+    struct gr_account *account;
+    struct gr_jid *jid;
+    const struct session_out *out;
+    void *out_ctx;
+    char *lang, *auth_mech;
+    struct gr_stanza *presence;
+    int64_t presence_us, since_us;
+    struct slots slots;
+    struct provider_insts providers;
+    struct link queue;               /* jobs from the client, in order; the first one runs */
+    struct link unsent;              /* stanzas that never reached the socket */
+};
+struct gr_account {
+    struct table_node by_jid;
+    struct gr_jid *jid;              /* bare */
+    struct gr_host *host;
+    struct link sessions;            /* in the order of binding */
+    unsigned count;
+    struct slots slots;
+};
+
+/* What route keeps per loop. */
+struct route_loop {
+    struct table accounts;           /* with at least one session */
+    struct table sessions;           /* by id */
+    struct table lanes;              /* accounts with a suspended job */
+    struct table asks;               /* iqs sent, waiting for the answer, by id */
+    size_t bound;                    /* sessions in the session table */
+};
+struct route_loop *route_loop(void);
+
+/* A session for an accepted connection, on the calling loop. */
+struct gr_session *session_new(const struct session_out *out, void *ctx);
+/* Off the old loop's tables / on the new one's: the stream moves home. Nothing may be in flight. */
+void session_detach(struct gr_session *s);
+void session_attach(struct gr_session *s);
+struct gr_session *session_by_id(uint64_t id);
+
+/* SASL is through: bare JID known. On the home loop. Takes jid. */
+void session_authenticated(struct gr_session *s, struct gr_jid *take_bare, const char *mech);
+
+/* Resource binding (RFC 6120, 7): resource NULL or "": the server chooses. done tells the outcome:
+ * cond GR_COND_NONE and the session is bound, or the error to answer. Not called when the session
+ * ended meanwhile. */
+typedef void (*session_bound_f)(struct gr_session *s, enum gr_cond cond, const char *text);
+void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *request,
+                  session_bound_f done);
+
+enum session_stop { SESSION_SOCKET_CLOSED, SESSION_SOCKET_ERROR, SESSION_STOP_REQUEST };
+/* Asks the modules first (user_socket_closed, ...); true: somebody keeps the session. */
+bool session_kept(struct gr_session *s, enum session_stop why, const char *reason);
+/* A stanza that the stream could not write; re-routed when the session ends. */
+void session_unsent(struct gr_session *s, struct gr_stanza *st);
+/* The end: user_terminate, out of the table, what was queued goes on elsewhere; frees. What the client
+ * sent before is worked off first. The stream has let go of the session and is not called again. */
+void session_terminate(struct gr_session **take, enum gr_end_reason reason);
+/* The same from our side: the stream is told to end with that error first. */
+void session_end(struct gr_session *s, const char *condition, const char *text,
+                 enum gr_end_reason reason);
+/* While pinned a session is not freed. unpin may free it. */
+void session_pin(struct gr_session *s);
+void session_unpin(struct gr_session *s);
+/* Of another session's or command's will: out->close follows after the current event. */
+void session_request_close(struct gr_session *s, const char *condition, const char *text, bool hard);
+
+struct gr_account *account_find(const struct gr_jid *jid);
+struct gr_account *account_get(const struct gr_jid *jid, struct gr_host *host); /* creates */
+void account_release_if_idle(struct gr_account *a);
+/* Of this loop, for commands and shutdown. */
+void session_each(void (*f)(void *ctx, struct gr_session *s), void *ctx);
+
+/* The built-in module of the session manager (sm.c) and the set-up of the layer. */
+extern const struct gr_module sm_module;
+void route_init(void);
+void route_fini(void);

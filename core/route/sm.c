@@ -1,0 +1,129 @@
+/* route/sm.c: the session manager as a built-in module: the handlers by which the core itself takes
+ * part in the chains (hooks.md 4.3 to 4.7), at the places where other modules expect them. */
+#include "route/session.h"
+
+/* --- user_open_session(10): may this user open a session at all? --- */
+
+struct opening {
+    struct gr_session_ev e;
+    struct gr_hold *hold;
+};
+
+static void opening_done(struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct gr_session_ev *e = GR_CONTAINER_OF(ev, struct gr_session_ev, ev);
+    struct opening *o = GR_CONTAINER_OF(e, struct opening, e);
+    struct gr_hold *hold = o->hold;
+    bool allow = e->allow;
+
+    (void)verdict; /* a value hook: stop only ends the chain */
+    acc_free(&o->e.ev.acc);
+    gr_free(o);
+    gr_resume(hold, allow ? GR_OK : GR_STOP);
+}
+
+static enum gr_verdict on_open(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    if (hook_empty(ev->ev.host, GR_HOOK_session_opening_allowed_for_user))
+        return GR_OK;
+    struct gr_hold *hold = gr_hold(self, &ev->ev);
+    if (hold == NULL)
+        return GR_STOP; /* nobody can be asked: refuse rather than let in */
+    struct opening *o = gr_alloc(sizeof(*o));
+    o->hold = hold;
+    o->e = (struct gr_session_ev){ .ev.host = ev->ev.host, .ev.acc = acc_new(GR_FROM_C2S),
+                                   .session = ev->session, .jid = ev->jid, .allow = true };
+    hook_run(GR_HOOK_session_opening_allowed_for_user, &o->e.ev, opening_done);
+    return GR_PENDING;
+}
+
+/* --- does_user_exist(50) --- */
+
+struct exists {
+    struct gr_user_ev *ev;
+    struct gr_hold *hold;
+};
+
+static void exists_answered(void *arg, const struct gr_answer *a)
+{
+    struct exists x = *(struct exists *)arg;
+
+    gr_free(arg);
+    x.ev->exists = a->result == GR_R_OK || a->result == GR_R_FALSE;
+    gr_resume(x.hold, GR_OK);
+}
+
+static enum gr_verdict on_exist(struct gr_mod *self, struct gr_user_ev *ev)
+{
+    if (ev->exists || ev->jid->node == NULL)
+        return GR_OK;
+    struct gr_hold *hold = gr_hold(self, &ev->ev);
+    if (hold == NULL)
+        return GR_FAIL;
+    struct exists *x = gr_alloc(sizeof(*x));
+    *x = (struct exists){ ev, hold };
+    provider_auth_state(ev->ev.host, ev->jid->node, exists_answered, x);
+    return GR_PENDING;
+}
+
+/* --- roster_in_subscription(20): nobody there, nothing to subscribe to --- */
+
+static void target_answered(void *arg, const struct gr_answer *a)
+{
+    bool exists = a->result == GR_R_OK || a->result == GR_R_FALSE;
+
+    gr_resume(arg, exists ? GR_OK : GR_STOP); /* deliver stays false: ignored, RFC 6121, 8.5.1 */
+}
+
+static enum gr_verdict on_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    struct gr_hold *hold = gr_hold(self, &ev->ev);
+
+    if (hold == NULL)
+        return GR_STOP;
+    provider_auth_state(ev->ev.host, ev->to->node, target_answered, hold);
+    return GR_PENDING;
+}
+
+/* --- offline_message(100), offline_groupchat_message(100): the last word is an error --- */
+
+static enum gr_verdict on_undelivered(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    struct gr_stanza *reply = gr_error_reply(ev->stanza, GR_SERVICE_UNAVAILABLE, NULL);
+
+    if (reply != NULL) {
+        gr_stanza_set_from(reply, ev->to);
+        gr_stanza_set_to(reply, ev->from);
+        gr_send(self, reply);
+    }
+    return GR_STOP;
+}
+
+/* --- remove_user(100): sessions end last, so that replies still reach them --- */
+
+static enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev)
+{
+    struct gr_account *a = account_find(ev->jid);
+
+    (void)self;
+    if (a == NULL)
+        return GR_OK;
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
+        session_request_close(s, "not-authorized", "User removed", true);
+    return GR_OK;
+}
+
+static const struct gr_hook hooks[] = {
+    GR_ON(user_open_session, 10, on_open),
+    GR_ON(does_user_exist, GR_PRIO_NORMAL, on_exist),
+    GR_ON(roster_in_subscription, 20, on_subscription),
+    GR_ON(offline_message, GR_PRIO_LAST, on_undelivered),
+    GR_ON(offline_groupchat_message, GR_PRIO_LAST, on_undelivered),
+    GR_ON(remove_user, GR_PRIO_LAST, on_remove_user),
+    GR_HOOK_END
+};
+
+const struct gr_module sm_module = {
+    .name = "sm", .summary = "sessions: built in", .abi = GR_ABI_VERSION, .abi_tag = GR_ABI_TAG,
+    .hooks = hooks,
+};

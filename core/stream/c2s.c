@@ -1,0 +1,465 @@
+/* stream/c2s.c: a client stream from the accepted connection to its end: header, dispatch of elements
+ * by state, stream errors, timers, moving home (RFC 6120, 4). Every way of giving up goes through
+ * c2s_error or c2s_end. */
+#include "stream/c2s.h"
+
+#include "base/clock.h"
+#include "xml/write.h"
+
+#include <string.h>
+
+#define LINGER_MS 5000
+
+static struct tls_ctx *tls_of[LOOPS_MAX];
+static size_t streams[LOOPS_MAX];
+
+static const struct conf_limits *limits(void)
+{
+    return &mod_loop()->gen->limits;
+}
+
+void c2s_set_tls(struct tls_ctx *tls)
+{
+    struct tls_ctx **slot = &tls_of[loop_index(loop_self())];
+
+    tls_ctx_unref(slot);
+    *slot = tls != NULL ? tls_ctx_ref(tls) : NULL;
+}
+
+bool c2s_tls_available(const struct c2s *c)
+{
+    (void)c;
+    return tls_of[loop_index(loop_self())] != NULL;
+}
+
+size_t c2s_count(void)
+{
+    return streams[loop_index(loop_self())];
+}
+
+/* --- the end --- */
+
+static void run_free(struct post *p)
+{
+    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
+
+    xml_parser_free(&c->parser);
+    gr_free(c);
+}
+
+/* Everything but the connection, which the caller has dealt with. The struct goes after the current
+ * event: callbacks further up the stack still look at it. */
+static void release(struct c2s *c, enum gr_end_reason reason)
+{
+    if (c->freeing)
+        return;
+    c->freeing = true;
+    c->state = C2S_CLOSED;
+    timer_stop(&c->idle);
+    c2s_login_free(c);
+    peers_gone(c->peer, c->authenticated);
+    streams[loop_index(loop_self())]--;
+    if (c->session != NULL)
+        session_terminate(&c->session, reason);
+    c->post.run = run_free;
+    loop_defer(&c->post);
+}
+
+void c2s_login_free(struct c2s *c)
+{
+    struct c2s_login *l = c->login;
+
+    if (l == NULL)
+        return;
+    timer_stop(&l->deadline);
+    c2s_sasl_fini(l);
+    gr_stanza_unref(&l->bind);
+    gr_free(l);
+    c->login = NULL;
+}
+
+/* --- header --- */
+
+static const char *host_of(const struct c2s *c)
+{
+    if (c->session != NULL && c->session->host != NULL)
+        return gr_host_name(c->session->host);
+    return gr_host_name(host_default());
+}
+
+static void write_header(struct c2s *c, const struct xml_header *h)
+{
+    struct buf *out = conn_out(c->conn);
+    char id[GR_ID_SIZE];
+
+    gr_random_id(id);
+    buf_printf(out, "<?xml version='1.0'?><stream:stream xmlns='" GR_NS_CLIENT
+               "' xmlns:stream='" GR_NS_STREAM "' id='%s' from='", id);
+    xml_escape_attr(out, host_of(c), strlen(host_of(c)));
+    if (h != NULL && h->from != NULL) { /* RFC 6120, 4.7.2 */
+        buf_puts(out, "' to='");
+        xml_escape_attr(out, h->from->bare, h->from->bare_len);
+    }
+    buf_puts(out, "' version='1.0' xml:lang='en'>");
+    conn_wrote(c->conn);
+    c->header_sent = true;
+}
+
+/* Which stream error a header deserves, or NULL (RFC 6120, 4.7 to 4.9). */
+static const char *judge_header(struct c2s *c, const struct xml_header *h)
+{
+    if (strcmp(h->ns, GR_NS_STREAM) != 0)
+        return "invalid-namespace";
+    if (strcmp(h->name, "stream") != 0)
+        return "bad-format";
+    if (strcmp(h->content_ns, GR_NS_CLIENT) != 0)
+        return "invalid-namespace";
+    if (h->to == NULL)
+        return h->to_raw == NULL ? "improper-addressing" : "host-unknown";
+    struct gr_host *host = gr_jid_is_domain(h->to) ? host_find(h->to->domain) : NULL;
+    if (host == NULL)
+        return "host-unknown";
+    if (c->session->jid != NULL && host != c->session->host)
+        return "not-authorized"; /* authenticated elsewhere: RFC 6120, 4.3.5 */
+    c->session->host = host;
+    if (h->version == NULL || strncmp(h->version, "1.", 2) != 0)
+        return "unsupported-version";
+    return NULL;
+}
+
+static int on_open(void *ctx, const struct xml_header *h)
+{
+    struct c2s *c = ctx;
+    const char *error = judge_header(c, h);
+
+    write_header(c, h);
+    if (error != NULL) {
+        c2s_error(c, error, NULL);
+        return 1;
+    }
+    if (h->lang != NULL && c->session->lang == NULL)
+        c->session->lang = gr_strdup(h->lang);
+    c->state = c->session->jid != NULL ? C2S_BIND : C2S_FEATURES;
+    c2s_features(c);
+    return 0;
+}
+
+/* --- elements --- */
+
+static void start_tls(struct c2s *c)
+{
+    if (conn_is_tls(c->conn) || !c2s_tls_available(c)) { /* RFC 6120, 5.4.2.2 */
+        c2s_write(c, "<failure xmlns='" NS_TLS "'/>");
+        c2s_error(c, NULL, NULL);
+        return;
+    }
+    c2s_write(c, "<proceed xmlns='" NS_TLS "'/>");
+    c->login->start_tls = true;
+}
+
+static void before_auth(struct c2s *c, struct gr_stanza *st)
+{
+    const struct gr_el *root = gr_stanza_root(st);
+
+    if (gr_el_is(root, NS_TLS, "starttls") && c->state == C2S_FEATURES)
+        start_tls(c);
+    else if (gr_el_is(root, NS_SASL, NULL))
+        c2s_sasl_element(c, st);
+    else if (gr_el_is(root, NULL, "auth") && gr_stanza_kind(st) == GR_NONZA &&
+             strcmp(gr_el_ns(root), GR_NS_CLIENT) == 0)
+        c2s_error(c, "invalid-namespace", NULL);
+    else if (c->login->tls == CONF_TLS_REQUIRED && !conn_is_tls(c->conn))
+        c2s_error(c, "policy-violation", "TLS is required");
+    else
+        job_xmlel(c->session, gr_stanza_ref(st));
+}
+
+/* More must wait: an answer decides how the next element is to be read, or too much is in flight. */
+static bool must_wait(const struct c2s *c)
+{
+    if (c->state == C2S_OPEN)
+        return c->session->unhandled >= C2S_UNHANDLED_MAX;
+    return c->waiting || c->state == C2S_MOVING ||
+           (c->session != NULL && c->session->unhandled > 0);
+}
+
+static int on_element(void *ctx, struct gr_stanza *take)
+{
+    struct c2s *c = ctx;
+
+    switch (c->state) {
+    case C2S_FEATURES:
+    case C2S_SASL:
+        before_auth(c, take);
+        gr_stanza_unref(&take);
+        break;
+    case C2S_BIND:
+        c2s_bind_element(c, take);
+        break;
+    case C2S_OPEN:
+        c2s_stanza(c, take);
+        break;
+    default:
+        gr_stanza_unref(&take);
+        break;
+    }
+    return c->state == C2S_CLOSED || must_wait(c) || (c->login != NULL && c->login->start_tls);
+}
+
+/* </stream:stream>: what was sent before it is worked off, then we say the same (RFC 6120, 4.4). */
+static int on_close(void *ctx)
+{
+    c2s_error(ctx, NULL, NULL);
+    return 1;
+}
+
+static const struct xml_events events = { on_open, on_element, on_close };
+
+/* --- bytes --- */
+
+/* Bytes behind <starttls/> came in clear: never interpreted, and the stream ends (reliability 6.7). */
+static void handshake(struct c2s *c, bool more)
+{
+    c->login->start_tls = false;
+    if (more) {
+        gr_info("c2s.starttls_injection", "%s sent data behind <starttls/>", conn_peer(c->conn));
+        c2s_error(c, "policy-violation", "data after starttls");
+        return;
+    }
+    xml_parser_restart(c->parser);
+    c->state = C2S_HEADER;
+    c->header_sent = false;
+    if (conn_start_tls(c->conn, tls_of[loop_index(loop_self())]) != 0)
+        c2s_error(c, "internal-server-error", NULL);
+}
+
+static size_t on_data(void *ctx, const char *data, size_t len)
+{
+    struct c2s *c = ctx;
+    size_t taken = 0;
+
+    c->last_input_ms = gr_now_ms();
+    while (taken < len && c->state != C2S_CLOSED && !must_wait(c)) {
+        size_t n;
+        enum xml_status status = xml_parser_feed(c->parser, data + taken, len - taken, &n);
+        taken += n;
+        if (c->state == C2S_CLOSED)
+            break;
+        if (c->login != NULL && c->login->start_tls) {
+            handshake(c, taken < len);
+            break;
+        }
+        if (status != XML_S_OK && status != XML_S_STOPPED) {
+            c2s_error(c, xml_status_condition(status), NULL);
+            break;
+        }
+    }
+    return c->state == C2S_CLOSED ? len : taken;
+}
+
+void c2s_continue(struct c2s *c)
+{
+    if (c->state != C2S_CLOSED && c->conn != NULL && !must_wait(c))
+        conn_resume(c->conn);
+}
+
+static void on_secured(void *ctx)
+{
+    (void)ctx; /* the client speaks next: a new stream header */
+}
+
+static void on_ended(void *ctx, enum conn_end why)
+{
+    struct c2s *c = ctx;
+    enum session_stop stop = why == CONN_CLOSED ? SESSION_SOCKET_CLOSED : SESSION_SOCKET_ERROR;
+
+    if (c->session != NULL && session_kept(c->session, stop, NULL))
+        c->session = NULL; /* a module resumes it later */
+    conn_free(&c->conn);
+    release(c, why == CONN_CLOSED ? GR_END_NORMAL : GR_END_ERROR);
+}
+
+static void on_drained(void *ctx)
+{
+    (void)ctx; /* senders wait for receipts, not for us */
+}
+
+static const struct conn_events conn_ev = { on_data, on_secured, on_ended, on_drained };
+
+void c2s_write(struct c2s *c, const char *xml)
+{
+    if (c->conn != NULL)
+        conn_write(c->conn, xml, strlen(xml));
+}
+
+void c2s_write_el(struct c2s *c, const struct gr_stanza *st)
+{
+    if (c->conn == NULL)
+        return;
+    stanza_write(conn_out(c->conn), st);
+    conn_wrote(c->conn);
+}
+
+void c2s_error(struct c2s *c, const char *condition, const char *text)
+{
+    if (c->state == C2S_CLOSED || c->conn == NULL)
+        return;
+    if (!c->header_sent)
+        write_header(c, NULL);
+    if (condition != NULL) {
+        struct buf *out = conn_out(c->conn);
+        buf_printf(out, "<stream:error><%s xmlns='" GR_NS_STREAMS "'/>", condition);
+        if (text != NULL) {
+            buf_puts(out, "<text xmlns='" GR_NS_STREAMS "' xml:lang='en'>");
+            xml_escape_text(out, text, strlen(text));
+            buf_puts(out, "</text>");
+        }
+        buf_puts(out, "</stream:error>");
+        conn_wrote(c->conn);
+        gr_debug("c2s.stream_error", "%s: %s", conn_peer(c->conn), condition);
+    }
+    c2s_write(c, "</stream:stream>");
+    conn_finish(&c->conn, LINGER_MS);
+    release(c, condition != NULL ? GR_END_ERROR : GR_END_NORMAL);
+}
+
+/* --- moving home --- */
+
+static void arrive(struct post *p)
+{
+    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
+    struct gr_jid *jid = c->session->jid;
+    char *mech = c->session->auth_mech;
+
+    streams[loop_index(loop_self())]++;
+    conn_attach(c->conn);
+    session_attach(c->session);
+    c->session->jid = NULL;
+    c->session->auth_mech = NULL;
+    if (c->session->host == NULL) { /* the host went by a reload on the way */
+        gr_jid_free(&jid);
+        gr_free(mech);
+        c2s_error(c, "host-gone", NULL);
+        return;
+    }
+    session_authenticated(c->session, jid, mech);
+    gr_free(mech);
+    timer_start(&c->idle, limits()->idle_timeout, c->idle.fire);
+    if (c->login != NULL)
+        timer_start(&c->login->deadline, limits()->login_timeout, c->login->deadline.fire);
+    c->state = C2S_HEADER;
+    c2s_continue(c);
+}
+
+static void leave(struct post *p)
+{
+    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
+    struct loop *home = loop_home(c->session->jid->hash);
+
+    if (c->state != C2S_MOVING)
+        return;
+    timer_stop(&c->idle);
+    timer_stop(&c->login->deadline);
+    conn_detach(c->conn);
+    session_detach(c->session);
+    streams[loop_index(loop_self())]--;
+    c->post.run = arrive;
+    loop_post(home, &c->post);
+}
+
+/* SASL is through (the session knows its bare JID): a new stream on the account's home loop. */
+void c2s_go_home(struct c2s *c)
+{
+    c->state = C2S_MOVING;
+    c->header_sent = false;
+    c->authenticated = true;
+    peers_authenticated(c->peer);
+    xml_parser_restart(c->parser);
+    xml_parser_set_limits(c->parser, &(struct xml_limits){
+        .stanza_bytes = (size_t)limits()->stanza_c2s, .depth = (size_t)limits()->xml_depth,
+        .attrs = (size_t)limits()->xml_attributes, .name = (size_t)limits()->xml_name,
+        .token = (size_t)limits()->xml_token });
+    c->post.run = leave;
+    loop_defer(&c->post);
+}
+
+/* --- beginning --- */
+
+static void on_deadline(struct timer *t)
+{
+    struct c2s_login *l = GR_CONTAINER_OF(t, struct c2s_login, deadline);
+
+    c2s_error(l->stream, "connection-timeout", NULL);
+}
+
+/* A client that was quiet gets a blank (RFC 6120, 4.6.1): to one that is gone it is the write that
+ * fails. One lazy timer; nothing is re-armed per stanza. */
+static void on_idle(struct timer *t)
+{
+    struct c2s *c = GR_CONTAINER_OF(t, struct c2s, idle);
+    int64_t quiet = gr_now_ms() - c->last_input_ms;
+
+    if (quiet < limits()->idle_timeout) {
+        timer_start(t, limits()->idle_timeout - quiet, on_idle);
+        return;
+    }
+    if (c->state == C2S_OPEN)
+        c2s_write(c, " ");
+    timer_start(t, limits()->idle_timeout, on_idle);
+}
+
+static bool refused(const struct sockaddr_storage *peer, const char *ip)
+{
+    struct gr_ip_ev e = { .ip = ip };
+
+    (void)peer;
+    hook_run_now(GR_HOOK_check_bl_c2s, &e.ev);
+    return e.refuse;
+}
+
+void c2s_accept(const struct conf_listen *listen, int take_fd, const struct sockaddr_storage *peer,
+                bool first_is_tls)
+{
+    const struct conf_limits *lim = limits();
+    struct conn_limits cl = { (size_t)lim->output_high, (size_t)lim->output_hard,
+                              lim->output_timeout };
+    struct c2s *c = gr_alloc(sizeof(*c));
+    struct c2s_login *l = gr_alloc(sizeof(*l));
+
+    c->login = l;
+    l->stream = c;
+    l->tls = listen->tls;
+    c->last_input_ms = gr_now_ms();
+    c->conn = conn_new(take_fd, peer, &cl, &conn_ev, c);
+    conn_peer_key(c->conn, c->peer);
+    c->parser = xml_parser_new(&(struct xml_limits){
+        .stanza_bytes = (size_t)lim->stanza_before_login, .depth = (size_t)lim->xml_depth,
+        .attrs = (size_t)lim->xml_attributes, .name = (size_t)lim->xml_name,
+        .token = (size_t)lim->stanza_before_login }, &events, c);
+    c->session = session_new(&c2s_out, c);
+    streams[loop_index(loop_self())]++;
+    l->deadline.fire = on_deadline;
+    c->idle.fire = on_idle;
+    timer_start(&l->deadline, lim->login_timeout, on_deadline);
+    timer_start(&c->idle, lim->idle_timeout, on_idle);
+    if (refused(peer, conn_peer(c->conn))) {
+        conn_free(&c->conn);
+        release(c, GR_END_NORMAL);
+    } else if (first_is_tls &&
+               (!c2s_tls_available(c) ||
+                conn_start_tls(c->conn, tls_of[loop_index(loop_self())]) != 0)) {
+        conn_free(&c->conn);
+        release(c, GR_END_ERROR);
+    }
+}
+
+static void shut_down(void *ctx, struct gr_session *s)
+{
+    (void)ctx;
+    session_end(s, "system-shutdown", NULL, GR_END_SHUTDOWN);
+}
+
+void c2s_shutdown(void)
+{
+    session_each(shut_down, NULL);
+}

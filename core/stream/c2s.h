@@ -1,0 +1,85 @@
+/* stream/c2s.h: a client's stream (RFC 6120): negotiation, then stanzas in and out. One per accepted
+ * connection, on the connection's loop; it moves home with the connection after SASL. */
+#pragma once
+
+#include "net/conn.h"
+#include "net/listen.h"
+#include "net/tls.h"
+#include "route/session.h"
+#include "stream/sasl.h"
+#include "xml/parse.h"
+
+#define C2S_UNHANDLED_MAX 128 /* stanzas of one session in flight before its input waits */
+#define C2S_BIND_TRIES 5
+
+enum c2s_state {
+    C2S_HEADER,      /* waiting for a stream header                           */
+    C2S_FEATURES,    /* before authentication                                 */
+    C2S_SASL,        /* an exchange is under way                              */
+    C2S_MOVING,      /* authenticated, on the way to the home loop            */
+    C2S_BIND,        /* authenticated, resource not bound                     */
+    C2S_OPEN,        /* stanzas                                               */
+    C2S_CLOSED       /* our </stream:stream> is written; input is discarded   */
+};
+
+/* What only a stream that is not open yet needs; freed when the resource is bound. */
+struct c2s;
+struct c2s_login {
+    struct c2s *stream;
+    struct timer deadline;
+    struct sasl *sasl;
+    struct sasl_props props;
+    struct scram_binding bindings[2];
+    uint8_t exporter[32], endpoint[64];
+    unsigned ticket, bind_tries;
+    bool disabled;           /* the account whose keys were fetched may not log in */
+    bool start_tls;          /* <proceed/> is written, the handshake comes next */
+    enum conf_tls tls;
+    struct gr_stanza *bind;  /* the request in progress */
+};
+
+struct c2s {
+    struct conn *conn;
+    struct xml_parser *parser;
+    struct gr_session *session;
+    struct c2s_login *login;
+    struct timer idle;
+    int64_t last_input_ms;
+    enum c2s_state state;
+    bool header_sent, waiting, authenticated, freeing;
+    uint8_t peer[16];
+    struct post post;
+};
+
+/* A listener's callback: takes fd, on the accepting loop. */
+void c2s_accept(const struct conf_listen *listen, int take_fd, const struct sockaddr_storage *peer,
+                bool first_is_tls);
+/* Certificates for new handshakes on the calling loop; NULL: no TLS. Takes a reference. */
+void c2s_set_tls(struct tls_ctx *tls);
+/* Secret for decoys of unknown users; before any stream. */
+void c2s_set_secret(const void *secret, size_t len);
+/* Ends every stream of the calling loop with <system-shutdown/>. */
+void c2s_shutdown(void);
+size_t c2s_count(void); /* streams of the calling loop */
+
+/* --- between the files of c2s --- */
+void c2s_write(struct c2s *c, const char *xml);           /* raw, well-formed */
+void c2s_write_el(struct c2s *c, const struct gr_stanza *st);
+void c2s_error(struct c2s *c, const char *condition, const char *text); /* stream error, then end */
+void c2s_features(struct c2s *c);                         /* c2s_features.c */
+bool c2s_tls_available(const struct c2s *c);
+void c2s_sasl_props(struct c2s *c);                       /* c2s_sasl.c */
+void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st);
+void c2s_sasl_fini(struct c2s_login *login);
+void c2s_bind_element(struct c2s *c, struct gr_stanza *take); /* c2s_bind.c */
+void c2s_stanza(struct c2s *c, struct gr_stanza *take);       /* c2s_stanza.c */
+void c2s_login_free(struct c2s *c);
+void c2s_go_home(struct c2s *c);
+extern const struct session_out c2s_out;                      /* c2s_out.c */
+/* Input may go on: nothing that must come first is outstanding. */
+void c2s_continue(struct c2s *c);
+
+#define NS_SASL "urn:ietf:params:xml:ns:xmpp-sasl"
+#define NS_TLS "urn:ietf:params:xml:ns:xmpp-tls"
+#define NS_BIND "urn:ietf:params:xml:ns:xmpp-bind"
+#define NS_SESSION "urn:ietf:params:xml:ns:xmpp-session"

@@ -1,0 +1,96 @@
+/* stream/c2s_out.c: stanzas to the client. What matters (messages, anything with a receipt) is marked in
+ * the output, so that its origin learns when the bytes are in the kernel, and gets it back when they
+ * never will be. */
+#include "stream/c2s.h"
+#include "xml/write.h"
+
+struct out_mark {
+    struct conn_mark mark;
+    struct receipt *receipt;
+    struct gr_stanza *st;   /* what must not be lost */
+    uint64_t session;
+};
+
+static void lost(struct out_mark *m)
+{
+    struct gr_session *s = session_by_id(m->session);
+
+    if (m->receipt != NULL && m->receipt->kept)
+        return; /* its origin has a copy and learns of the failure */
+    if (s != NULL) {
+        session_unsent(s, m->st);
+    } else if (gr_stanza_kind(m->st) == GR_MESSAGE && gr_stanza_type(m->st) != GR_TYPE_ERROR &&
+               gr_stanza_from(m->st) != NULL && gr_stanza_to(m->st) != NULL) {
+        job_redeliver(gr_stanza_ref(m->st));
+    }
+}
+
+static void reached(struct conn_mark *cm, bool ok)
+{
+    struct out_mark *m = GR_CONTAINER_OF(cm, struct out_mark, mark);
+    bool kept = m->receipt != NULL && m->receipt->kept;
+
+    if (!ok)
+        lost(m);
+    receipt_release(&m->receipt, ok || !kept);
+    gr_stanza_unref(&m->st);
+    gr_free(m);
+}
+
+static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
+{
+    struct c2s *c = ctx;
+
+    if (c->conn == NULL || c->state == C2S_CLOSED)
+        return GR_ECANCELED;
+    stanza_write(conn_out(c->conn), st);
+    conn_wrote(c->conn);
+    if (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE)
+        return 0;
+    struct out_mark *m = gr_alloc(sizeof(*m));
+    m->mark.reached = reached;
+    m->receipt = receipt_ref(receipt);
+    m->st = gr_stanza_ref(st);
+    m->session = c->session->id;
+    conn_mark(c->conn, &m->mark);
+    return 0;
+}
+
+static void out_close(void *ctx, const char *condition, const char *text)
+{
+    struct c2s *c = ctx;
+
+    c->session = NULL; /* the caller ends it */
+    c2s_error(c, condition, text);
+}
+
+static void out_resume(void *ctx)
+{
+    c2s_continue(ctx);
+}
+
+static const char *out_ip(void *ctx)
+{
+    const struct c2s *c = ctx;
+
+    return c->conn != NULL ? conn_peer(c->conn) : "";
+}
+
+static bool out_is_tls(void *ctx)
+{
+    const struct c2s *c = ctx;
+
+    return c->conn != NULL && conn_is_tls(c->conn);
+}
+
+/* Nobody knew it. Before the resource is bound only negotiation is allowed (RFC 6120, 4.9.3.12). */
+static void out_unclaimed(void *ctx, const struct gr_stanza *st)
+{
+    struct c2s *c = ctx;
+
+    c2s_error(c, c->state == C2S_OPEN || gr_stanza_kind(st) == GR_NONZA
+                     ? "unsupported-stanza-type" : "not-authorized", NULL);
+}
+
+const struct session_out c2s_out = { out_write, out_close, out_resume, out_ip, out_is_tls,
+                                     out_unclaimed };

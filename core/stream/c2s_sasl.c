@@ -1,0 +1,237 @@
+/* stream/c2s_sasl.c: the SASL exchange on a client stream (RFC 6120, 6). The state machine is
+ * sasl.c; here it meets XML, the auth provider and the connection's channel bindings. */
+#include "stream/c2s.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static uint8_t secret[32];
+
+void c2s_set_secret(const void *data, size_t len)
+{
+    gr_assert(len == sizeof(secret));
+    memcpy(secret, data, len);
+}
+
+void c2s_sasl_fini(struct c2s_login *l)
+{
+    sasl_free(&l->sasl);
+    gr_wipe(l->exporter, sizeof(l->exporter));
+}
+
+static size_t count(const char *const *list)
+{
+    size_t n = 0;
+
+    while (list != NULL && list[n] != NULL)
+        n++;
+    return n;
+}
+
+static void add_binding(struct c2s_login *l, const char *type, const void *data, int len)
+{
+    if (len > 0)
+        l->bindings[l->props.n_bindings++] = (struct scram_binding){ type, data, (size_t)len };
+}
+
+void c2s_sasl_props(struct c2s *c)
+{
+    struct c2s_login *l = c->login;
+    const struct conf_host *conf = c->session->host->conf;
+
+    sasl_free(&l->sasl);
+    l->props = (struct sasl_props){
+        .host = gr_host_name(c->session->host),
+        .secure = conn_is_tls(c->conn),
+        .encryption_required = l->tls == CONF_TLS_REQUIRED,
+        .allow_plain_unencrypted = conf->plain == CONF_PLAIN_ALWAYS,
+        .can_check = conf->plain != CONF_PLAIN_NEVER,
+        .hashes = provider_auth_serves_keys(c->session->host) ? SCRAM_ALL_HASHES : 0,
+        .bindings = l->bindings,
+        .disabled = conf->sasl_disable, .n_disabled = count(conf->sasl_disable),
+        .secret = secret, .secret_len = sizeof(secret),
+    };
+    if (conn_is_tls(c->conn)) {
+        add_binding(l, "tls-exporter", l->exporter, conn_cb_exporter(c->conn, l->exporter));
+        add_binding(l, "tls-server-end-point", l->endpoint,
+                    conn_cb_endpoint(c->conn, l->endpoint));
+    }
+    l->sasl = sasl_new(&l->props);
+}
+
+static void carry_out(struct c2s *c, enum sasl_step step);
+
+/* --- the provider's answers; the stream may be gone by then --- */
+
+struct lookup {
+    uint64_t session;
+    unsigned ticket;
+};
+
+static struct c2s *waiting_stream(const struct lookup *k)
+{
+    struct gr_session *s = session_by_id(k->session);
+    struct c2s *c = s != NULL && !s->ending ? s->out_ctx : NULL;
+
+    if (c == NULL || c->login == NULL || c->login->sasl == NULL)
+        return NULL;
+    c->waiting = false;
+    return c;
+}
+
+static void on_credentials(void *arg, const struct gr_answer *a)
+{
+    struct lookup k = *(struct lookup *)arg;
+    struct c2s *c = waiting_stream(&k);
+    struct creds creds;
+    enum sasl_step step;
+
+    gr_free(arg);
+    if (c == NULL)
+        return;
+    c->login->disabled = a->result == GR_R_FALSE;
+    if (a->result == GR_R_ERROR) {
+        step = sasl_refuse(c->login->sasl, k.ticket, SASL_TEMPORARY_AUTH_FAILURE);
+    } else if (a->creds == NULL) {
+        step = sasl_creds(c->login->sasl, k.ticket, NULL);
+    } else if (creds_decode(a->creds, a->creds_len, &creds) != 0) {
+        gr_error("auth.bad_record", "the stored credentials of an account are damaged");
+        step = sasl_refuse(c->login->sasl, k.ticket, SASL_TEMPORARY_AUTH_FAILURE);
+    } else {
+        step = sasl_creds(c->login->sasl, k.ticket, &creds);
+        creds_wipe(&creds);
+    }
+    carry_out(c, step);
+    c2s_continue(c);
+}
+
+static void on_checked(void *arg, const struct gr_answer *a)
+{
+    struct lookup k = *(struct lookup *)arg;
+    struct c2s *c = waiting_stream(&k);
+    enum sasl_step step;
+
+    gr_free(arg);
+    if (c == NULL)
+        return;
+    if (a->result == GR_R_ERROR)
+        step = sasl_refuse(c->login->sasl, k.ticket, SASL_TEMPORARY_AUTH_FAILURE);
+    else
+        step = sasl_checked(c->login->sasl, k.ticket, a->result == GR_R_OK);
+    carry_out(c, step);
+    c2s_continue(c);
+}
+
+static void ask_provider(struct c2s *c, enum sasl_step step)
+{
+    struct lookup *k = gr_alloc(sizeof(*k));
+    struct gr_session *s = c->session;
+    const char *user = sasl_username(c->login->sasl);
+
+    k->session = s->id;
+    k->ticket = sasl_ticket(c->login->sasl);
+    c->waiting = true;
+    if (step == SASL_NEED_CREDS)
+        provider_auth_credentials(s->host, &s->providers, s, user, on_credentials, k);
+    else
+        provider_auth_check(s->host, &s->providers, s, user,
+                            sasl_password(c->login->sasl, NULL), on_checked, k);
+}
+
+/* --- outcomes --- */
+
+static void reply(struct c2s *c, const char *name)
+{
+    struct buf *out = conn_out(c->conn);
+    size_t len;
+    const char *data = sasl_out(c->login->sasl, &len);
+
+    buf_printf(out, "<%s xmlns='" NS_SASL "'>", name);
+    sasl_encode_text(out, data, len);
+    buf_printf(out, "</%s>", name);
+    conn_wrote(c->conn);
+}
+
+static void fail(struct c2s *c)
+{
+    struct c2s_login *l = c->login;
+    struct gr_session_ev e = { .ev.host = c->session->host, .session = c->session,
+                               .text = sasl_username(l->sasl) };
+    char xml[160];
+
+    snprintf(xml, sizeof(xml), "<failure xmlns='" NS_SASL "'><%s/></failure>",
+             sasl_condition_name(sasl_condition(l->sasl)));
+    c2s_write(c, xml);
+    gr_info("c2s.login_failed", "ip=%s user=%s mech=%s reason=%s", conn_peer(c->conn),
+            sasl_username(l->sasl), sasl_mech_name(l->sasl), sasl_reason(l->sasl));
+    hook_run_now(GR_HOOK_auth_failed, &e.ev);
+    c->state = C2S_FEATURES;
+    if ((int64_t)sasl_failures(l->sasl) >= mod_loop()->gen->limits.auth_retries)
+        c2s_error(c, "policy-violation", "too many failed logins"); /* RFC 6120, 6.4.5 */
+}
+
+static void succeed(struct c2s *c)
+{
+    struct c2s_login *l = c->login;
+    struct gr_jid *jid;
+
+    if (gr_jid_make(sasl_username(l->sasl), l->props.host, NULL, &jid) != 0) {
+        c2s_error(c, "internal-server-error", NULL);
+        return;
+    }
+    reply(c, "success");
+    gr_info("c2s.login", "ip=%s user=%s mech=%s tls=%s", conn_peer(c->conn), jid->bare,
+            sasl_mech_name(l->sasl), conn_is_tls(c->conn) ? conn_tls_version(c->conn) : "none");
+    c->session->jid = jid; /* until session_authenticated on the home loop */
+    c->session->auth_mech = gr_strdup(sasl_mech_name(l->sasl));
+    c2s_sasl_fini(l);
+    c2s_go_home(c);
+}
+
+static void carry_out(struct c2s *c, enum sasl_step step)
+{
+    if (step == SASL_SUCCESS && c->login->disabled)
+        step = sasl_refuse(c->login->sasl, sasl_ticket(c->login->sasl), SASL_ACCOUNT_DISABLED);
+    switch (step) {
+    case SASL_CHALLENGE:
+        reply(c, "challenge");
+        break;
+    case SASL_SUCCESS:
+        succeed(c);
+        break;
+    case SASL_FAILURE:
+        fail(c);
+        break;
+    case SASL_NEED_CREDS:
+    case SASL_NEED_CHECK:
+        ask_provider(c, step);
+        break;
+    case SASL_STALE:
+        break;
+    }
+}
+
+void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st)
+{
+    const struct gr_el *root = gr_stanza_root(st);
+    struct c2s_login *l = c->login;
+    const char *name = gr_el_name(root);
+    size_t len;
+    const char *text = gr_el_text(root, &len);
+
+    if (l->sasl == NULL) { /* nothing was offered: TLS comes first */
+        c2s_sasl_props(c);
+    }
+    if (strcmp(name, "auth") == 0) {
+        const char *mech = gr_el_attr(root, "mechanism");
+        l->disabled = false;
+        c->state = C2S_SASL;
+        carry_out(c, sasl_start_text(l->sasl, mech != NULL ? mech : "", text, len));
+    } else if (strcmp(name, "response") == 0) {
+        carry_out(c, sasl_respond_text(l->sasl, text, len));
+    } else if (strcmp(name, "abort") == 0) {
+        carry_out(c, sasl_abort(l->sasl));
+    } else {
+        c2s_error(c, "unsupported-stanza-type", NULL);
+    }
+}

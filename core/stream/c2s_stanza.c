@@ -1,0 +1,70 @@
+/* stream/c2s_stanza.c: what a client's stanza must look like before any handler sees it (RFC 6120, 8.1
+ * and 8.2.3; hooks.md 3.2): whose it is, whom it names, one payload in a request. */
+#include "stream/c2s.h"
+#include "xml/write.h"
+
+#include <string.h>
+
+static void refuse(struct c2s *c, struct gr_stanza *st, enum gr_cond cond, const char *text)
+{
+    struct gr_stanza *reply = gr_error_reply(st, cond, text);
+
+    if (reply == NULL)
+        return;
+    gr_stanza_set_to(reply, c->session->jid);
+    c2s_write_el(c, reply);
+    gr_stanza_unref(&reply);
+}
+
+/* Absent, or exactly this session's bare or full JID (RFC 6120, 8.1.2.1). */
+static bool from_is_own(const struct c2s *c, const struct gr_stanza *st)
+{
+    const struct gr_jid *from = gr_stanza_from(st), *own = c->session->jid;
+
+    if (stanza_from_malformed(st))
+        return false;
+    if (from == NULL || gr_jid_equal(from, own))
+        return true;
+    return from->resource == NULL && gr_jid_bare_equal(from, own);
+}
+
+/* RFC 6120, 8.2.3, rules 1 to 5. NULL: as it should be. */
+static const char *iq_fault(const struct gr_stanza *st)
+{
+    const struct gr_el *root = gr_stanza_root(st), *child = gr_el_child(root, NULL, NULL);
+    enum gr_type type = gr_stanza_type(st);
+
+    if (gr_stanza_id(st) == NULL)
+        return "an iq needs an id";
+    if (type == GR_TYPE_INVALID)
+        return "an iq is of type get, set, result or error";
+    if ((type == GR_GET || type == GR_SET) &&
+        (child == NULL || gr_el_next(child, NULL, NULL) != NULL))
+        return "an iq of this type has exactly one child element";
+    if (type == GR_RESULT && child != NULL && gr_el_next(child, NULL, NULL) != NULL)
+        return "an iq of type result has at most one child element";
+    return NULL;
+}
+
+void c2s_stanza(struct c2s *c, struct gr_stanza *take)
+{
+    enum gr_kind kind = gr_stanza_kind(take);
+    const char *fault;
+
+    if (kind == GR_NONZA) {
+        if (strcmp(gr_el_ns(gr_stanza_root(take)), GR_NS_CLIENT) == 0)
+            c2s_error(c, "unsupported-stanza-type", NULL); /* RFC 6120, 4.9.3.24 */
+        else
+            job_from_client(c->session, gr_stanza_ref(take));
+    } else if (!from_is_own(c, take)) {
+        c2s_error(c, "invalid-from", NULL);
+    } else if (stanza_to_malformed(take)) {
+        refuse(c, take, GR_JID_MALFORMED, NULL);
+    } else if (kind == GR_IQ && (fault = iq_fault(take)) != NULL) {
+        refuse(c, take, GR_BAD_REQUEST, fault);
+    } else {
+        gr_stanza_set_from(take, c->session->jid);
+        job_from_client(c->session, gr_stanza_ref(take));
+    }
+    gr_stanza_unref(&take);
+}

@@ -1,0 +1,80 @@
+/* xml/stanza_internal.h: what a stanza looks like inside; for core/xml only.
+ *
+ * Character data of an element is one string; its text nodes are ranges of that string, so
+ * gr_el_text never has to join anything and a stanza that several threads read stays constant.
+ * The parser may keep the bytes between the root's tags (raw): the writer sends them as they are,
+ * followed by the children that were appended since (the fresh ones). */
+#pragma once
+
+#include <grapnel/stanza.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+
+#define XML_NS "http://www.w3.org/XML/1998/namespace"
+
+struct node {
+    struct node *next;
+    const char *name;      /* NULL: a text node */
+    uint32_t len;          /* text node: of the range; element: of its text */
+    uint32_t off : 31;     /* text node: where the range begins; element: room behind text */
+    uint32_t fresh : 1;    /* added to an existing stanza, so not part of raw */
+};
+struct attr {
+    struct attr *next;
+    const char *ns;        /* NULL: none */
+    const char *name, *value;
+};
+struct gr_el {
+    struct node node;      /* first, so that a node with a name is an element */
+    struct gr_el *parent;
+    struct node *first, *last;
+    const char *ns;        /* "" when in no namespace */
+    struct attr *attrs;
+    char *text;            /* NULL when none, else with a NUL at node.len */
+};
+
+/* Serialised form, made once; immutable after it was published. */
+struct xml_cache {
+    size_t len, tail;      /* tail: where the root's start tag is about to close */
+    char text[];
+};
+
+struct gr_stanza {
+    _Atomic uint32_t refs;
+    uint8_t kind, type;
+    bool from_bad, to_bad; /* an attribute that is no address */
+    struct arena arena;    /* holds this struct too */
+    struct gr_el *root;
+    struct gr_jid *from, *to;
+    const char *id, *lang;
+    const char *raw;       /* NULL: serialise from the tree */
+    size_t raw_len;
+    _Atomic(struct xml_cache *) cache;
+};
+
+/* A run of bytes inside some other string. */
+struct span {
+    const char *s;
+    size_t len;
+};
+
+/* For the parser: a stanza without a root, then elements in document order, then finish. Strings
+ * are copied, but the namespace of the parent is shared. */
+struct gr_stanza *stanza_begin(void);
+struct gr_el *stanza_add_el(struct gr_stanza *st, struct gr_el *parent, struct span ns,
+                            struct span name);
+/* `copied` strings already live in the stanza's arena or are literals. */
+void stanza_add_attr(struct gr_stanza *st, struct gr_el *el, const char *copied_ns,
+                     const char *copied_name, const char *copied_value);
+void stanza_add_text(struct gr_stanza *st, struct gr_el *el, const char *text, size_t len);
+/* Brings what is kept of the root's attributes up to date; NULL: all of them. */
+void stanza_refresh(struct gr_stanza *st, const char *attr);
+/* NULL for the type that an absent attribute stands for. */
+const char *stanza_type_name(enum gr_kind kind, enum gr_type type);
+/* Classifies and parses the addresses; raw may be NULL. */
+void stanza_finish(struct gr_stanza *st, const char *raw, size_t raw_len);
+/* The cached text, made now if need be. Any thread that holds a reference. */
+const struct xml_cache *stanza_cached(const struct gr_stanza *st);
+
+static inline struct gr_el *node_el(struct node *n) { return (struct gr_el *)n; }

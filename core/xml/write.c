@@ -1,0 +1,334 @@
+/* xml/write.c: elements to text, without recursion.
+ *
+ * Every element declares its namespace as the default one when it differs from its parent's; only
+ * attributes get (generated) prefixes, and top-level elements of the stream namespace get stream:.
+ * A parsed stanza with untouched payload is a new start tag around the bytes that came.
+ * RFC 6120, 4.8 (namespaces), 11 (what may be sent); XML 1.0, 2.2 and 3.3.3. */
+#include "xml/write.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "xml/stanza_internal.h"
+
+/* Length of the XML character at s (XML 1.0, 2.2, in strict UTF-8), 0 when it is none. */
+static size_t xml_char(const unsigned char *s, size_t len)
+{
+    uint32_t c = s[0];
+    size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+
+    if (n <= 1)
+        return n == 1 && (c >= 0x20 || c == '\t' || c == '\n' || c == '\r') ? 1 : 0;
+    if (n > len)
+        return 0;
+    c &= 0x7fu >> n;
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    if ((n == 3 && c < 0x800) || (n == 4 && (c < 0x10000 || c > 0x10ffff)))
+        return 0;
+    return (c >= 0xd800 && c <= 0xdfff) || c == 0xfffe || c == 0xffff ? 0 : n;
+}
+
+static const char *entity(unsigned char c, bool attr)
+{
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>': /* for ]]> */
+        return "&gt;";
+    case '\r': /* a parser would make it \n (XML 1.0, 2.11) */
+        return "&#xD;";
+    case '\'':
+        return attr ? "&apos;" : NULL;
+    case '"':
+        return attr ? "&quot;" : NULL;
+    case '\t': /* in values a parser makes these spaces (3.3.3) */
+        return attr ? "&#x9;" : NULL;
+    case '\n':
+        return attr ? "&#xA;" : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* Printable ASCII that never needs escaping: nearly everything. */
+static inline bool plain(unsigned char c)
+{
+    return c >= ' ' && c < 0x7f && c != '&' && c != '<' && c != '>' && c != '\'' && c != '"';
+}
+
+static void escape(struct buf *out, const char *str, size_t len, bool attr)
+{
+    const unsigned char *s = (const unsigned char *)str;
+    size_t from = 0, i = 0, n;
+    const char *instead;
+
+    while (i < len) {
+        if (plain(s[i])) {
+            i++;
+            continue;
+        }
+        n = xml_char(s + i, len - i);
+        instead = n == 0 ? "\xef\xbf\xbd" : entity(s[i], attr);
+        if (instead != NULL) {
+            buf_append(out, s + from, i - from);
+            buf_puts(out, instead);
+            from = i + (n != 0 ? n : 1);
+        }
+        i += n != 0 ? n : 1;
+    }
+    buf_append(out, s + from, len - from);
+}
+
+void xml_escape_attr(struct buf *out, const char *s, size_t len)
+{
+    escape(out, s, len, true);
+}
+
+void xml_escape_text(struct buf *out, const char *s, size_t len)
+{
+    escape(out, s, len, false);
+}
+
+static void put_attr(struct buf *out, const char *prefix, const char *name, const char *value)
+{
+    buf_append(out, " ", 1);
+    buf_puts(out, prefix);
+    buf_puts(out, name);
+    buf_append(out, "='", 2);
+    escape(out, value, strlen(value), true);
+    buf_append(out, "'", 1);
+}
+
+/* Prefixes are named after the position of the first attribute with that namespace, which
+ * declares it. */
+static void put_ns_attr(struct buf *out, const struct gr_el *el, const struct attr *attr)
+{
+    const struct attr *first = el->attrs;
+    char prefix[24];
+    unsigned at = 1;
+
+    if (strcmp(attr->ns, XML_NS) == 0) {
+        put_attr(out, "xml:", attr->name, attr->value);
+        return;
+    }
+    for (; first->ns == NULL || strcmp(first->ns, attr->ns) != 0; first = first->next)
+        at++;
+    snprintf(prefix, sizeof(prefix), "ns%u", at);
+    if (first == attr)
+        put_attr(out, "xmlns:", prefix, attr->ns);
+    snprintf(prefix, sizeof(prefix), "ns%u:", at);
+    put_attr(out, prefix, attr->name, attr->value);
+}
+
+/* "<name" and what is inside the tag, without its end. */
+static void put_start(struct buf *out, const struct gr_el *el, const char *outer_ns)
+{
+    buf_append(out, "<", 1);
+    buf_puts(out, el->node.name);
+    if (outer_ns == NULL || (el->ns != outer_ns && strcmp(el->ns, outer_ns) != 0))
+        put_attr(out, "", "xmlns", el->ns);
+    for (const struct attr *a = el->attrs; a != NULL; a = a->next)
+        if (a->ns == NULL)
+            put_attr(out, "", a->name, a->value);
+        else
+            put_ns_attr(out, el, a);
+}
+
+static void put_end(struct buf *out, const char *prefix, const char *name)
+{
+    buf_append(out, "</", 2);
+    buf_puts(out, prefix);
+    buf_puts(out, name);
+    buf_append(out, ">", 1);
+}
+
+/* What is inside el, for which `inner_ns` is the default namespace in force; first: its first child
+ * node to write. Walks by the parent pointers: how deep it goes does not matter. */
+static void put_nodes(struct buf *out, const struct gr_el *el, const struct node *first,
+                      const char *inner_ns)
+{
+    const struct gr_el *at = el, *child;
+    const struct node *n = first;
+
+    for (;;) {
+        if (n == NULL) { /* the end of `at` */
+            if (at == el)
+                return;
+            put_end(out, "", at->node.name);
+            n = at->node.next;
+            at = at->parent;
+            continue;
+        }
+        if (n->name == NULL) {
+            escape(out, at->text + n->off, n->len, false);
+            n = n->next;
+            continue;
+        }
+        child = (const struct gr_el *)n;
+        put_start(out, child, at == el ? inner_ns : at->ns);
+        if (child->first == NULL) {
+            buf_append(out, "/>", 2);
+            n = n->next;
+        } else {
+            buf_append(out, ">", 1);
+            at = child;
+            n = child->first;
+        }
+    }
+}
+
+static void put_rest(struct buf *out, const struct gr_el *el, const char *prefix,
+                     const char *inner_ns)
+{
+    if (el->first == NULL) {
+        buf_append(out, "/>", 2);
+        return;
+    }
+    buf_append(out, ">", 1);
+    put_nodes(out, el, el->first, inner_ns);
+    put_end(out, prefix, el->node.name);
+}
+
+/* After the root's start tag: the raw payload and what was appended to it, or the tree. */
+static void put_root_rest(struct buf *out, const struct gr_stanza *st)
+{
+    const struct node *n = st->root->first;
+
+    while (st->raw != NULL && n != NULL && !(n->name != NULL && n->fresh))
+        n = n->next;
+    if (st->raw == NULL || (st->raw_len == 0 && n == NULL)) {
+        put_rest(out, st->root, "", st->root->ns);
+        return;
+    }
+    buf_append(out, ">", 1);
+    buf_append(out, st->raw, st->raw_len);
+    put_nodes(out, st->root, n, st->root->ns);
+    put_end(out, "", st->root->node.name);
+}
+
+/* Addresses of stanzas go out in their prepared form; `to` replaces the attribute. */
+static void put_root_start(struct buf *out, const struct gr_stanza *st, const char *to)
+{
+    const struct gr_el *root = st->root;
+    const char *value;
+
+    buf_append(out, "<", 1);
+    buf_puts(out, root->node.name);
+    if (strcmp(root->ns, GR_NS_CLIENT) != 0)
+        put_attr(out, "", "xmlns", root->ns);
+    for (const struct attr *a = root->attrs; a != NULL; a = a->next) {
+        value = a->value;
+        if (a->ns != NULL) {
+            put_ns_attr(out, root, a);
+            continue;
+        }
+        if (strcmp(a->name, "to") == 0) {
+            if (to != NULL)
+                continue;
+            if (st->kind != GR_NONZA && st->to != NULL)
+                value = st->to->full;
+        } else if (st->kind != GR_NONZA && st->from != NULL && strcmp(a->name, "from") == 0) {
+            value = st->from->full;
+        }
+        put_attr(out, "", a->name, value);
+    }
+    if (to != NULL)
+        put_attr(out, "", "to", to);
+}
+
+const struct xml_cache *stanza_cached(const struct gr_stanza *st)
+{
+    /* The cache is the one thing that readers may change: hence not const in truth. */
+    _Atomic(struct xml_cache *) *slot = &((struct gr_stanza *)st)->cache;
+    struct xml_cache *cache = atomic_load_explicit(slot, memory_order_acquire), *made;
+    struct buf text = { 0 };
+    size_t tail;
+
+    if (cache != NULL)
+        return cache;
+    put_root_start(&text, st, NULL);
+    tail = buf_len(&text);
+    put_root_rest(&text, st);
+    made = gr_realloc(NULL, sizeof(*made) + buf_len(&text) + 1);
+    made->len = buf_len(&text);
+    made->tail = tail;
+    memcpy(made->text, buf_data(&text), made->len);
+    made->text[made->len] = '\0';
+    buf_fini(&text);
+    if (atomic_compare_exchange_strong_explicit(slot, &cache, made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return made;
+    gr_free(made); /* another thread was faster */
+    return cache;
+}
+
+/* <stream:features/>, <stream:error/>: for their children the content namespace is the default. */
+static void write_prefixed(struct buf *out, const struct gr_el *root)
+{
+    buf_append(out, "<stream:", 8);
+    buf_puts(out, root->node.name);
+    for (const struct attr *a = root->attrs; a != NULL; a = a->next)
+        if (a->ns == NULL)
+            put_attr(out, "", a->name, a->value);
+        else
+            put_ns_attr(out, root, a);
+    put_rest(out, root, "stream:", GR_NS_CLIENT);
+}
+
+void stanza_write_to(struct buf *out, const struct gr_stanza *st, const char *to)
+{
+    const struct xml_cache *cache = atomic_load_explicit(&st->cache, memory_order_acquire);
+
+    if (strcmp(st->root->ns, GR_NS_STREAM) == 0) {
+        gr_assert(to == NULL);
+        write_prefixed(out, st->root);
+        return;
+    }
+    /* A tree with several holders is going to several places: serialise it once. */
+    if (cache == NULL && st->raw == NULL &&
+        atomic_load_explicit(&st->refs, memory_order_relaxed) > 1)
+        cache = stanza_cached(st);
+    if (cache != NULL && to == NULL) {
+        buf_append(out, cache->text, cache->len);
+        return;
+    }
+    put_root_start(out, st, to);
+    if (cache != NULL)
+        buf_append(out, cache->text + cache->tail, cache->len - cache->tail);
+    else
+        put_root_rest(out, st);
+}
+
+void stanza_write(struct buf *out, const struct gr_stanza *st)
+{
+    stanza_write_to(out, st, NULL);
+}
+
+const char *gr_stanza_xml(const struct gr_stanza *st, size_t *len)
+{
+    const struct xml_cache *cache = stanza_cached(st);
+
+    if (len != NULL)
+        *len = cache->len;
+    return cache->text;
+}
+
+char *gr_el_xml(const struct gr_el *el, size_t *len)
+{
+    struct buf text = { 0 };
+    char *copy;
+
+    put_start(&text, el, NULL);
+    put_rest(&text, el, "", el->ns);
+    if (len != NULL)
+        *len = buf_len(&text);
+    copy = gr_strndup(buf_data(&text), buf_len(&text));
+    buf_fini(&text);
+    return copy;
+}

@@ -1,0 +1,38 @@
+/* grapnel/command.h: a command is declared once and served by grapnelctl (later by ad-hoc commands
+ * and HTTP as well). */
+#pragma once
+
+#include <grapnel/provider.h>
+
+enum gr_arg_kind { GR_ARG_TEXT, GR_ARG_JID, GR_ARG_INT, GR_ARG_SECRET };
+struct gr_arg {
+    const char *name;   /* NULL ends the table */
+    enum gr_arg_kind kind;
+    bool optional;
+    const char *help;
+};
+enum gr_where_runs {
+    GR_RUN_ANY,         /* one loop                                             */
+    GR_RUN_HOME,        /* home loop of the first JID argument                  */
+    GR_RUN_ALL          /* every loop; rows are joined, number fields are summed */
+};
+struct gr_cmd;
+struct gr_command {
+    const char *name;   /* "mod ping now"; words separated by blanks; NULL ends the table */
+    const char *help;
+    const struct gr_arg *args;
+    enum gr_where_runs where;
+    void (*run)(struct gr_mod *self, struct gr_cmd *cmd); /* finish it once, now or later */
+};
+#define GR_COMMAND_END { .name = NULL }
+
+GR_API const char *gr_cmd_text(const struct gr_cmd *cmd, const char *arg);     /* NULL: not given */
+GR_API const struct gr_jid *gr_cmd_jid(const struct gr_cmd *cmd, const char *arg);
+GR_API int64_t gr_cmd_int(const struct gr_cmd *cmd, const char *arg, int64_t otherwise);
+/* A row of the result; fields follow in order. Rows print as a table or as JSON objects. */
+GR_API void gr_cmd_row(struct gr_cmd *cmd);
+GR_API void gr_cmd_field(struct gr_cmd *cmd, const char *name, const char *fmt, ...)
+    GR_PRINTF(3, 4);
+GR_API void gr_cmd_number(struct gr_cmd *cmd, const char *name, int64_t value);
+GR_API void gr_cmd_done(struct gr_cmd *take);
+GR_API void gr_cmd_fail(struct gr_cmd *take, const char *fmt, ...) GR_PRINTF(2, 3);

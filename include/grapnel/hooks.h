@@ -1,0 +1,450 @@
+/* grapnel/hooks.h: every hook, its kind and its event.
+ *
+ * A chain belongs to one host, or is the global chain (scope G). Handlers run in ascending priority,
+ * ties in module start order. On return:
+ *   GR_OK       the next handler runs
+ *   GR_STOP     the chain ends; for verdict hooks (kind V) the caller acts on it
+ *   GR_DROP     filter_packet and filter_local_packet only: the stanza disappears silently
+ *   GR_FAIL     logged; the accumulator and the stanza are as before this handler; the next one runs
+ *   GR_PENDING  hooks marked P: the chain waits for gr_resume() of a hold taken with gr_hold();
+ *               later stanzas of the same entity wait behind it, in order
+ * Kind V: verdict and accumulator count. Kind A: only the accumulator. Kind N: nothing; the handler
+ * returns void. Events are borrowed until the handler returns, or, after GR_PENDING, until resume. */
+#pragma once
+
+#include <grapnel/session.h>
+
+enum gr_verdict { GR_OK, GR_STOP, GR_DROP, GR_FAIL, GR_PENDING };
+
+/* Where handlers usually stand; any number from 1 is legal, smaller runs earlier. */
+enum gr_prio {
+    GR_PRIO_FIRST = 1, GR_PRIO_SECURITY = 5, GR_PRIO_PRIVACY = 10, GR_PRIO_POLICY = 20,
+    GR_PRIO_NORMAL = 50, GR_PRIO_ARCHIVE = 60, GR_PRIO_COPY = 89, GR_PRIO_LATE = 90,
+    GR_PRIO_LAST = 100
+};
+
+/* --- the accumulator of a stanza --- */
+
+enum gr_origin { GR_FROM_C2S, GR_FROM_S2S, GR_FROM_COMPONENT, GR_FROM_SERVER, GR_FROM_ADMIN };
+
+struct gr_acc;
+GR_API uint64_t gr_acc_ref(const struct gr_acc *acc);       /* unique per process */
+GR_API int64_t gr_acc_time_us(const struct gr_acc *acc);    /* *the* time of the message */
+GR_API enum gr_origin gr_acc_origin(const struct gr_acc *acc);
+/* Keyed notes from handler to handler. Values are copied text. Ordinary ones vanish when the stanza
+ * leaves the sender's context (entering local delivery), permanent ones stay. NULL value deletes.
+ * GR_FAIL takes back what the failing handler noted. */
+GR_API void gr_acc_set(struct gr_acc *acc, const char *ns, const char *key, const char *value);
+GR_API void gr_acc_set_permanent(struct gr_acc *acc, const char *ns, const char *key,
+                                 const char *value);
+GR_API const char *gr_acc_get(const struct gr_acc *acc, const char *ns, const char *key);
+
+/* --- events --- */
+
+struct gr_run; /* the core's bookkeeping of one running chain */
+
+struct gr_ev {            /* first member of every event */
+    struct gr_host *host; /* whose chain runs; NULL in the global chain */
+    struct gr_acc *acc;   /* NULL where hooks.md gives the hook no stanza accumulator */
+    struct gr_run *run;
+};
+
+/* A stanza on its way. `session` is the sender's in user_send_*, the recipient's in user_receive_*,
+ * else NULL. from and to are the routing addresses (always set); the stanza's attributes agree. */
+struct gr_stanza_ev {
+    struct gr_ev ev;
+    struct gr_session *session;
+    const struct gr_jid *from, *to;
+    struct gr_stanza *stanza;   /* borrowed; gr_ev_edit() for a changeable one */
+    bool flush;                 /* xmpp_presend_element: a buffered stanza on its second way */
+    bool deliver;               /* roster_in_subscription: result, "deliver to the client" */
+    int send_result;            /* xmpp_send_element: 0 or a gr_err */
+};
+/* The event's stanza for changing (a copy when it is shared); goes on instead of the old one. Also
+ * usable to redirect in the filter hooks. */
+GR_API struct gr_stanza *gr_ev_edit(struct gr_stanza_ev *ev);
+GR_API void gr_ev_replace(struct gr_stanza_ev *ev, struct gr_stanza *take);
+GR_API void gr_ev_redirect(struct gr_stanza_ev *ev, const struct gr_jid *from,
+                           const struct gr_jid *to); /* NULL keeps; filter hooks only */
+
+/* Requests to the session engine, carried out after the chain, in this order: hard stop; stop;
+ * socket sends; routes (hooks.md 2.3). Part of the accumulator: GR_FAIL takes them back. */
+GR_API void gr_ev_request_stop(struct gr_ev *ev, const char *condition);
+GR_API void gr_ev_request_hard_stop(struct gr_ev *ev, const char *condition);
+GR_API void gr_ev_request_write(struct gr_ev *ev, struct gr_stanza *take);
+GR_API void gr_ev_request_route(struct gr_ev *ev, struct gr_stanza *take);
+
+enum gr_end_reason { GR_END_NORMAL, GR_END_ERROR, GR_END_REPLACED, GR_END_RESUMED, GR_END_SHUTDOWN };
+
+/* Something about one session. jid is never NULL where the session is authenticated. */
+struct gr_session_ev {
+    struct gr_ev ev;
+    struct gr_session *session;
+    const struct gr_jid *jid;
+    struct gr_stanza *stanza;   /* user_open_session: the request; set_presence: the presence */
+    const char *text;           /* unset_presence: status; stop requests: reason; auth_failed: name */
+    enum gr_end_reason reason;  /* sm_remove_connection, user_terminate */
+    int64_t ms;                 /* user_ping_response: round trip, -1 time-out */
+    bool allow;                 /* session_opening_allowed_for_user: starts true */
+};
+struct gr_foreign_ev {          /* a message posted to a session */
+    struct gr_ev ev;
+    struct gr_session *session;
+    const char *tag;
+    const void *data;
+    size_t len;
+};
+struct gr_features_ev {         /* stream features: append elements to `features` */
+    struct gr_ev ev;
+    struct gr_session *session; /* its state tells the phase; NULL on s2s */
+    const char *remote;         /* s2s: the other domain */
+    struct gr_stanza *features;
+};
+struct gr_ip_ev { struct gr_ev ev; const char *ip; bool refuse; };
+struct gr_user_ev {             /* about an account, with or without sessions */
+    struct gr_ev ev;
+    const struct gr_jid *jid;
+    bool with_anonymous;        /* does_user_exist: anonymous sessions count */
+    bool exists;                /* does_user_exist: result */
+};
+struct gr_domain_ev {
+    struct gr_ev ev;
+    const char *domain, *remote;/* s2s_allow_host: ours and theirs */
+    const char *node;           /* node_cleanup: the server id whose leftovers are to go */
+    bool hidden;                /* register_subhost */
+    bool allow;                 /* s2s_allow_host: starts true */
+    unsigned failed;            /* remove_domain: handlers that could not */
+};
+
+/* roster */
+enum gr_subscription { GR_SUB_NONE, GR_SUB_TO, GR_SUB_FROM, GR_SUB_BOTH };
+struct gr_roster_item {         /* strings belong to whoever made the item */
+    const struct gr_jid *jid;   /* bare */
+    const char *name;           /* NULL: none */
+    const char *const *groups;  /* NULL-terminated; NULL: none */
+    enum gr_subscription sub;
+    bool ask, approved;         /* pending out; pre-approved */
+    bool in_roster, pending_in; /* what only the server sees */
+    uint64_t ver;               /* version at which the item last changed, 0: unversioned */
+};
+struct gr_roster_list;          /* growing list of items, copied in */
+GR_API struct gr_roster_list *gr_roster_list_new(void);
+GR_API void gr_roster_list_free(struct gr_roster_list **take);
+GR_API void gr_roster_list_add(struct gr_roster_list *l, const struct gr_roster_item *item);
+GR_API size_t gr_roster_list_count(const struct gr_roster_list *l);
+GR_API const struct gr_roster_item *gr_roster_list_at(const struct gr_roster_list *l, size_t i);
+struct gr_roster_ev {
+    struct gr_ev ev;
+    const struct gr_jid *owner; /* bare */
+    bool full;                  /* include pending-in-only items */
+    bool none;                  /* result: the owner has no roster at all (item-not-found) */
+    struct gr_roster_list *items; /* roster_get: append; lists: every item that has a subscription */
+    struct gr_stanza **pending; /* roster_get_subscription_lists: stored requests; handlers add
+                                 * with gr_roster_ev_pending */
+    size_t pending_count;
+};
+GR_API void gr_roster_ev_pending(struct gr_roster_ev *ev, struct gr_stanza *take);
+GR_API void gr_roster_ev_clear(struct gr_roster_ev *ev); /* caller of the hook: frees the results */
+struct gr_roster_item_ev {      /* roster_process_item, roster_push, roster_set */
+    struct gr_ev ev;
+    const struct gr_jid *owner;
+    struct gr_roster_item *item;
+};
+struct gr_jid_info_ev {         /* roster_get_jid_info */
+    struct gr_ev ev;
+    const struct gr_jid *owner, *contact;
+    enum gr_subscription sub;
+    bool ask;
+    const char *const *groups;  /* valid while the event is */
+};
+struct gr_names_ev { struct gr_ev ev; const char *const *names; size_t count; }; /* roster_groups */
+
+/* privacy */
+enum gr_privacy { GR_ALLOW, GR_DENY, GR_BLOCK };
+struct gr_privacy_ev {
+    struct gr_ev ev;
+    const struct gr_jid *owner, *peer;
+    struct gr_stanza *stanza;
+    bool outgoing;
+    enum gr_privacy verdict;    /* starts GR_ALLOW */
+    const char *list;           /* name of the list asked about or changed */
+    enum gr_cond cond;          /* privacy_iq_*: error instead of result */
+    struct gr_stanza *reply;    /* privacy_iq_*: result */
+};
+
+/* discovery and commands. `answered` tells an empty answer from none. */
+struct gr_disco_ev {
+    struct gr_ev ev;
+    const struct gr_jid *from, *to;
+    const char *node;           /* "" for the root */
+    const char *lang;
+    bool subscribed;            /* disco_sm_*: asker may see (subscriber or the account itself) */
+    bool answered;
+    struct gr_stanza *result;   /* add <feature/>, <identity/>, <item/> or forms with gr_disco_* */
+};
+GR_API void gr_disco_feature(struct gr_disco_ev *ev, const char *var); /* folds duplicates */
+GR_API void gr_disco_identity(struct gr_disco_ev *ev, const char *category, const char *type,
+                              const char *name);
+GR_API void gr_disco_item(struct gr_disco_ev *ev, const char *jid, const char *node,
+                          const char *name);
+struct gr_adhoc_ev {
+    struct gr_ev ev;
+    const struct gr_jid *from, *to;
+    const char *node, *action, *session_id;
+    const struct gr_stanza *request;
+    struct gr_stanza *reply;    /* NULL: nobody knew the node */
+};
+struct gr_caps_ev {             /* caps_recognised and PEP recipients */
+    struct gr_ev ev;
+    struct gr_session *session;
+    const char *feature;        /* "node+notify" */
+    const char *const *features;
+    size_t count;
+    const struct gr_jid *to;
+    const struct gr_jid **recipients; /* get_pep_recipients: result */
+    size_t recipient_count;
+    bool drop;                  /* filter_pep_recipient: result */
+};
+
+/* rooms */
+enum gr_affiliation { GR_AFF_NONE, GR_AFF_OUTCAST, GR_AFF_MEMBER, GR_AFF_ADMIN, GR_AFF_OWNER };
+struct gr_affiliate { const struct gr_jid *jid; enum gr_affiliation affiliation; };
+struct gr_room_ev {
+    struct gr_ev ev;
+    const struct gr_jid *room, *user, *occupant;
+    const char *nick, *reason, *stable_id, *version;
+    struct gr_stanza *stanza;
+    enum gr_affiliation affiliation;
+    int64_t time_us;
+    const struct gr_affiliate *affiliates;
+    size_t affiliate_count;
+    bool yes;                   /* can_access_*, is_muc_room_owner, room_exists: result */
+};
+
+/* archive */
+enum gr_mam_when { GR_MAM_ALWAYS, GR_MAM_NEVER, GR_MAM_ROSTER };
+struct gr_mam_ev {
+    struct gr_ev ev;
+    const struct gr_jid *owner, *remote, *source, *caller;
+    uint64_t archive_id;        /* 0: none */
+    const char *message_id, *origin_id;
+    struct gr_stanza *stanza;
+    bool outgoing, groupchat;
+    int rc;                     /* archive_message, set_prefs, lookup: 0 or a gr_err */
+    uint64_t count;             /* size, flushed messages, total of a lookup */
+    enum gr_mam_when behaviour;
+    const struct gr_jid *const *always, *const *never; /* prefs; NULL-terminated */
+    const void *query;          /* struct of svc/archive.h once that exists */
+};
+
+/* advanced message processing, inbox, push, keys, vCard, export */
+struct gr_amp_ev {
+    struct gr_ev ev;
+    const struct gr_jid *from, *to;
+    struct gr_stanza *stanza;
+    const char *event;          /* initial_check, archived, mam_failed, ... */
+    const char *deliver, *match_resource; /* strategy so far */
+    const char *condition, *value, *action;
+    bool supported;
+    int match;                  /* amp_check_condition: 0 no, 1 match, -1 undecided */
+};
+struct gr_inbox_ev { struct gr_ev ev; const struct gr_jid *user; struct gr_stanza *iq;
+                     struct gr_stanza *result; uint64_t unread; };
+struct gr_push_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *form;
+                    const char *service, *node; int rc; bool device_gone; };
+struct gr_key_ev { struct gr_ev ev; const char *name; const void *key; size_t len; };
+struct gr_vcard_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *vcard;
+                     int rc; };
+struct gr_export_ev { struct gr_ev ev; const struct gr_jid *user; struct gr_stanza *data; };
+
+/* --- the list: X(name, scope, kind, async, event struct) --- */
+#define GR_HOOK_LIST(X)                                              \
+    /* client to server */                                           \
+    X(user_send_packet, H, V, 0, gr_stanza_ev)                       \
+    X(user_send_message, H, V, P, gr_stanza_ev)                      \
+    X(user_send_iq, H, V, P, gr_stanza_ev)                           \
+    X(user_send_presence, H, A, P, gr_stanza_ev)                     \
+    X(user_send_xmlel, H, A, P, gr_stanza_ev)                        \
+    /* server to client */                                           \
+    X(user_receive_packet, H, V, 0, gr_stanza_ev)                    \
+    X(user_receive_message, H, V, 0, gr_stanza_ev)                   \
+    X(user_receive_iq, H, V, 0, gr_stanza_ev)                        \
+    X(user_receive_presence, H, V, 0, gr_stanza_ev)                  \
+    X(user_receive_xmlel, H, V, 0, gr_stanza_ev)                     \
+    X(xmpp_presend_element, H, V, 0, gr_stanza_ev)                   \
+    X(xmpp_send_element, H, A, 0, gr_stanza_ev)                      \
+    /* session life */                                               \
+    X(check_bl_c2s, G, A, 0, gr_ip_ev)                               \
+    X(c2s_stream_features, H, A, 0, gr_features_ev)                  \
+    X(auth_failed, H, N, 0, gr_session_ev)                           \
+    X(user_open_session, H, V, P, gr_session_ev)                     \
+    X(session_opening_allowed_for_user, H, A, P, gr_session_ev)      \
+    X(forbidden_session, H, A, 0, gr_session_ev)                     \
+    X(sm_register_connection, H, N, 0, gr_session_ev)                \
+    X(sm_remove_connection, H, A, 0, gr_session_ev)                  \
+    X(set_presence, H, A, 0, gr_session_ev)                          \
+    X(unset_presence, H, A, 0, gr_session_ev)                        \
+    X(user_available, H, A, 0, gr_session_ev)                        \
+    X(user_ping_response, H, A, 0, gr_session_ev)                    \
+    X(user_stop_request, H, V, 0, gr_session_ev)                     \
+    X(user_socket_closed, H, V, 0, gr_session_ev)                    \
+    X(user_socket_error, H, V, 0, gr_session_ev)                     \
+    X(foreign_event, H, V, 0, gr_foreign_ev)                         \
+    X(user_terminate, H, A, 0, gr_session_ev)                        \
+    X(reroute_unacked_messages, H, A, 0, gr_session_ev)              \
+    X(unacknowledged_message, H, A, 0, gr_stanza_ev)                 \
+    X(filter_unacknowledged_messages, H, A, 0, gr_stanza_ev)         \
+    X(session_cleanup, H, A, 0, gr_session_ev)                       \
+    X(does_user_exist, H, A, P, gr_user_ev)                          \
+    /* accounts, hosts, nodes */                                     \
+    X(register_user, H, N, 0, gr_user_ev)                            \
+    X(remove_user, H, A, P, gr_user_ev)                              \
+    X(anonymous_purge, H, A, P, gr_user_ev)                          \
+    X(remove_domain, H, A, P, gr_domain_ev)                          \
+    X(node_cleanup, G, A, P, gr_domain_ev)                           \
+    X(register_subhost, G, N, 0, gr_domain_ev)                       \
+    X(unregister_subhost, G, N, 0, gr_domain_ev)                     \
+    /* routing, servers, components */                               \
+    X(filter_packet, G, V, 0, gr_stanza_ev)                          \
+    X(filter_local_packet, H, V, P, gr_stanza_ev)                    \
+    X(packet_to_component, G, A, 0, gr_stanza_ev)                    \
+    X(s2s_allow_host, H, A, 0, gr_domain_ev)                         \
+    X(s2s_send_packet, H, A, 0, gr_stanza_ev)                        \
+    X(s2s_receive_packet, G, A, 0, gr_stanza_ev)                     \
+    X(s2s_stream_features, H, A, 0, gr_features_ev)                  \
+    X(mod_global_distrib_known_recipient, H, N, 0, gr_stanza_ev)     \
+    X(mod_global_distrib_unknown_recipient, H, V, 0, gr_stanza_ev)   \
+    /* offline */                                                    \
+    X(offline_message, H, V, P, gr_stanza_ev)                        \
+    X(offline_groupchat_message, H, V, P, gr_stanza_ev)              \
+    X(sm_filter_offline_message, H, V, 0, gr_stanza_ev)              \
+    X(failed_to_store_message, H, A, 0, gr_stanza_ev)                \
+    X(resend_offline_messages, H, A, P, gr_session_ev)               \
+    /* presence and roster */                                        \
+    X(presence_probe, H, A, 0, gr_stanza_ev)                         \
+    X(roster_get, H, A, P, gr_roster_ev)                             \
+    X(roster_get_jid_info, H, A, P, gr_jid_info_ev)                  \
+    X(roster_get_subscription_lists, H, A, P, gr_roster_ev)          \
+    X(roster_get_versioning_feature, H, A, 0, gr_features_ev)        \
+    X(roster_groups, H, A, 0, gr_names_ev)                           \
+    X(roster_in_subscription, H, A, P, gr_stanza_ev)                 \
+    X(roster_out_subscription, H, A, P, gr_stanza_ev)                \
+    X(roster_process_item, H, A, 0, gr_roster_item_ev)               \
+    X(roster_push, H, N, 0, gr_roster_item_ev)                       \
+    X(roster_set, H, N, 0, gr_roster_item_ev)                        \
+    /* privacy */                                                    \
+    X(privacy_check_packet, H, A, 0, gr_privacy_ev)                  \
+    X(privacy_get_user_list, H, A, P, gr_privacy_ev)                 \
+    X(privacy_iq_get, H, A, P, gr_privacy_ev)                        \
+    X(privacy_iq_set, H, A, P, gr_privacy_ev)                        \
+    X(privacy_list_push, H, N, 0, gr_privacy_ev)                     \
+    X(privacy_updated_list, H, A, 0, gr_privacy_ev)                  \
+    /* discovery, commands, capabilities */                          \
+    X(disco_info, H, A, 0, gr_disco_ev)                              \
+    X(disco_local_features, H, A, 0, gr_disco_ev)                    \
+    X(disco_local_identity, H, A, 0, gr_disco_ev)                    \
+    X(disco_local_items, H, A, 0, gr_disco_ev)                       \
+    X(disco_muc_features, H, A, 0, gr_disco_ev)                      \
+    X(disco_sm_features, H, A, 0, gr_disco_ev)                       \
+    X(disco_sm_identity, H, A, 0, gr_disco_ev)                       \
+    X(disco_sm_items, H, A, 0, gr_disco_ev)                          \
+    X(adhoc_local_commands, H, A, P, gr_adhoc_ev)                    \
+    X(adhoc_sm_commands, H, A, P, gr_adhoc_ev)                       \
+    X(caps_recognised, H, A, 0, gr_caps_ev)                          \
+    X(get_pep_recipients, H, A, 0, gr_caps_ev)                       \
+    X(filter_pep_recipient, H, A, 0, gr_caps_ev)                     \
+    /* rooms */                                                      \
+    X(acc_room_affiliations, H, A, P, gr_room_ev)                    \
+    X(can_access_room, H, A, P, gr_room_ev)                          \
+    X(can_access_identity, H, A, P, gr_room_ev)                      \
+    X(is_muc_room_owner, H, A, P, gr_room_ev)                        \
+    X(filter_room_packet, H, A, P, gr_room_ev)                       \
+    X(update_inbox_for_muc, H, A, P, gr_room_ev)                     \
+    X(room_packet, H, N, 0, gr_room_ev)                              \
+    X(join_room, H, N, 0, gr_room_ev)                                \
+    X(leave_room, H, N, 0, gr_room_ev)                               \
+    X(invitation_sent, H, N, 0, gr_room_ev)                          \
+    X(room_exists, H, A, P, gr_room_ev)                              \
+    X(room_new_affiliations, H, A, 0, gr_room_ev)                    \
+    X(forget_room, H, A, P, gr_room_ev)                              \
+    /* archive */                                                    \
+    X(mam_archive_id, H, A, P, gr_mam_ev)                            \
+    X(mam_archive_message, H, A, P, gr_mam_ev)                       \
+    X(mam_archive_size, H, A, P, gr_mam_ev)                          \
+    X(mam_archive_sync, H, A, P, gr_mam_ev)                          \
+    X(mam_flush_messages, H, N, 0, gr_mam_ev)                        \
+    X(mam_get_behaviour, H, A, P, gr_mam_ev)                         \
+    X(mam_get_prefs, H, A, P, gr_mam_ev)                             \
+    X(mam_set_prefs, H, A, P, gr_mam_ev)                             \
+    X(mam_lookup_messages, H, A, P, gr_mam_ev)                       \
+    X(mam_remove_archive, H, A, P, gr_mam_ev)                        \
+    X(mam_retraction, H, A, P, gr_mam_ev)                            \
+    X(mam_muc_archive_id, H, A, P, gr_mam_ev)                        \
+    X(mam_muc_archive_message, H, A, P, gr_mam_ev)                   \
+    X(mam_muc_archive_size, H, A, P, gr_mam_ev)                      \
+    X(mam_muc_archive_sync, H, A, P, gr_mam_ev)                      \
+    X(mam_muc_flush_messages, H, N, 0, gr_mam_ev)                    \
+    X(mam_muc_get_behaviour, H, A, P, gr_mam_ev)                     \
+    X(mam_muc_get_prefs, H, A, P, gr_mam_ev)                         \
+    X(mam_muc_set_prefs, H, A, P, gr_mam_ev)                         \
+    X(mam_muc_lookup_messages, H, A, P, gr_mam_ev)                   \
+    X(mam_muc_remove_archive, H, A, P, gr_mam_ev)                    \
+    X(mam_muc_retraction, H, A, P, gr_mam_ev)                        \
+    /* message processing, inbox, push, keys, personal data */       \
+    X(amp_verify_support, H, A, 0, gr_amp_ev)                        \
+    X(amp_determine_strategy, H, A, P, gr_amp_ev)                    \
+    X(amp_check_condition, H, A, 0, gr_amp_ev)                       \
+    X(extend_inbox_result, H, A, 0, gr_inbox_ev)                     \
+    X(inbox_unread_count, H, A, P, gr_inbox_ev)                      \
+    X(push_notifications, H, A, P, gr_push_ev)                       \
+    X(get_key, H, A, 0, gr_key_ev)                                   \
+    X(set_vcard, H, A, P, gr_vcard_ev)                               \
+    X(vcard_set, H, N, 0, gr_vcard_ev)                               \
+    X(get_personal_data, H, A, P, gr_export_ev)                      \
+    X(get_mam_pm_gdpr_data, H, A, P, gr_export_ev)                   \
+    X(get_mam_muc_gdpr_data, H, A, P, gr_export_ev)
+
+#define GR_HOOK_ENUM(name, scope, kind, async, event) GR_HOOK_##name,
+enum gr_hook_id { GR_HOOK_LIST(GR_HOOK_ENUM) GR_HOOK_COUNT };
+
+/* One typed member per hook: a handler with the wrong prototype does not compile. */
+#define GR_HOOK_RETURN_V enum gr_verdict
+#define GR_HOOK_RETURN_A enum gr_verdict
+#define GR_HOOK_RETURN_N void
+#define GR_HOOK_MEMBER(name, scope, kind, async, event) \
+    GR_HOOK_RETURN_##kind (*name)(struct gr_mod *self, struct event *ev);
+union gr_hook_fn {
+    GR_HOOK_LIST(GR_HOOK_MEMBER)
+    enum gr_verdict (*custom)(struct gr_mod *self, struct gr_ev *ev);
+};
+
+struct gr_hook {
+    enum gr_hook_id id;
+    const char *custom; /* name of a module-defined hook; id is GR_HOOK_COUNT then */
+    int prio;           /* 1.. ; 0 ends the table */
+    union gr_hook_fn fn;
+};
+#define GR_ON(hook, priority, f) { .id = GR_HOOK_##hook, .prio = (priority), .fn.hook = (f) }
+#define GR_ON_CUSTOM(hook, priority, f) \
+    { .id = GR_HOOK_COUNT, .custom = (hook), .prio = (priority), .fn.custom = (f) }
+#define GR_HOOK_END { .prio = 0 }
+
+/* --- holding and running --- */
+
+struct gr_hold;
+/* Suspends the chain that runs `ev` (hooks marked P); the handler then returns GR_PENDING. Holds are
+ * bounded in number and time: NULL when this instance has 10000 of them (or the hook cannot wait, or
+ * the handler holds already): return GR_FAIL then; after 30 s the core goes on with GR_FAIL and logs
+ * the module, whose gr_resume then only frees the hold. A hold that is not used (another verdict is
+ * returned) is still ended with gr_resume. */
+GR_API struct gr_hold *gr_hold(struct gr_mod *self, struct gr_ev *ev);
+/* Ends a hold, on the loop it was taken on. The event is valid again until this returns. */
+GR_API void gr_resume(struct gr_hold *take, enum gr_verdict verdict);
+
+/* Runs a chain of the module's own host that only modules run (roster_*, resend_offline_messages,
+ * disco_*, ...), or a custom hook. `done` is called with the final verdict, perhaps before this
+ * returns; ev must stay valid until then (allocate it unless no handler can pend). */
+typedef void (*gr_ran_f)(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict);
+GR_API void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done);
+GR_API void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,
+                               gr_ran_f done);

@@ -1,0 +1,74 @@
+/* grapnel/route.h: sending stanzas, asking other entities, answering iqs. */
+#pragma once
+
+#include <grapnel/hooks.h>
+
+/* Routes a stanza with from and to set: filter_packet, then to wherever `to` lives. Queued behind
+ * the current event, never run inside the caller. Takes it. Home loop of `from` (or any loop when
+ * `from` is the host). */
+GR_API void gr_send(struct gr_mod *self, struct gr_stanza *take);
+/* The same keeping the accumulator's permanent notes and time of `ev`. */
+GR_API void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take);
+
+/* Sends a stanza of which the caller holds a durable copy, and tells when nobody has to do with it any
+ * more: delivered means it was written to a client's socket, stored, answered or dropped by policy;
+ * otherwise the recipient's connection broke first and the copy is still needed. f runs on this loop;
+ * take_data (gr_alloc'ed or NULL) is freed by the core afterwards. */
+typedef void (*gr_handled_f)(struct gr_mod *self, void *data, bool delivered);
+GR_API void gr_send_tracked(struct gr_mod *self, struct gr_stanza *take, gr_handled_f f,
+                            void *take_data);
+
+/* --- answering: iq handlers --- */
+
+enum gr_iq_where {
+    GR_TO_HOST = 1,     /* to = our host                                                       */
+    GR_TO_ACCOUNT = 2,  /* to = an account's bare JID, or absent: the sender's own             */
+    GR_OWN = 4          /* with GR_TO_ACCOUNT: only one's own account; others: forbidden for sets,
+                         * service-unavailable for gets */
+};
+struct gr_iq_req;
+struct gr_iq_ev {
+    struct gr_ev ev;
+    struct gr_session *session;       /* the sender's, when it lives on this loop; else NULL */
+    const struct gr_jid *from, *to;   /* to: host or bare JID, never NULL */
+    const struct gr_stanza *stanza;
+    const struct gr_el *payload;
+    enum gr_type type;                /* GR_GET or GR_SET */
+    struct gr_iq_req *req;            /* answer it exactly once, now or later (RFC 6120, 8.2.3) */
+};
+struct gr_iq {
+    unsigned types;                   /* GR_IQ_GET | GR_IQ_SET; the other type: not-allowed */
+    unsigned where;                   /* 0 ends the table */
+    const char *ns, *name;            /* name NULL: any */
+    void (*handle)(struct gr_mod *self, struct gr_iq_ev *ev);
+};
+#define GR_IQ_GET 1u
+#define GR_IQ_SET 2u
+#define GR_IQ(t, w, n, el, f) { .types = (t), .where = (w), .ns = (n), .name = (el), .handle = (f) }
+#define GR_IQ_END { .where = 0 }
+
+/* The request stays valid until it is answered, also past the handler. */
+GR_API const struct gr_stanza *gr_iq_req_stanza(const struct gr_iq_req *req);
+GR_API const struct gr_jid *gr_iq_req_from(const struct gr_iq_req *req);
+GR_API const struct gr_jid *gr_iq_req_to(const struct gr_iq_req *req);
+GR_API struct gr_host *gr_iq_req_host(const struct gr_iq_req *req);
+GR_API void gr_iq_reply(struct gr_iq_req *take, struct gr_stanza *take_result);
+GR_API void gr_iq_reply_empty(struct gr_iq_req *take);
+GR_API void gr_iq_reply_error(struct gr_iq_req *take, enum gr_cond cond, const char *text);
+
+/* --- asking --- */
+
+/* `reply` is NULL after the time-out. */
+typedef void (*gr_iq_f)(struct gr_mod *self, void *data, const struct gr_stanza *reply);
+/* Sends an iq get or set (from: the host or an account of this loop) and calls back with the answer
+ * or after timeout_ms. `data` (gr_alloc'ed or NULL) is freed by the core afterwards. */
+GR_API void gr_iq_ask(struct gr_mod *self, struct gr_stanza *take, int64_t timeout_ms, gr_iq_f f,
+                      void *take_data);
+
+/* Runs f in this module's instance on the home loop of jid, in order with stanzas sent from here to
+ * there. `data` is len bytes, copied. Lost (and logged) when the module is replaced on the way: what
+ * must not be lost goes through the store or a stanza. */
+typedef void (*gr_post_f)(struct gr_mod *self, const struct gr_jid *jid, const void *data,
+                          size_t len);
+GR_API void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
+                    size_t len);

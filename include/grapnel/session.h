@@ -1,0 +1,84 @@
+/* grapnel/session.h: hosts, accounts with live sessions, and sessions.
+ *
+ * A session is a client's stay on the server: it exists from the accepted connection on and gets
+ * its bare JID at authentication and its full JID at resource binding. From authentication on it
+ * lives on the home loop of its account, with all other sessions of that account, and only there
+ * may it be touched. Handlers get borrowed pointers; nobody but the core destroys a session: ask
+ * with gr_session_close. Keep (jid, gr_session_id) across events, never the pointer. */
+#pragma once
+
+#include <grapnel/stanza.h>
+
+struct gr_mod;
+struct gr_host;
+struct gr_account;
+struct gr_session;
+
+GR_API const char *gr_host_name(const struct gr_host *host);
+
+enum gr_session_state {
+    GR_S_CONNECTED,      /* a stream, nobody yet                         */
+    GR_S_AUTHENTICATED,  /* bare JID known                               */
+    GR_S_BOUND,          /* full JID known, in the session table         */
+    GR_S_CLOSING         /* output only; nothing will be delivered       */
+};
+
+GR_API uint64_t gr_session_id(const struct gr_session *s);    /* unique per process, never reused */
+GR_API enum gr_session_state gr_session_state(const struct gr_session *s);
+GR_API struct gr_host *gr_session_host(const struct gr_session *s); /* NULL before stream header */
+GR_API const struct gr_jid *gr_session_jid(const struct gr_session *s); /* NULL, bare, then full */
+GR_API struct gr_account *gr_session_account(const struct gr_session *s); /* NULL until bound */
+GR_API const char *gr_session_ip(const struct gr_session *s);
+GR_API bool gr_session_is_tls(const struct gr_session *s);
+GR_API const char *gr_session_auth_mech(const struct gr_session *s); /* NULL before SASL */
+GR_API const char *gr_session_lang(const struct gr_session *s);  /* stream's xml:lang or NULL */
+
+/* Presence as the session table knows it. set_presence with an available presence stores it (and
+ * runs `set_presence`); with NULL marks the session unavailable (and runs `unset_presence`, only
+ * when it was available; status may be NULL). The presence module is the one caller. */
+GR_API bool gr_session_available(const struct gr_session *s);
+GR_API int gr_session_priority(const struct gr_session *s);      /* -128..127, 0 when unavailable */
+GR_API struct gr_stanza *gr_session_presence(const struct gr_session *s); /* borrowed, or NULL */
+GR_API int64_t gr_session_presence_us(const struct gr_session *s); /* wall time it arrived */
+GR_API void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
+                                    struct gr_stanza *presence, const char *status);
+
+/* The account that lives here (on this loop) with at least one session, else NULL. */
+GR_API struct gr_account *gr_account_find(struct gr_mod *self, const struct gr_jid *jid);
+GR_API const struct gr_jid *gr_account_jid(const struct gr_account *a); /* bare */
+/* Bound sessions in the order of binding; prev NULL starts. */
+GR_API struct gr_session *gr_account_next(const struct gr_account *a, struct gr_session *prev);
+/* By resource or by gr_session_id; NULL when gone. */
+GR_API struct gr_session *gr_account_session(const struct gr_account *a, const char *resource);
+GR_API struct gr_session *gr_session_find(struct gr_mod *self, const struct gr_jid *full,
+                                          uint64_t id);
+
+/* To the client behind `s`: takes the stanza. deliver runs user_receive_* and what follows (as the
+ * session's next event); write goes straight to the stream, running only xmpp_send_element. */
+GR_API void gr_session_deliver(struct gr_mod *self, struct gr_session *s, struct gr_stanza *take);
+GR_API void gr_session_write(struct gr_mod *self, struct gr_session *s, struct gr_stanza *take);
+/* Ends the session after the current event with that stream error (RFC 6120, 4.9.3; NULL: none),
+ * e.g. "not-authorized". Passes user_stop_request unless `hard`. */
+GR_API void gr_session_close(struct gr_mod *self, struct gr_session *s, const char *condition,
+                             const char *text, bool hard);
+/* A pre-login IQ handler may authenticate nobody, but it may let the client go on after e.g.
+ * registering. Number of stanzas this session sent that are not yet handled (receipts). */
+GR_API unsigned gr_session_unhandled(const struct gr_session *s);
+
+/* Data of a module's own per session or account: zeroed on first use, released with the object (or
+ * at a reload to a version that changed `version` or dropped the slot: then by the old code). */
+struct gr_slot {
+    const char *name;
+    unsigned version;
+    size_t size;
+    void (*release)(void *data); /* what data points to, not data itself; may be NULL */
+};
+#define GR_SLOT(type, ver, rel) { .name = #type, .version = (ver), .size = sizeof(type), \
+                                  .release = (rel) }
+GR_API void *gr_session_slot(struct gr_mod *self, struct gr_session *s, const struct gr_slot *slot);
+GR_API void *gr_account_slot(struct gr_mod *self, struct gr_account *a, const struct gr_slot *slot);
+/* As above without creating: NULL when never used. */
+GR_API void *gr_session_slot_peek(struct gr_mod *self, const struct gr_session *s,
+                                  const struct gr_slot *slot);
+GR_API void *gr_account_slot_peek(struct gr_mod *self, const struct gr_account *a,
+                                  const struct gr_slot *slot);

@@ -1,0 +1,77 @@
+/* grapnel/store.h: what must outlive the process.
+ *
+ * A collection belongs to the module that declares it in its descriptor. Its rows are addressed by
+ * (owner, key): the owner is a bare JID or a domain, as text; a map's keys are bytes in
+ * memcmp order, a log's keys are sequence numbers that the store assigns (ascending, never reused).
+ *
+ * Requests are asynchronous: done() runs on the calling loop, perhaps before the call returns (reads
+ * from the map usually do). Writes of one transaction happen together or not at all, and done()
+ * with rc 0 means: on disk. Per loop and owner, operations take effect in the order of the calls:
+ * a read waits for the writes before it. A full disk is GR_EFULL, a failing one GR_EIO. */
+#pragma once
+
+#include <grapnel/base.h>
+
+struct gr_mod;
+
+enum gr_coll_kind { GR_COLL_MAP = 1, GR_COLL_LOG };
+
+struct gr_coll {
+    const char *name;        /* unique on the server: start it with the module's name */
+    enum gr_coll_kind kind;
+};
+#define GR_MAP(n) { .name = (n), .kind = GR_COLL_MAP }
+#define GR_LOG(n) { .name = (n), .kind = GR_COLL_LOG }
+#define GR_COLL_END { .name = NULL }
+
+struct gr_row {
+    const void *key;         /* of a log: 8 bytes, big-endian sequence number */
+    size_t key_len;
+    const void *val;
+    size_t val_len;
+};
+struct gr_rows {
+    int rc;                  /* 0, GR_ENOENT (get only), GR_EEXIST, GR_EFULL, GR_EIO, GR_ECANCELED */
+    const struct gr_row *row;/* borrowed until done() returns */
+    size_t count;
+    bool more;               /* the range has further rows behind the limit */
+};
+GR_API uint64_t gr_row_seq(const struct gr_row *row); /* sequence number of a log row */
+
+struct gr_req;
+typedef void (*gr_store_f)(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows);
+
+/* A request with `size` zeroed bytes of the caller's own (gr_req_data), freed by the core after
+ * done(). Belongs to `self`: when the module goes, old code still gets its completion. */
+GR_API struct gr_req *gr_req_new(struct gr_mod *self, size_t size, gr_store_f done);
+GR_API void *gr_req_data(struct gr_req *req);
+/* A request that was never issued. */
+GR_API void gr_req_drop(struct gr_req **take);
+
+/* Reads; each takes the request. `coll` is an entry of the descriptor's table. */
+GR_API void gr_store_get(struct gr_req *take, const struct gr_coll *coll, const char *owner,
+                         const void *key, size_t key_len);
+/* Rows with key >= from (NULL: all), ascending, at most `limit`. */
+GR_API void gr_store_range(struct gr_req *take, const struct gr_coll *coll, const char *owner,
+                           const void *from, size_t from_len, size_t limit);
+/* The number of rows of an owner (rows->count; no row data). */
+GR_API void gr_store_count(struct gr_req *take, const struct gr_coll *coll, const char *owner);
+
+/* Writes: gather, then commit or drop. Keys and values are copied. */
+struct gr_txn;
+GR_API struct gr_txn *gr_txn_new(struct gr_mod *self);
+GR_API void gr_txn_put(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                       const void *key, size_t key_len, const void *val, size_t val_len);
+/* Fails the whole transaction with GR_EEXIST when the key is there. */
+GR_API void gr_txn_put_new(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                           const void *key, size_t key_len, const void *val, size_t val_len);
+GR_API void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                          const void *val, size_t val_len);
+GR_API void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                       const void *key, size_t key_len);
+GR_API void gr_txn_del_seq(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                           uint64_t seq);
+GR_API void gr_txn_del_all(struct gr_txn *t, const struct gr_coll *coll, const char *owner);
+/* Takes both. req may be NULL when nobody needs to know (failures are logged then). */
+GR_API void gr_txn_commit(struct gr_txn *take, struct gr_req *take_req);
+GR_API void gr_txn_drop(struct gr_txn **take);
