@@ -15,7 +15,6 @@
 
 #define PIECE 4096            /* expat's buffer grows with what it is given at once */
 #define EXPAT_MEMORY 65536    /* and twice the stanza limit */
-#define PARSE_MAX ((size_t)64 << 20)
 
 /* Debian's expat has this although it calls itself 2.5; others may not. Deferral would hold back a
  * stanza whose last token came in several reads until more bytes come. */
@@ -360,8 +359,7 @@ enum xml_status xml_parser_feed(struct xml_parser *p, const char *data, size_t l
     if (status != XML_S_OK && status != XML_S_STOPPED) {
         p->status = (uint8_t)status;
         drop_work(p);
-    } else if (p->work != NULL && p->work->depth == 1 && p->work->st == NULL &&
-               pending(p->work) == 0) {
+    } else if (p->work != NULL && p->work->depth == 1 && pending(p->work) == 0) {
         drop_work(p);
     }
     return status;
@@ -375,60 +373,4 @@ size_t xml_parser_idle_bytes(const struct xml_parser *p)
 bool xml_parser_is_idle(const struct xml_parser *p)
 {
     return p->work == NULL;
-}
-
-/* --- one element of text --- */
-
-struct one {
-    struct gr_stanza *st;
-    bool more;
-};
-
-static int on_one(void *ctx, struct gr_stanza *take)
-{
-    struct one *one = ctx;
-
-    one->more = one->st != NULL;
-    if (one->more)
-        gr_stanza_unref(&take);
-    else
-        one->st = take;
-    return one->more;
-}
-
-static int on_one_close(void *ctx)
-{
-    (void)ctx;
-    return 1;
-}
-
-int gr_stanza_parse(const char *xml, size_t len, struct gr_stanza **out)
-{
-    /* What was within the limits of a stream may have been wrapped and escaped since. */
-    static const struct xml_limits limits = { PARSE_MAX, 256, 256, 256, 2048, PARSE_MAX };
-    static const struct xml_events events = { .element = on_one, .close = on_one_close };
-    static const char root[] = "<x xmlns='" GR_NS_CLIENT "'>";
-    struct one one = { 0 };
-    struct xml_parser *p;
-    enum xml_status status;
-    size_t consumed;
-    bool complete;
-
-    *out = NULL;
-    if (len > PARSE_MAX)
-        return GR_ELIMIT;
-    p = xml_parser_new(&limits, &events, &one);
-    p->whole = true;
-    p->state = XML_OPEN;
-    p->root = gr_strdup(root);
-    p->root_len = sizeof(root) - 1;
-    status = xml_parser_feed(p, xml, len, &consumed);
-    complete = status == XML_S_OK && xml_parser_is_idle(p) && one.st != NULL;
-    xml_parser_free(&p);
-    if (complete) {
-        *out = one.st;
-        return 0;
-    }
-    gr_stanza_unref(&one.st);
-    return status == XML_S_LIMIT ? GR_ELIMIT : status == XML_S_NO_MEMORY ? GR_ENOMEM : GR_EINVAL;
 }

@@ -6,7 +6,6 @@
  * RFC 6120, 8 (attributes, errors); RFC 6121, 4.7 and 5.2 (types). */
 #include "xml/stanza_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "xml/write.h"
