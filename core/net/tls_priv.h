@@ -1,0 +1,24 @@
+/* net/tls_priv.h: the OpenSSL side of net/tls.h, for the files of net/ only. */
+#pragma once
+
+#include "net/tls.h"
+
+#include <openssl/ssl.h>
+
+/* A server session of the default certificate; the caller sets the BIOs. NULL: no memory. */
+SSL *tls_session(struct tls_ctx *t);
+/* RFC 5929, 4.1: hash of the certificate this session presented. Length or GR_E. */
+int tls_endpoint(SSL *ssl, uint8_t out[64]);
+/* RFC 9266, 2. 32 or GR_E. */
+int tls_exporter(SSL *ssl, uint8_t out[32]);
+/* What the oldest error in this thread's queue says, in English; empties the queue. */
+const char *tls_error(void);
+
+/* net/cert.c: puts one certificate with its key into `into` and judges both. Problems that must
+ * stop us are appended to *why, one sentence each; 0 when there was none. */
+int cert_load(SSL_CTX *into, const struct tls_cert *cert, char **why);
+/* The name as it appears in SNI and certificates: A-labels, lower case (caller frees); NULL: not
+ * a host name. */
+char *cert_host(const char *domain);
+/* Appends a line to *why. */
+void cert_problem(char **why, const char *fmt, ...) GR_PRINTF(2, 3);
