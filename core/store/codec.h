@@ -1,0 +1,62 @@
+/* store/codec.h: how rows look in the embedded engine. Pure functions over bytes, no state.
+ *
+ * All numbers are big-endian. Every value starts with a head byte: format version in the high
+ * nibble, flags in the low one. Whatever comes back from the disk is decoded strictly: one byte
+ * out of place is "damaged", never a guess. LMDB refuses keys over 511 bytes, so:
+ *   owner:  0x00 owner, or for more than 400 bytes 0x01 SHA-256 first-64-bytes; the value holds
+ *           the id and the whole owner, which is compared.
+ *   map:    owner-id key, or for keys over 492 bytes owner-id first-471-bytes SHA-256; the value
+ *           then starts with the whole key. The lengths (<= 500, 511) keep the two kinds apart.
+ *   log:    owner-id sequence-number; owner-id alone is the log's head (last number, row count).
+ * Rows that share their first 471 key bytes lie together but not in key order: whoever lists them
+ * sorts them (lmdb_read.c). */
+#pragma once
+
+#include <grapnel/base.h>
+
+enum {
+    CODEC_KEY_MAX = 511,         /* what LMDB takes */
+    CODEC_ID = 8,                /* owner ids and sequence numbers */
+    CODEC_OWNER_DIRECT = 400,
+    CODEC_OWNER_MAX = 4096,      /* a bare JID has at most 2047 bytes */
+    CODEC_MAP_DIRECT = 492,
+    CODEC_MAP_PREFIX = 471,
+    CODEC_MAP_KEY_MAX = 16384,
+};
+
+struct bytes {
+    const void *data;
+    size_t len;
+};
+
+void codec_u64(uint8_t out[8], uint64_t v);
+uint64_t codec_get_u64(const void *in);
+
+/* Key of an owner's id record; returns its length (at most CODEC_KEY_MAX). */
+size_t codec_owner_key(uint8_t out[CODEC_KEY_MAX], const char *owner, size_t len);
+/* The record: head, id, owner. The size to reserve, then the bytes. */
+size_t codec_owner_size(size_t owner_len);
+void codec_owner(uint8_t *out, uint64_t id, const char *owner, size_t len);
+/* 0; GR_EIO when damaged or when it is another owner's. */
+int codec_get_owner(struct bytes rec, const char *owner, size_t len, uint64_t *id);
+
+/* Counters (next owner id, schema). */
+enum { CODEC_COUNTER = 9 };
+void codec_counter(uint8_t out[CODEC_COUNTER], uint64_t v);
+int codec_get_counter(struct bytes rec, uint64_t *v);
+
+/* Head of an owner's log: the last number given out and how many rows there are. */
+enum { CODEC_LOG_HEAD = 17 };
+void codec_log_head(uint8_t out[CODEC_LOG_HEAD], uint64_t last, uint64_t count);
+int codec_get_log_head(struct bytes rec, uint64_t *last, uint64_t *count);
+void codec_log_key(uint8_t out[2 * CODEC_ID], uint64_t id, uint64_t seq);
+
+static inline bool codec_long_key(size_t key_len) { return key_len > CODEC_MAP_DIRECT; }
+size_t codec_map_key(uint8_t out[CODEC_KEY_MAX], uint64_t id, const void *key, size_t key_len);
+/* Size of a stored row and its bytes; long keys (maps) are stored in front of the value. */
+size_t codec_row_size(size_t key_len, size_t val_len);
+void codec_row(uint8_t *out, const void *key, size_t key_len, const void *val, size_t val_len);
+
+/* From a stored pair back to key and value, pointing into the arguments. GR_EIO when damaged. */
+int codec_get_map_row(struct bytes skey, struct bytes sval, struct bytes *key, struct bytes *val);
+int codec_get_log_row(struct bytes skey, struct bytes sval, struct bytes *key, struct bytes *val);

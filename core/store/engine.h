@@ -1,0 +1,88 @@
+/* store/engine.h: what keeps the rows, behind the front and the committer.
+ *
+ * One thread writes (the committer, or the caller of store_step): begin, apply..., commit or abort;
+ * owner texts stay where they are from begin to the end.
+ * Loops read at any time from the last committed state, each call with a snapshot of its own. An
+ * engine does its own locking between the two. All results are 0 or a gr_err, and for the writer:
+ *   ENGINE_MAPFULL   the map is full: abort, grow(), again
+ *   ENGINE_FATAL     the environment failed (logged): abort, and never begin again
+ *   GR_ELIMIT        the transaction is too large: abort, try smaller ones
+ *   GR_EFULL, GR_ENOMEM   as they say: abort
+ *   GR_EIO           from apply only: a record in the way is damaged (logged) */
+#pragma once
+
+#include "base/table.h"
+#include "store/rowset.h"
+#include "store/store.h"
+
+enum { ENGINE_MAPFULL = -100, ENGINE_FATAL = -101 };
+
+struct store_coll {
+    char *name;
+    enum gr_coll_kind kind;
+    struct store_coll *next;
+    unsigned dbi;          /* of the LMDB engine */
+    struct table owners;   /* of the memory engine */
+};
+
+struct engine_op {
+    enum store_op op;
+    struct store_coll *coll;
+    const char *owner;
+    size_t owner_len;
+    const void *key;
+    size_t key_len;
+    const void *val;
+    size_t val_len;
+    uint64_t seq;          /* out: what STORE_APPEND gave */
+};
+
+enum engine_read { ENGINE_GET, ENGINE_RANGE, ENGINE_COUNT };
+struct engine_query {
+    enum engine_read what;
+    const struct store_coll *coll;
+    const char *owner;
+    size_t owner_len;
+    const void *key;       /* of a range: from; NULL: all */
+    size_t key_len;
+    size_t limit;
+};
+struct engine_answer {
+    struct rowset rows;    /* sealed by whoever asked */
+    size_t count;          /* of ENGINE_COUNT */
+    bool more;
+};
+
+struct engine {
+    const struct engine_ops *ops;
+};
+struct engine_ops {
+    void (*close)(struct engine *take);
+    int (*coll_open)(struct engine *e, struct store_coll *coll);
+    void (*coll_close)(struct engine *e, struct store_coll *coll);
+    int (*begin)(struct engine *e);
+    /* Is there such a row, seen from inside the transaction? 1, 0 or an error as of apply. */
+    int (*exists)(struct engine *e, const struct engine_op *op);
+    int (*apply)(struct engine *e, struct engine_op *op);
+    int (*commit)(struct engine *e);
+    void (*abort)(struct engine *e);
+    /* 0: there is more room now, beyond the configured size for a transaction that only deletes */
+    int (*grow)(struct engine *e, bool deletes);
+    /* `reader`: 0 .. LOOPS_MAX, one thread at a time each. GR_ENOENT only from a get. */
+    int (*read)(struct engine *e, int reader, const struct engine_query *q,
+                struct engine_answer *out);
+    int (*backup)(struct engine *e, const char *dir, char **why);
+    uint64_t (*used)(struct engine *e);         /* bytes of the map in use; committer */
+    void (*idle)(struct engine *e);             /* about once a minute; committer */
+};
+
+struct engine *engine_mem_open(void);
+int engine_lmdb_open(const struct store_opts *opts, struct engine **out, char **why);
+
+/* Tests put errors in the way: NULL in production. commit: errno for the n-th commit (from 1), or
+ * 0; free: what the disk shall have left. Set while nothing is queued. */
+struct store_faults {
+    int (*commit)(uint64_t n);
+    uint64_t (*free)(void);
+};
+extern const struct store_faults *store_faults;

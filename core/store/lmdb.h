@@ -1,0 +1,65 @@
+/* store/lmdb.h: what the three files of the LMDB engine share (and the fuzzer, which writes damage).
+ *
+ * Locks: `writer` is held from begin to commit or abort, so that a collection is never opened and
+ * the map never moved under a write transaction; `gate` keeps readers out while the map moves;
+ * `copying` is held by a backup, which reads for long: then the map just does not grow. */
+#pragma once
+
+#include "store/codec.h"
+#include "store/engine.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+
+struct lmdb {
+    struct engine base;
+    MDB_env *env;
+    pthread_mutex_t writer, copying;
+    pthread_rwlock_t gate;
+    MDB_dbi meta, owners;
+    size_t map, map_max;
+    enum { LMDB_NORMAL, LMDB_EXTENDED, LMDB_SPENT } extra; /* map beyond map_max, see grow */
+    bool aged;               /* what the latest commit freed can be used, see grow */
+    MDB_txn *reader[LOOPS_MAX + 1]; /* reset between calls */
+    /* The writer's, from begin to the end. */
+    MDB_txn *txn;
+    uint64_t next_owner;     /* 0: not read yet */
+    bool next_changed;
+    const char *last_owner;  /* the latest one resolved: operations come in runs */
+    uint64_t last_id;
+};
+
+/* --- engine_lmdb.c --- */
+/* Maps a result of LMDB to engine.h's; logs what is ENGINE_FATAL. */
+int lmdb_error(int rc, const char *what);
+/* Logs, returns GR_EIO. */
+int lmdb_damaged(const char *coll, const char *what);
+/* Finds an owner's id: 0, GR_ENOENT, GR_EIO (damaged), or ENGINE_... */
+int lmdb_find_owner(struct lmdb *l, MDB_txn *txn, const char *owner, size_t len, uint64_t *id);
+/* Tests: a raw pair (NULL value: its removal) into a database by its LMDB name. */
+int lmdb_raw(struct engine *e, const char *db, struct bytes key, const struct bytes *val);
+
+static inline MDB_val lmdb_val(const void *data, size_t len)
+{
+    return (MDB_val){ .mv_size = len, .mv_data = (void *)(uintptr_t)data };
+}
+static inline struct bytes lmdb_bytes(MDB_val v)
+{
+    return (struct bytes){ v.mv_data, v.mv_size };
+}
+
+/* --- lmdb_write.c --- */
+int lmdb_begin(struct engine *e);
+int lmdb_exists(struct engine *e, const struct engine_op *op);
+int lmdb_apply(struct engine *e, struct engine_op *op);
+int lmdb_commit(struct engine *e);
+void lmdb_abort(struct engine *e);
+void lmdb_make_next(struct lmdb *l);
+
+/* --- lmdb_read.c --- */
+int lmdb_read(struct engine *e, int reader, const struct engine_query *q,
+              struct engine_answer *out);
+
+/* --- lmdb_check.c --- */
+/* A file shorter than its last page kills whoever reads behind its end (SIGBUS): refuse it. */
+int lmdb_check_file(const char *dir, char **why);

@@ -1,0 +1,309 @@
+/* store/lmdb_write.c: the writer's side of the LMDB engine; committer thread.
+ *
+ * Nothing here leaves a record half-written on purpose: an error makes the batch abort (batch.c). */
+#include "store/lmdb.h"
+
+#include <string.h>
+
+static struct lmdb *self(struct engine *e)
+{
+    return GR_CONTAINER_OF(e, struct lmdb, base);
+}
+
+static int read_next_owner(struct lmdb *l)
+{
+    MDB_val k = lmdb_val("next", 4), v;
+    int rc = mdb_get(l->txn, l->meta, &k, &v);
+
+    if (rc == MDB_NOTFOUND || (rc == 0 && (codec_get_counter(lmdb_bytes(v), &l->next_owner) != 0 ||
+                                           l->next_owner == 0)))
+        return lmdb_damaged("(owners)", "counter");
+    return lmdb_error(rc, "get");
+}
+
+/* Ids are never reused: what still carries one must not become somebody else's. */
+static int add_owner(struct lmdb *l, const struct engine_op *op, uint64_t *id)
+{
+    uint8_t key[CODEC_KEY_MAX];
+    MDB_val k = { codec_owner_key(key, op->owner, op->owner_len), key };
+    MDB_val v = { codec_owner_size(op->owner_len), NULL };
+    int rc = l->next_owner == 0 ? read_next_owner(l) : 0;
+
+    if (rc != 0)
+        return rc;
+    rc = lmdb_error(mdb_put(l->txn, l->owners, &k, &v, MDB_RESERVE), "put");
+    if (rc != 0)
+        return rc;
+    *id = l->next_owner++;
+    l->next_changed = true;
+    codec_owner(v.mv_data, *id, op->owner, op->owner_len);
+    return 0;
+}
+
+static int owner_id(struct lmdb *l, const struct engine_op *op, bool add, uint64_t *id)
+{
+    int rc;
+
+    if (op->owner == l->last_owner) {
+        *id = l->last_id;
+        return 0;
+    }
+    rc = lmdb_find_owner(l, l->txn, op->owner, op->owner_len, id);
+    if (rc == GR_ENOENT && add)
+        rc = add_owner(l, op, id);
+    if (rc == 0) {
+        l->last_owner = op->owner;
+        l->last_id = *id;
+    }
+    return rc;
+}
+
+int lmdb_begin(struct engine *e)
+{
+    struct lmdb *l = self(e);
+    int rc;
+
+    pthread_mutex_lock(&l->writer);
+    rc = mdb_txn_begin(l->env, NULL, 0, &l->txn);
+    if (rc != 0) {
+        l->txn = NULL;
+        pthread_mutex_unlock(&l->writer);
+        return lmdb_error(rc, "begin");
+    }
+    l->next_owner = 0;
+    l->next_changed = false;
+    l->last_owner = NULL;
+    return 0;
+}
+
+/* --- logs --- */
+
+/* GR_ENOENT: the owner has no log yet. */
+static int get_head(struct lmdb *l, const struct engine_op *op, uint64_t id, uint64_t *last,
+                    uint64_t *count)
+{
+    uint8_t key[CODEC_ID];
+    MDB_val k = { sizeof(key), key }, v;
+    int rc;
+
+    codec_u64(key, id);
+    rc = lmdb_error(mdb_get(l->txn, op->coll->dbi, &k, &v), "get");
+    if (rc != 0)
+        return rc;
+    if (codec_get_log_head(lmdb_bytes(v), last, count) != 0)
+        return lmdb_damaged(op->coll->name, "log head");
+    return 0;
+}
+
+static int put_head(struct lmdb *l, const struct engine_op *op, uint64_t id, uint64_t last,
+                    uint64_t count)
+{
+    uint8_t key[CODEC_ID], head[CODEC_LOG_HEAD];
+    MDB_val k = { sizeof(key), key }, v = { sizeof(head), head };
+
+    codec_u64(key, id);
+    codec_log_head(head, last, count);
+    return lmdb_error(mdb_put(l->txn, op->coll->dbi, &k, &v, 0), "put");
+}
+
+static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
+{
+    uint8_t key[2 * CODEC_ID];
+    MDB_val k = { sizeof(key), key }, v = { codec_row_size(CODEC_ID, op->val_len), NULL };
+    uint64_t last = 0, count = 0;
+    int rc = get_head(l, op, id, &last, &count);
+
+    if (rc != 0 && rc != GR_ENOENT)
+        return rc;
+    if (last == UINT64_MAX)
+        return lmdb_damaged(op->coll->name, "log head");
+    codec_log_key(key, id, last + 1);
+    rc = mdb_put(l->txn, op->coll->dbi, &k, &v, MDB_RESERVE | MDB_NOOVERWRITE);
+    if (rc == MDB_KEYEXIST)
+        return lmdb_damaged(op->coll->name, "log head (behind its rows)");
+    if (rc != 0)
+        return lmdb_error(rc, "put");
+    codec_row(v.mv_data, NULL, CODEC_ID, op->val, op->val_len);
+    op->seq = last + 1;
+    return put_head(l, op, id, last + 1, count + 1);
+}
+
+static int del_log_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
+{
+    uint8_t key[2 * CODEC_ID];
+    MDB_val k = { sizeof(key), key };
+    uint64_t last, count;
+    int rc;
+
+    codec_log_key(key, id, codec_get_u64(op->key));
+    rc = mdb_del(l->txn, op->coll->dbi, &k, NULL);
+    if (rc != 0)
+        return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
+    rc = get_head(l, op, id, &last, &count);
+    if (rc == GR_ENOENT || (rc == 0 && count == 0))
+        return lmdb_damaged(op->coll->name, "log head");
+    return rc != 0 ? rc : put_head(l, op, id, last, count - 1);
+}
+
+/* --- maps --- */
+
+static int put(struct lmdb *l, const struct engine_op *op, uint64_t id)
+{
+    uint8_t key[CODEC_KEY_MAX];
+    MDB_val k = { codec_map_key(key, id, op->key, op->key_len), key };
+    MDB_val v = { codec_row_size(op->key_len, op->val_len), NULL };
+    unsigned flags = MDB_RESERVE | (op->op == STORE_PUT_NEW ? MDB_NOOVERWRITE : 0);
+    int rc = lmdb_error(mdb_put(l->txn, op->coll->dbi, &k, &v, flags), "put");
+
+    if (rc == 0)
+        codec_row(v.mv_data, op->key, op->key_len, op->val, op->val_len);
+    return rc;
+}
+
+static int del_map_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
+{
+    uint8_t key[CODEC_KEY_MAX];
+    MDB_val k = { codec_map_key(key, id, op->key, op->key_len), key };
+    int rc = mdb_del(l->txn, op->coll->dbi, &k, NULL);
+
+    return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
+}
+
+/* Every row of the owner, readable or not. Seeks anew after each deletion: a cursor is then never
+ * asked where it stands. A log keeps its head, so its numbers are not given out twice. */
+static int del_rows(struct lmdb *l, const struct engine_op *op, uint64_t id)
+{
+    uint8_t from[2 * CODEC_ID];
+    MDB_cursor *cur;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(l->txn, op->coll->dbi, &cur);
+
+    if (rc != 0)
+        return lmdb_error(rc, "cursor");
+    codec_log_key(from, id, 0);
+    while (rc == 0) {
+        k = lmdb_val(from, op->coll->kind == GR_COLL_LOG ? sizeof(from) : CODEC_ID);
+        rc = mdb_cursor_get(cur, &k, &v, MDB_SET_RANGE);
+        if (rc == 0 && (k.mv_size < CODEC_ID || memcmp(k.mv_data, from, CODEC_ID) != 0))
+            break;
+        if (rc == 0)
+            rc = mdb_cursor_del(cur, 0);
+    }
+    mdb_cursor_close(cur);
+    return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
+}
+
+static int del_all(struct lmdb *l, const struct engine_op *op, uint64_t id)
+{
+    uint64_t last, count;
+    int rc = del_rows(l, op, id);
+
+    if (rc != 0 || op->coll->kind != GR_COLL_LOG)
+        return rc;
+    rc = get_head(l, op, id, &last, &count);
+    if (rc == GR_ENOENT)
+        return 0;
+    return rc != 0 ? rc : put_head(l, op, id, last, 0);
+}
+
+int lmdb_apply(struct engine *e, struct engine_op *op)
+{
+    struct lmdb *l = self(e);
+    bool del = op->op == STORE_DEL || op->op == STORE_DEL_ALL;
+    uint64_t id;
+    int rc = owner_id(l, op, !del, &id);
+
+    if (rc != 0)
+        return rc == GR_ENOENT ? 0 : rc; /* deleting what an unknown owner has */
+    switch (op->op) {
+    case STORE_PUT:
+    case STORE_PUT_NEW:
+        return put(l, op, id);
+    case STORE_APPEND:
+        return append(l, op, id);
+    case STORE_DEL:
+        return op->coll->kind == GR_COLL_LOG ? del_log_row(l, op, id) : del_map_row(l, op, id);
+    case STORE_DEL_ALL:
+        return del_all(l, op, id);
+    }
+    return GR_EINVAL;
+}
+
+int lmdb_exists(struct engine *e, const struct engine_op *op)
+{
+    struct lmdb *l = self(e);
+    uint8_t key[CODEC_KEY_MAX];
+    MDB_val k, v;
+    uint64_t id;
+    int rc = owner_id(l, op, false, &id);
+
+    if (rc != 0)
+        return rc == GR_ENOENT ? 0 : rc;
+    k = lmdb_val(key, codec_map_key(key, id, op->key, op->key_len));
+    rc = lmdb_error(mdb_get(l->txn, op->coll->dbi, &k, &v), "get");
+    if (rc == 0)
+        return 1;
+    return rc == GR_ENOENT ? 0 : rc;
+}
+
+static void end(struct lmdb *l)
+{
+    l->txn = NULL;
+    if (l->extra == LMDB_EXTENDED)
+        l->extra = LMDB_SPENT;
+    pthread_mutex_unlock(&l->writer);
+}
+
+/* A transaction that rewrites the counter and nothing else: see grow. Nothing depends on it. */
+void lmdb_make_next(struct lmdb *l)
+{
+    uint8_t counter[CODEC_COUNTER];
+    MDB_val k = lmdb_val("next", 4), v;
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
+
+    if (rc != 0) {
+        lmdb_error(rc, "begin");
+        return;
+    }
+    rc = mdb_get(txn, l->meta, &k, &v);
+    if (rc == 0 && v.mv_size == sizeof(counter)) {
+        memcpy(counter, v.mv_data, sizeof(counter));
+        v.mv_data = counter;
+        rc = mdb_put(txn, l->meta, &k, &v, 0);
+    }
+    if (rc == 0)
+        rc = mdb_txn_commit(txn);
+    else
+        mdb_txn_abort(txn);
+    lmdb_error(rc, "commit");
+}
+
+int lmdb_commit(struct engine *e)
+{
+    struct lmdb *l = self(e);
+    uint8_t counter[CODEC_COUNTER];
+    MDB_val k = lmdb_val("next", 4), v = { sizeof(counter), counter };
+    int rc = 0;
+
+    if (l->next_changed) {
+        codec_counter(counter, l->next_owner);
+        rc = mdb_put(l->txn, l->meta, &k, &v, 0);
+    }
+    if (rc == 0)
+        rc = mdb_txn_commit(l->txn); /* frees it, also when it fails */
+    else
+        mdb_txn_abort(l->txn);
+    if (rc == 0)
+        l->aged = false;
+    end(l);
+    return lmdb_error(rc, "commit");
+}
+
+void lmdb_abort(struct engine *e)
+{
+    struct lmdb *l = self(e);
+
+    mdb_txn_abort(l->txn);
+    end(l);
+}

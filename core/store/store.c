@@ -1,0 +1,478 @@
+/* store/store.c: the front: checks, reads on the calling loop, order per owner, completions.
+ *
+ * Each loop has a context: completions that wait for it, and the owners it has writes of under way.
+ * A read of such an owner waits in line until the last write issued before it is decided; the others
+ * run at once. Reads that complete inside a completion inside a completion... are deferred to the
+ * loop's next turn at some depth, so that a chain of them cannot eat the stack. */
+#include "store/store.h"
+
+#include "store/codec.h"
+#include "store/commit.h"
+#include "store/dir.h"
+
+#include <grapnel/log.h>
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DEPTH_MAX = 16, READS_WAITING_MAX = 100000, NAME_MAX_LEN = 64 };
+
+struct store_read {
+    struct engine_query q;
+    uint64_t after;          /* the write that must be decided first; 0: none */
+    uint8_t bytes[];
+};
+
+/* An owner with writes of this loop under way, or with reads in line behind them. */
+struct pending {
+    struct table_node node;
+    uint64_t last;           /* ticket of the latest write */
+    struct link reads;
+    char owner[];
+};
+
+struct ctx {
+    pthread_mutex_t lock;    /* of the next three */
+    struct store_txn *done, **tail;
+    bool posted;             /* a wake is on its way to the loop */
+    /* The rest is the loop's own. */
+    struct table pending;
+    uint64_t tickets;
+    size_t waiting;          /* reads in line */
+    int depth;
+    size_t deferred;         /* reads put off because of the depth */
+};
+
+/* Tells a loop to look at its completions. May arrive after store_close, and then finds none. */
+struct wake {
+    struct post post;
+    struct ctx *ctx;
+};
+
+static struct ctx ctxs[LOOPS_MAX + 1]; /* the main loop's is the first; for the process's life */
+static pthread_once_t ctxs_once = PTHREAD_ONCE_INIT;
+static struct engine *engine;          /* NULL: closed */
+static struct store_coll *colls;
+static int dir_fd = -1;
+static bool closing;
+
+static int self_index(void)
+{
+    struct loop *l = loop_self();
+
+    gr_assert(l != NULL);
+    return loop_index(l) + 1;
+}
+
+/* --- completions --- */
+
+static void finish_req(struct ctx *ctx, struct store_req *req)
+{
+    ctx->depth++;
+    req->done(req);
+    ctx->depth--;
+}
+
+static void run_read(struct ctx *ctx, struct store_req *req, const struct engine_query *q)
+{
+    struct engine_answer a = { .count = 0 };
+    int rc = engine != NULL ? engine->ops->read(engine, (int)(ctx - ctxs), q, &a) : GR_ECANCELED;
+
+    if (rc != 0)
+        rowset_fini(&a.rows);
+    rowset_seal(&a.rows);
+    req->rows = (struct gr_rows){
+        .rc = rc, .row = a.rows.row, .more = a.more,
+        .count = q->what == ENGINE_COUNT ? a.count : a.rows.count,
+    };
+    finish_req(ctx, req);
+    rowset_fini(&a.rows);
+}
+
+static void run_waiting(struct ctx *ctx, struct store_req *req)
+{
+    struct store_read *r = req->read;
+
+    req->read = NULL;
+    run_read(ctx, req, &r->q);
+    gr_free(r);
+}
+
+/* The write with this ticket is decided: what waited for it goes, in order. */
+static void release_owner(struct ctx *ctx, const char *owner, size_t len, uint64_t ticket)
+{
+    struct table_node *n = table_find(&ctx->pending, owner, len);
+    struct pending *p = n != NULL ? GR_CONTAINER_OF(n, struct pending, node) : NULL;
+
+    if (p == NULL)
+        return; /* listed twice by the transaction */
+    while (!list_empty(&p->reads)) {
+        struct store_req *req = list_entry(p->reads.next, struct store_req, wait);
+
+        if (req->read->after > ticket)
+            return;
+        list_remove(&req->wait);
+        ctx->waiting--;
+        run_waiting(ctx, req);
+    }
+    if (p->last > ticket)
+        return;
+    table_remove(&ctx->pending, &p->node);
+    gr_free(p);
+}
+
+static void finish_txn(struct ctx *ctx, struct store_txn *t)
+{
+    if (t->req != NULL) {
+        struct rowset rows = { .count = 0 };
+
+        if (t->rc == 0 && t->appends > 0)
+            txn_rows(t, &rows);
+        t->req->rows = (struct gr_rows){ .rc = t->rc, .row = rows.row, .count = rows.count };
+        finish_req(ctx, t->req);
+        rowset_fini(&rows);
+    } else if (t->rc != 0) {
+        gr_warn("store.lost_write", "a write that nobody waits for: %s", gr_strerror(t->rc));
+    }
+    for (size_t i = 0; i < t->owners; i++)
+        release_owner(ctx, txn_owner(t, i), t->owner[i].len, t->ticket);
+    store_txn_free(&t);
+}
+
+static void run_done(struct ctx *ctx, bool arrived)
+{
+    struct store_txn *t, *next;
+
+    pthread_mutex_lock(&ctx->lock);
+    if (arrived)
+        ctx->posted = false;
+    t = ctx->done;
+    ctx->done = NULL;
+    ctx->tail = &ctx->done;
+    pthread_mutex_unlock(&ctx->lock);
+    for (; t != NULL; t = next) {
+        next = t->next;
+        finish_txn(ctx, t);
+    }
+}
+
+static void on_wake(struct post *p)
+{
+    struct wake *w = GR_CONTAINER_OF(p, struct wake, post);
+    struct ctx *ctx = w->ctx;
+
+    gr_free(w);
+    run_done(ctx, true);
+}
+
+static struct loop *ctx_loop(int i)
+{
+    return i == 0 ? loop_main() : loop_at(i - 1);
+}
+
+/* Committer: hands a decided batch to the loops, one message for each however many there are. */
+static void deliver(struct store_txn *chain)
+{
+    struct {
+        struct store_txn *first, **tail;
+    } part[LOOPS_MAX + 1] = { { NULL, NULL } };
+    struct store_txn *next;
+
+    for (struct store_txn *t = chain; t != NULL; t = next) {
+        next = t->next;
+        t->next = NULL;
+        if (part[t->ctx].first == NULL)
+            part[t->ctx].tail = &part[t->ctx].first;
+        *part[t->ctx].tail = t;
+        part[t->ctx].tail = &t->next;
+    }
+    for (int i = 0; i <= LOOPS_MAX; i++) {
+        struct ctx *ctx = &ctxs[i];
+        struct wake *w = NULL;
+
+        if (part[i].first == NULL)
+            continue;
+        pthread_mutex_lock(&ctx->lock);
+        if (!ctx->posted)
+            w = gr_alloc(sizeof(*w));
+        ctx->posted = true;
+        *ctx->tail = part[i].first;
+        ctx->tail = part[i].tail;
+        pthread_mutex_unlock(&ctx->lock);
+        if (w == NULL)
+            continue;
+        *w = (struct wake){ .post.run = on_wake, .ctx = ctx };
+        loop_post(ctx_loop(i), &w->post);
+    }
+}
+
+/* --- reads --- */
+
+static void on_deferred_read(struct post *p)
+{
+    struct store_req *req = GR_CONTAINER_OF(p, struct store_req, post);
+    struct ctx *ctx = &ctxs[self_index()];
+
+    ctx->deferred--;
+    run_waiting(ctx, req);
+}
+
+static struct store_read *keep_query(const struct engine_query *q)
+{
+    struct store_read *r = gr_alloc(sizeof(*r) + q->owner_len + q->key_len);
+
+    r->q = *q;
+    memcpy(r->bytes, q->owner, q->owner_len);
+    r->q.owner = (const char *)r->bytes;
+    if (q->key != NULL) {
+        if (q->key_len > 0)
+            memcpy(r->bytes + q->owner_len, q->key, q->key_len);
+        r->q.key = r->bytes + q->owner_len;
+    }
+    return r;
+}
+
+static int check_query(const struct ctx *ctx, const struct engine_query *q)
+{
+    if (engine == NULL || closing)
+        return GR_ECANCELED;
+    if (q->owner_len < 1 || q->owner_len > CODEC_OWNER_MAX || q->key_len > CODEC_MAP_KEY_MAX)
+        return GR_ELIMIT;
+    if (q->coll->kind == GR_COLL_LOG && q->what != ENGINE_COUNT && q->key_len != CODEC_ID &&
+        (q->what == ENGINE_GET || q->key != NULL))
+        return GR_EINVAL;
+    return ctx->waiting + ctx->deferred >= READS_WAITING_MAX ? GR_EAGAIN : 0;
+}
+
+static void start_read(struct store_req *req, const struct engine_query *q)
+{
+    struct ctx *ctx = &ctxs[self_index()];
+    int rc = check_query(ctx, q);
+    struct table_node *n;
+
+    if (rc != 0) {
+        req->rows = (struct gr_rows){ .rc = rc };
+        finish_req(ctx, req);
+        return;
+    }
+    n = table_find(&ctx->pending, q->owner, q->owner_len);
+    if (n != NULL) {
+        struct pending *p = GR_CONTAINER_OF(n, struct pending, node);
+
+        req->read = keep_query(q);
+        req->read->after = p->last;
+        list_append(&p->reads, &req->wait);
+        ctx->waiting++;
+    } else if (ctx->depth >= DEPTH_MAX || ctx->deferred > 0) {
+        req->read = keep_query(q);
+        req->post.run = on_deferred_read;
+        ctx->deferred++;
+        loop_defer(&req->post);
+    } else {
+        run_read(ctx, req, q);
+    }
+}
+
+void store_get(struct store_req *req, struct store_coll *coll, const char *owner, const void *key,
+               size_t key_len)
+{
+    start_read(req, &(struct engine_query){ .what = ENGINE_GET, .coll = coll, .owner = owner,
+                                            .owner_len = strlen(owner), .key = key,
+                                            .key_len = key_len });
+}
+
+void store_range(struct store_req *req, struct store_coll *coll, const char *owner,
+                 const void *from, size_t from_len, size_t limit)
+{
+    start_read(req, &(struct engine_query){ .what = ENGINE_RANGE, .coll = coll, .owner = owner,
+                                            .owner_len = strlen(owner), .key = from,
+                                            .key_len = from != NULL ? from_len : 0,
+                                            .limit = limit });
+}
+
+void store_count(struct store_req *req, struct store_coll *coll, const char *owner)
+{
+    start_read(req, &(struct engine_query){ .what = ENGINE_COUNT, .coll = coll, .owner = owner,
+                                            .owner_len = strlen(owner) });
+}
+
+/* --- writes --- */
+
+static void on_refused(struct post *p)
+{
+    finish_req(&ctxs[self_index()], GR_CONTAINER_OF(p, struct store_req, post));
+}
+
+/* Takes t. Never before store_commit returns, except while closing, when no loop turns any more. */
+static void refuse(struct ctx *ctx, struct store_txn *t, int rc)
+{
+    struct store_req *req = t->req;
+
+    store_txn_free(&t);
+    if (req == NULL) {
+        if (rc != 0)
+            gr_warn("store.lost_write", "a write that nobody waits for: %s", gr_strerror(rc));
+        return;
+    }
+    req->rows = (struct gr_rows){ .rc = rc };
+    req->post.run = on_refused;
+    if (engine == NULL || closing)
+        finish_req(ctx, req);
+    else
+        loop_defer(&req->post);
+}
+
+static void hold_owner(struct ctx *ctx, const char *owner, size_t len, uint64_t ticket)
+{
+    struct table_node *n = table_find(&ctx->pending, owner, len);
+    struct pending *p;
+
+    if (n != NULL) {
+        p = GR_CONTAINER_OF(n, struct pending, node);
+    } else {
+        p = gr_alloc(sizeof(*p) + len);
+        memcpy(p->owner, owner, len);
+        list_init(&p->reads);
+        table_insert(&ctx->pending, &p->node, p->owner, len);
+    }
+    p->last = ticket;
+}
+
+void store_commit(struct store_txn *take, struct store_req *req)
+{
+    int index = self_index(), rc = take->rc;
+    struct ctx *ctx = &ctxs[index];
+
+    take->req = req;
+    take->ctx = index;
+    if (engine == NULL || closing)
+        rc = GR_ECANCELED;
+    else if (rc == 0 && take->ops > 0)
+        rc = commit_reserve(take);
+    if (rc != 0 || take->ops == 0) {
+        refuse(ctx, take, rc);
+        return;
+    }
+    take->ticket = ++ctx->tickets;
+    for (size_t i = 0; i < take->owners; i++)
+        hold_owner(ctx, txn_owner(take, i), take->owner[i].len, take->ticket);
+    commit_push(take);
+}
+
+/* --- life --- */
+
+static void init_ctxs(void)
+{
+    for (size_t i = 0; i < GR_COUNT(ctxs); i++) {
+        ctxs[i].tail = &ctxs[i].done;
+        pthread_mutex_init(&ctxs[i].lock, NULL);
+    }
+}
+
+int store_open(const struct store_opts *opts, char **why)
+{
+    struct store_opts o = *opts;
+    int rc;
+
+    gr_assert(engine == NULL);
+    o.manual = o.manual || loop_is_virtual();
+    if (o.dir != NULL) {
+        rc = dir_open(o.dir, &dir_fd, why);
+        if (rc == 0)
+            rc = engine_lmdb_open(&o, &engine, why);
+        if (rc != 0) {
+            dir_close(&dir_fd);
+            return rc;
+        }
+    } else {
+        engine = engine_mem_open();
+    }
+    pthread_once(&ctxs_once, init_ctxs);
+    space_open(dir_fd);
+    commit_start(&o, engine, deliver);
+    return 0;
+}
+
+void store_flush(void)
+{
+    commit_flush();
+}
+
+/* The engine stays until all completions ran: reads in line behind writes still get their answer. */
+void store_close(void)
+{
+    struct engine *e = engine;
+
+    if (e == NULL)
+        return;
+    commit_stop();
+    closing = true;
+    for (size_t i = 0; i < GR_COUNT(ctxs); i++)
+        run_done(&ctxs[i], false);
+    engine = NULL;
+    closing = false;
+    for (size_t i = 0; i < GR_COUNT(ctxs); i++) {
+        gr_assert(ctxs[i].pending.count == 0);
+        table_fini(&ctxs[i].pending);
+        ctxs[i].posted = false;
+    }
+    while (colls != NULL) {
+        struct store_coll *coll = colls;
+
+        colls = coll->next;
+        e->ops->coll_close(e, coll);
+        gr_free(coll->name);
+        gr_free(coll);
+    }
+    e->ops->close(e);
+    space_close();
+    dir_close(&dir_fd);
+}
+
+struct store_coll *store_coll(const char *name, enum gr_coll_kind kind)
+{
+    struct store_coll *coll;
+    size_t len = strlen(name);
+
+    gr_assert(engine != NULL);
+    for (coll = colls; coll != NULL; coll = coll->next) {
+        if (strcmp(coll->name, name) == 0)
+            return coll->kind == kind ? coll : NULL;
+    }
+    if (len < 1 || len > NAME_MAX_LEN)
+        return NULL;
+    coll = gr_alloc(sizeof(*coll));
+    coll->name = gr_strdup(name);
+    coll->kind = kind;
+    if (engine->ops->coll_open(engine, coll) != 0) {
+        gr_free(coll->name);
+        gr_free(coll);
+        return NULL;
+    }
+    coll->next = colls;
+    colls = coll;
+    return coll;
+}
+
+int store_backup(const char *dir, char **why)
+{
+    return engine->ops->backup(engine, dir, why);
+}
+
+void store_stats(struct store_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    commit_stats(out);
+    out->disk_free = space_free();
+    out->read_only = space_full();
+}
+
+bool store_step(void)
+{
+    bool any = false;
+
+    while (commit_step())
+        any = true;
+    return any;
+}

@@ -1,0 +1,83 @@
+/* store/store.h: the store's front: asynchronous requests from loops, group commit behind it.
+ *
+ * Reads run on the calling loop from the engine's snapshot; writes queue to one committer thread,
+ * and whatever gathered during one commit is the next transaction. A completion runs on the loop
+ * that asked. Per loop and owner, a read waits for the writes issued before it. The engine behind
+ * is a table of functions (engine.h): LMDB in production, memory in tests. */
+#pragma once
+
+#include "loop/loop.h"
+
+#include <grapnel/store.h>
+
+struct store_coll;   /* a registered collection; constant until store_close */
+
+struct store_opts {
+    const char *dir;         /* data directory; NULL: memory engine (tests) */
+    size_t map_size;         /* bytes of address space; 0: default (1 TiB; 1 GiB under sanitizers) */
+    size_t map_start;        /* what to begin with, doubled up to map_size; 0: all of it at once */
+    int64_t commit_delay_us; /* spacing between commits; 0: default 500, negative: none */
+    bool sync;               /* false only in tests and benchmarks */
+    bool manual;             /* virtual time: no committer thread, store_step() commits */
+    /* The disk failed in a commit (not: is full). Called once, on the committer; the process must
+     * not acknowledge anything any more and should exit (75). */
+    void (*failed)(void);
+};
+
+/* Main thread, after loops_init, before loops_start. 0, or a gr_err with a sentence in *why (free
+ * it). Takes a lock on dir. */
+int store_open(const struct store_opts *opts, char **why);
+/* Main thread: returns when what was queued before the call is committed and its completions are
+ * on their way to the loops: what a shutdown does before loops_stop. Not in manual mode. */
+void store_flush(void);
+/* Main thread, after loops_stop and before loops_fini. Commits what is queued; completions that no
+ * loop ran yet are run here; requests that these issue are GR_ECANCELED. */
+void store_close(void);
+
+/* Registers (idempotent by name) or finds; NULL when the kind differs (also from what is on disk),
+ * the name is longer than 64 bytes or the disk refuses (logged). Main thread. */
+struct store_coll *store_coll(const char *name, enum gr_coll_kind kind);
+
+/* Embedded by the caller, zeroed but for done. Loops only (not pool threads). */
+struct store_req {
+    struct post post;        /* private */
+    struct loop *loop;       /* private: where done() runs */
+    struct link wait;        /* private */
+    struct store_read *read; /* private */
+    struct gr_rows rows;     /* the result; memory valid until done() returns */
+    void (*done)(struct store_req *req); /* may free req */
+};
+
+/* Reads. The owner is 1 to 4096 bytes, keys are at most 16384, values 16 MiB; else GR_ELIMIT. One
+ * answer holds at most 4 MiB and at least one row; `more` tells that there are others. A later write
+ * may already be visible to a read that had to wait. Damaged data is GR_EIO, and logged. */
+void store_get(struct store_req *req, struct store_coll *coll, const char *owner, const void *key,
+               size_t key_len);
+void store_range(struct store_req *req, struct store_coll *coll, const char *owner,
+                 const void *from, size_t from_len, size_t limit);
+void store_count(struct store_req *req, struct store_coll *coll, const char *owner);
+
+struct store_txn;
+struct store_txn *store_txn_new(void);
+enum store_op { STORE_PUT, STORE_PUT_NEW, STORE_APPEND, STORE_DEL, STORE_DEL_ALL };
+void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *coll,
+                   const char *owner, const void *key, size_t key_len, const void *val,
+                   size_t val_len);
+bool store_txn_empty(const struct store_txn *t);
+/* Takes the transaction; req may be NULL (then failures are logged). Its operations happen in order
+ * and together. With rc 0 the rows are what STORE_APPEND added, in order: key = number, no value.
+ * The queue to the committer is bounded (64 MiB, 100k operations): beyond it the request completes
+ * with GR_EAGAIN; a transaction larger than that with GR_ELIMIT. */
+void store_commit(struct store_txn *take, struct store_req *req);
+void store_txn_free(struct store_txn **take);
+
+/* Consistent copy of the environment into an empty directory; blocks: worker thread. */
+int store_backup(const char *dir, char **why);
+struct store_stats {
+    uint64_t commits, ops, sync_us_last, queue_bytes, map_used, disk_free;
+    bool read_only;          /* refusing writes other than deletions: disk or map full */
+    bool failed;             /* the disk failed: nothing is committed any more */
+};
+void store_stats(struct store_stats *out); /* any thread */
+/* Virtual-time tests: run the committer's work on the caller's thread until nothing is queued. */
+bool store_step(void);

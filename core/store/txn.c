@@ -1,0 +1,135 @@
+/* store/txn.c: gathering the operations of a transaction; on the loop that will commit it. */
+#include "store/txn.h"
+
+#include "store/codec.h"
+
+#include <string.h>
+
+enum { OWNERS_COMPARED = 16 };
+
+struct store_txn *store_txn_new(void)
+{
+    struct store_txn *t = gr_alloc(sizeof(*t));
+
+    t->frees = true;
+    return t;
+}
+
+static size_t keep(struct store_txn *t, const void *data, size_t len)
+{
+    size_t at = buf_len(&t->bytes);
+
+    buf_append(&t->bytes, data, len);
+    return at;
+}
+
+/* Index of the owner, added when it is not among the latest ones: a transaction that touches
+ * hundreds (an import) may list one twice. */
+static uint32_t owner_index(struct store_txn *t, const char *owner, size_t len)
+{
+    size_t i = t->owners, last = i > OWNERS_COMPARED ? i - OWNERS_COMPARED : 0;
+
+    while (i-- > last) {
+        if (t->owner[i].len == len && memcmp(txn_owner(t, i), owner, len) == 0)
+            return (uint32_t)i;
+    }
+    if (t->owners == t->owners_cap) {
+        t->owners_cap = t->owners_cap > 0 ? t->owners_cap * 2 : 1;
+        t->owner = gr_realloc(t->owner, t->owners_cap * sizeof(*t->owner));
+    }
+    t->owner[t->owners] = (struct txn_owner){ keep(t, owner, len + 1), (uint32_t)len };
+    return (uint32_t)t->owners++;
+}
+
+static bool fits(const struct store_txn *t, size_t owner_len, size_t key_len, size_t val_len)
+{
+    return owner_len >= 1 && owner_len <= CODEC_OWNER_MAX && key_len <= CODEC_MAP_KEY_MAX &&
+           val_len <= STORE_VAL_MAX && t->ops < TXN_OPS_MAX &&
+           txn_size(t) + owner_len + key_len + val_len < TXN_BYTES_MAX;
+}
+
+void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *coll,
+                   const char *owner, const void *key, size_t key_len, const void *val,
+                   size_t val_len)
+{
+    size_t owner_len = strlen(owner);
+    struct txn_op *o;
+
+    if (coll->kind == GR_COLL_LOG)
+        gr_assert(op == STORE_APPEND || op == STORE_DEL || op == STORE_DEL_ALL);
+    else
+        gr_assert(op != STORE_APPEND);
+    if (!fits(t, owner_len, key_len, val_len) ||
+        (coll->kind == GR_COLL_LOG && op == STORE_DEL && key_len != CODEC_ID)) {
+        t->rc = GR_ELIMIT;
+        return;
+    }
+    if (t->ops == t->ops_cap) {
+        t->ops_cap = t->ops_cap > 0 ? t->ops_cap * 2 : 2;
+        t->op = gr_realloc(t->op, t->ops_cap * sizeof(*t->op));
+    }
+    o = &t->op[t->ops++];
+    *o = (struct txn_op){ .op = op, .coll = coll, .owner = owner_index(t, owner, owner_len),
+                          .key_len = (uint32_t)key_len, .val_len = (uint32_t)val_len };
+    o->key = keep(t, key, key_len);
+    o->val = keep(t, val, val_len);
+    t->appends += op == STORE_APPEND;
+    if (op != STORE_DEL && op != STORE_DEL_ALL)
+        t->frees = false;
+}
+
+bool store_txn_empty(const struct store_txn *t)
+{
+    return t->ops == 0 && t->rc == 0;
+}
+
+size_t txn_size(const struct store_txn *t)
+{
+    return sizeof(*t) + t->ops * sizeof(*t->op) + t->owners * sizeof(*t->owner) +
+           buf_len(&t->bytes);
+}
+
+struct engine_op txn_engine_op(const struct store_txn *t, size_t i)
+{
+    const struct txn_op *o = &t->op[i];
+    const char *bytes = buf_data(&t->bytes);
+
+    return (struct engine_op){
+        .op = o->op, .coll = o->coll,
+        .owner = txn_owner(t, o->owner), .owner_len = t->owner[o->owner].len,
+        .key = bytes + o->key, .key_len = o->key_len,
+        .val = bytes + o->val, .val_len = o->val_len,
+    };
+}
+
+void txn_rows(const struct store_txn *t, struct rowset *out)
+{
+    uint8_t seq[CODEC_ID];
+
+    for (size_t i = 0; i < t->ops; i++) {
+        if (t->op[i].op != STORE_APPEND)
+            continue;
+        codec_u64(seq, t->op[i].seq);
+        rowset_add(out, seq, sizeof(seq), NULL, 0);
+    }
+    rowset_seal(out);
+}
+
+void store_txn_free(struct store_txn **take)
+{
+    struct store_txn *t = *take;
+
+    if (t == NULL)
+        return;
+    gr_free(t->op);
+    gr_free(t->owner);
+    buf_fini(&t->bytes);
+    gr_free(t);
+    *take = NULL;
+}
+
+uint64_t gr_row_seq(const struct gr_row *row)
+{
+    gr_assert(row->key_len == CODEC_ID);
+    return codec_get_u64(row->key);
+}
