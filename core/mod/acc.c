@@ -1,0 +1,213 @@
+/* mod/acc.c: the accumulator of a stanza (hooks.md 2): notes, and requests to the session engine.
+ *
+ * Both are lists whose newest entry comes first and whose entries are never changed: a savepoint is
+ * the two heads. Nothing is allocated until the first note or request, so the common stanza pays for
+ * one small block. One job owns it at a time; it crosses loops with the job. */
+#include "mod/acc.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include <grapnel/log.h>
+
+static _Atomic uint64_t last_ref;
+
+struct gr_acc *acc_new(enum gr_origin origin)
+{
+    struct gr_acc *acc = gr_alloc(sizeof(*acc));
+
+    acc->ref = atomic_fetch_add_explicit(&last_ref, 1, memory_order_relaxed) + 1;
+    acc->time_us = gr_wall_us();
+    acc->origin = origin;
+    return acc;
+}
+
+static const char *keep(struct gr_acc *acc, const char *s)
+{
+    return s != NULL ? arena_strdup(&acc->arena, s) : NULL;
+}
+
+static void note(struct gr_acc *acc, const char *ns, const char *key, const char *value,
+                 bool permanent)
+{
+    struct acc_note *n = arena_alloc(&acc->arena, sizeof(*n));
+
+    *n = (struct acc_note){ acc->notes, keep(acc, ns), keep(acc, key), keep(acc, value), permanent };
+    acc->notes = n;
+}
+
+static const struct acc_note *find(const struct gr_acc *acc, const char *ns, const char *key)
+{
+    for (const struct acc_note *n = acc->notes; n != NULL; n = n->next) {
+        if (strcmp(n->key, key) == 0 && strcmp(n->ns, ns) == 0)
+            return n;
+    }
+    return NULL;
+}
+
+/* The notes in force that are permanent, copied in their order into `to` (an empty accumulator). */
+static void copy_permanent(struct gr_acc *to, const struct gr_acc *from)
+{
+    const struct acc_note **tail = &to->notes;
+
+    for (const struct acc_note *n = from->notes; n != NULL; n = n->next) {
+        if (!n->permanent || n->value == NULL || find(from, n->ns, n->key) != n)
+            continue;
+        struct acc_note *copy = arena_alloc(&to->arena, sizeof(*copy));
+
+        *copy = (struct acc_note){ NULL, keep(to, n->ns), keep(to, n->key), keep(to, n->value), true };
+        *tail = copy;
+        tail = &copy->next;
+    }
+}
+
+struct gr_acc *acc_fork(const struct gr_acc *acc)
+{
+    struct gr_acc *fork = acc_new(acc->origin);
+
+    fork->time_us = acc->time_us;
+    copy_permanent(fork, acc);
+    return fork;
+}
+
+/* Relinks instead of copying: addresses kept in the arena must stay. */
+void acc_strip(struct gr_acc *acc)
+{
+    struct gr_acc before = *acc;
+    const struct acc_note **tail = &acc->notes;
+
+    acc->notes = NULL;
+    for (const struct acc_note *n = before.notes; n != NULL; n = n->next) {
+        if (!n->permanent || n->value == NULL || find(&before, n->ns, n->key) != n)
+            continue;
+        struct acc_note *copy = arena_alloc(&acc->arena, sizeof(*copy));
+
+        *copy = *n;
+        copy->next = NULL;
+        *tail = copy;
+        tail = &copy->next;
+    }
+}
+
+struct acc_request *acc_take_requests(struct gr_acc *acc)
+{
+    struct acc_request *of[ACC_ROUTE + 1] = { NULL }; /* newest first in, oldest first out */
+    struct acc_request *first = NULL, **tail = &first;
+
+    for (struct acc_request *r = acc->requests, *next; r != NULL; r = next) {
+        next = r->next;
+        r->next = of[r->kind];
+        of[r->kind] = r;
+    }
+    acc->requests = NULL;
+    for (int kind = ACC_HARD_STOP; kind <= ACC_ROUTE; kind++) {
+        *tail = of[kind];
+        while (*tail != NULL)
+            tail = &(*tail)->next;
+    }
+    return first;
+}
+
+void acc_rollback(struct gr_acc *acc, const struct acc_note *notes, struct acc_request *requests)
+{
+    acc->notes = notes;
+    for (; acc->requests != requests; acc->requests = acc->requests->next)
+        gr_stanza_unref(&acc->requests->stanza);
+}
+
+const struct gr_jid *acc_keep_jid(struct gr_acc *acc, const struct gr_jid *jid)
+{
+    struct gr_jid *copy = arena_alloc(&acc->arena, sizeof(*copy));
+
+    *copy = *jid;
+    copy->full = keep(acc, jid->full);
+    copy->bare = keep(acc, jid->bare);
+    copy->node = keep(acc, jid->node);
+    copy->domain = keep(acc, jid->domain);
+    copy->resource = keep(acc, jid->resource);
+    return copy;
+}
+
+void acc_free(struct gr_acc **take)
+{
+    struct gr_acc *acc = *take;
+
+    *take = NULL;
+    if (acc == NULL)
+        return;
+    acc_rollback(acc, NULL, NULL);
+    arena_fini(&acc->arena);
+    gr_free(acc);
+}
+
+/* --- what modules see --- */
+
+uint64_t gr_acc_ref(const struct gr_acc *acc)
+{
+    return acc->ref;
+}
+
+int64_t gr_acc_time_us(const struct gr_acc *acc)
+{
+    return acc->time_us;
+}
+
+enum gr_origin gr_acc_origin(const struct gr_acc *acc)
+{
+    return acc->origin;
+}
+
+void gr_acc_set(struct gr_acc *acc, const char *ns, const char *key, const char *value)
+{
+    const struct acc_note *before = find(acc, ns, key);
+
+    /* What is permanent stays so when only its value changes. */
+    note(acc, ns, key, value, before != NULL && before->value != NULL && before->permanent);
+}
+
+void gr_acc_set_permanent(struct gr_acc *acc, const char *ns, const char *key, const char *value)
+{
+    note(acc, ns, key, value, true);
+}
+
+const char *gr_acc_get(const struct gr_acc *acc, const char *ns, const char *key)
+{
+    const struct acc_note *n = find(acc, ns, key);
+
+    return n != NULL ? n->value : NULL;
+}
+
+static void request(struct gr_ev *ev, enum acc_request_kind kind, struct gr_stanza *take,
+                    const char *text)
+{
+    struct acc_request *r;
+
+    if (ev->acc == NULL) {
+        gr_error("mod.request", "a handler made a request in a hook that carries none; ignored");
+        gr_stanza_unref(&take);
+        return;
+    }
+    r = arena_alloc(&ev->acc->arena, sizeof(*r));
+    *r = (struct acc_request){ ev->acc->requests, kind, take, keep(ev->acc, text) };
+    ev->acc->requests = r;
+}
+
+void gr_ev_request_stop(struct gr_ev *ev, const char *condition)
+{
+    request(ev, ACC_STOP, NULL, condition);
+}
+
+void gr_ev_request_hard_stop(struct gr_ev *ev, const char *condition)
+{
+    request(ev, ACC_HARD_STOP, NULL, condition);
+}
+
+void gr_ev_request_write(struct gr_ev *ev, struct gr_stanza *take)
+{
+    request(ev, ACC_WRITE, take, NULL);
+}
+
+void gr_ev_request_route(struct gr_ev *ev, struct gr_stanza *take)
+{
+    request(ev, ACC_ROUTE, take, NULL);
+}

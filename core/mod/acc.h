@@ -1,0 +1,43 @@
+/* mod/acc.h: the accumulator that travels with a stanza (hooks.md 2). Owned by one job at a time;
+ * crosses loops with it. Notes and requests are persistent lists (newest first): a savepoint is a
+ * copy of the two heads, so that taking back a failing handler costs nothing. */
+#pragma once
+
+#include "base/arena.h"
+
+#include <grapnel/hooks.h>
+
+struct acc_note {
+    const struct acc_note *next;
+    const char *ns, *key, *value; /* value NULL: deleted */
+    bool permanent;
+};
+enum acc_request_kind { ACC_HARD_STOP, ACC_STOP, ACC_WRITE, ACC_ROUTE };
+struct acc_request {
+    struct acc_request *next;
+    enum acc_request_kind kind;
+    struct gr_stanza *stanza;     /* one reference, ACC_WRITE and ACC_ROUTE */
+    const char *text;             /* condition */
+};
+struct gr_acc {
+    uint64_t ref;
+    int64_t time_us;
+    enum gr_origin origin;
+    struct arena arena;           /* initialised at first use */
+    const struct acc_note *notes;
+    struct acc_request *requests;
+};
+
+struct gr_acc *acc_new(enum gr_origin origin);
+/* A second accumulator with the same time and permanent notes, for a copy of the stanza. */
+struct gr_acc *acc_fork(const struct gr_acc *acc);
+/* Entering local delivery: only permanent notes stay (hooks.md 2.2). */
+void acc_strip(struct gr_acc *acc);
+/* The requests in the order in which they must be carried out; the list is the caller's (its
+ * stanzas too; memory stays in the acc's arena). NULL when none. */
+struct acc_request *acc_take_requests(struct gr_acc *acc);
+/* Takes back what was noted and requested since the two heads were copied. */
+void acc_rollback(struct gr_acc *acc, const struct acc_note *notes, struct acc_request *requests);
+/* A copy that lives as long as the accumulator, for addresses that outlive their stanza. */
+const struct gr_jid *acc_keep_jid(struct gr_acc *acc, const struct gr_jid *jid);
+void acc_free(struct gr_acc **take);

@@ -1,0 +1,371 @@
+/* mod/hook.c: runs chains (hooks.md 1.2, 1.3).
+ *
+ * A run lives on the stack of its caller until a handler suspends it; only then it moves to the heap
+ * and takes a reference to its table, so that a reload meanwhile changes nothing for it. Before each
+ * handler the event, the heads of the accumulator and the stanza are remembered (savepoint.c); GR_FAIL
+ * goes back there. Handlers are called through functions generated from the list of hooks, each with
+ * the handler's true type. Runs on the loop of the table. */
+#include "mod/hook.h"
+
+#include "mod/run.h"
+
+#include <string.h>
+#include <time.h>
+
+#include <grapnel/log.h>
+
+/* --- what the list says --- */
+
+#define SCOPE_H false
+#define SCOPE_G true
+#define ASYNC_0 false
+#define ASYNC_P true
+static const struct {
+    const char *name;
+    bool global, async, stanza;
+    size_t size;
+} info[GR_HOOK_COUNT + 1] = {
+#define INFO(hook, scope, kind, asyn, event)                                                     \
+    { #hook, SCOPE_##scope, ASYNC_##asyn,                                                        \
+      _Generic((struct event *)NULL, struct gr_stanza_ev *: true, default: false),               \
+      sizeof(struct event) },
+    GR_HOOK_LIST(INFO)
+    { "custom", false, true, false, sizeof(struct gr_ev) }
+};
+
+typedef enum gr_verdict (*call_f)(const struct hook_handler *h, struct gr_ev *ev);
+#define CALL_V(hook, event) return h->fn.hook(h->self, (struct event *)(void *)ev)
+#define CALL_A(hook, event) return h->fn.hook(h->self, (struct event *)(void *)ev)
+#define CALL_N(hook, event)                                                                       \
+    h->fn.hook(h->self, (struct event *)(void *)ev);                                             \
+    return GR_OK
+#define CALL(hook, scope, kind, asyn, event)                                                      \
+    static enum gr_verdict call_##hook(const struct hook_handler *h, struct gr_ev *ev)           \
+    {                                                                                             \
+        CALL_##kind(hook, event);                                                                 \
+    }
+GR_HOOK_LIST(CALL)
+
+static enum gr_verdict call_custom(const struct hook_handler *h, struct gr_ev *ev)
+{
+    return h->fn.custom(h->self, ev);
+}
+
+static const call_f call[GR_HOOK_COUNT + 1] = {
+#define CALL_ENTRY(hook, scope, kind, asyn, event) call_##hook,
+    GR_HOOK_LIST(CALL_ENTRY) call_custom
+};
+
+const char *hook_name(enum gr_hook_id id)
+{
+    return info[id].name;
+}
+
+bool hook_is_global(enum gr_hook_id id)
+{
+    return info[id].global;
+}
+
+bool hook_is_stanza(enum gr_hook_id id)
+{
+    return info[id].stanza;
+}
+
+size_t hook_event_size(enum gr_hook_id id)
+{
+    return info[id].size;
+}
+
+uint64_t hook_runs(enum gr_hook_id id)
+{
+    return mod_loop()->runs[id];
+}
+
+/* --- one handler --- */
+
+/* The tick clock costs a few nanoseconds and moves every 1 to 10 ms; half a tick is added to the
+ * limit, so "slow" is right to within one tick. */
+static int64_t tick_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int64_t slow_ns(void)
+{
+    static _Atomic int64_t limit;
+    struct timespec res;
+
+    if (limit == 0) {
+        clock_getres(CLOCK_MONOTONIC_COARSE, &res);
+        limit = HOOK_SLOW_NS + res.tv_nsec / 2;
+    }
+    return limit;
+}
+
+static enum gr_verdict call_handler(struct gr_run *run, int64_t *clock)
+{
+    const struct hook_handler *h = run_handler(run);
+    enum gr_verdict verdict = call[run->id](h, run->ev);
+    int64_t now = tick_ns(), took = now - *clock;
+
+    h->self->calls++;
+    *clock = now;
+    if (took == 0)
+        return verdict;
+    h->self->cpu_us += (uint64_t)took / 1000;
+    if (took > slow_ns())
+        gr_warn("hook.slow", "%s: mod_%s (%d) kept its loop for about %lld ms", run->name,
+                h->self->desc->name, h->prio, (long long)(took / 1000000));
+    return verdict;
+}
+
+static void fail(struct gr_run *run, const char *why)
+{
+    const struct hook_handler *h = run_handler(run);
+
+    gr_warn("hook.failed", "%s: mod_%s (%d) %s; its changes are taken back", run->name,
+            h->self->desc->name, h->prio, why);
+    run_undo(run);
+}
+
+/* False: the chain ends with *verdict. */
+static bool judge(struct gr_run *run, enum gr_verdict *verdict)
+{
+    bool filter = run->id == GR_HOOK_filter_packet || run->id == GR_HOOK_filter_local_packet;
+
+    switch (*verdict) {
+    case GR_OK:
+        run_keep(run);
+        return true;
+    case GR_DROP:
+        if (!filter)
+            break;
+        run_keep(run);
+        return false;
+    case GR_STOP:
+        run_keep(run);
+        return false;
+    case GR_FAIL:
+        fail(run, "failed");
+        return true;
+    case GR_PENDING:
+        fail(run, "returned GR_PENDING without a hold that this hook allows");
+        return true;
+    default:
+        break;
+    }
+    fail(run, *verdict == GR_DROP ? "returned GR_DROP, which is for filters" :
+              "returned a value that is no verdict");
+    return true;
+}
+
+/* What a hold taken by the handler makes of its verdict. GR_PENDING: suspended. */
+static enum gr_verdict settle_hold(struct gr_run *run, enum gr_verdict verdict)
+{
+    struct gr_hold *h = run->hold;
+
+    run->hold = NULL;
+    if (verdict != GR_PENDING) {
+        hold_abandon(h);
+        return verdict;
+    }
+    if (h->resumed) { /* the completion came before the handler returned */
+        verdict = h->verdict == GR_PENDING ? GR_FAIL : h->verdict;
+        hold_free(h);
+        return verdict;
+    }
+    run->hold = h;
+    return GR_PENDING;
+}
+
+/* Handlers from `next` on. GR_PENDING: suspended, run->hold says by whom. */
+static enum gr_verdict advance(struct gr_run *run)
+{
+    int64_t clock = tick_ns();
+    enum gr_verdict verdict;
+
+    while (run->next < run->chain->count) {
+        run->next++;
+        run_save(run);
+        verdict = call_handler(run, &clock);
+        if (run->hold != NULL) {
+            verdict = settle_hold(run, verdict);
+            if (run->hold != NULL)
+                return GR_PENDING;
+        }
+        if (!judge(run, &verdict))
+            return verdict;
+    }
+    return GR_OK;
+}
+
+/* --- runs --- */
+
+static void finish(struct gr_run *run, enum gr_verdict verdict)
+{
+    run->ev->run = NULL;
+    if (run->done != NULL)
+        run->done(run->ev, verdict);
+    else if (run->ran != NULL)
+        run->ran(run->asker, run->ev, verdict);
+}
+
+/* From the caller's stack to the heap. */
+static void suspend(struct gr_run *run)
+{
+    struct gr_run *heap = gr_alloc(sizeof(*heap));
+
+    *heap = *run;
+    heap->suspended = true;
+    heap->hold->run = heap;
+    heap->ev->run = heap;
+    hook_table_ref(heap->table);
+    if (heap->asker != NULL)
+        mod_pend(heap->asker);
+}
+
+void run_continue(struct gr_run *run, enum gr_verdict verdict)
+{
+    struct hook_table *table = run->table;
+    struct gr_mod *asker = run->asker;
+    bool more;
+
+    run->hold = NULL;
+    run->suspended = false;
+    if (verdict == GR_PENDING)
+        verdict = GR_FAIL;
+    more = judge(run, &verdict);
+    if (more) {
+        verdict = advance(run);
+        if (verdict == GR_PENDING) {
+            run->suspended = true;
+            return;
+        }
+    }
+    finish(run, verdict);
+    gr_free(run);
+    hook_table_unref(&table);
+    if (asker != NULL)
+        mod_unpend(asker);
+}
+
+/* The fields that matter, one by one: the savepoint is large and set by run_save. */
+static void run_init(struct gr_run *run, enum gr_hook_id id, struct gr_ev *ev,
+                     struct hook_table *table, const struct hook_chain *chain)
+{
+    run->ev = ev;
+    run->id = id;
+    run->name = info[id].name;
+    run->chain = chain;
+    run->table = table;
+    run->next = 0;
+    run->may_pend = info[id].async;
+    run->suspended = false;
+    run->hold = NULL;
+    run->done = NULL;
+    run->ran = NULL;
+    run->asker = NULL;
+    run->original = NULL;
+    run->private_copy = false;
+    ev->run = run;
+}
+
+/* NULL: nothing to run. */
+static struct hook_table *table_for(enum gr_hook_id id, const struct gr_ev *ev)
+{
+    struct mod_loop *ml = mod_loop();
+
+    ml->runs[id]++;
+    if (info[id].global)
+        return ml->global;
+    if (ev->host != NULL)
+        return ev->host->hooks;
+    gr_error("hook.no_host", "%s was run without a host; nobody was asked", info[id].name);
+    return NULL;
+}
+
+static void go(struct gr_run *run)
+{
+    enum gr_verdict verdict = advance(run);
+
+    if (verdict == GR_PENDING)
+        suspend(run);
+    else
+        finish(run, verdict);
+}
+
+void hook_run(enum gr_hook_id id, struct gr_ev *ev, hook_done_f done)
+{
+    struct hook_table *t = table_for(id, ev);
+    struct gr_run run;
+
+    if (t == NULL || t->chain[id] == NULL) {
+        ev->run = NULL;
+        done(ev, GR_OK);
+        return;
+    }
+    run_init(&run, id, ev, t, t->chain[id]);
+    run.done = done;
+    go(&run);
+}
+
+enum gr_verdict hook_run_now(enum gr_hook_id id, struct gr_ev *ev)
+{
+    struct hook_table *t = table_for(id, ev);
+    struct gr_run run;
+    enum gr_verdict verdict;
+
+    if (t == NULL || t->chain[id] == NULL) {
+        ev->run = NULL;
+        return GR_OK;
+    }
+    run_init(&run, id, ev, t, t->chain[id]);
+    run.may_pend = false;
+    verdict = advance(&run);
+    ev->run = NULL;
+    return verdict;
+}
+
+/* --- for modules --- */
+
+static void run_for(struct gr_mod *self, enum gr_hook_id id, const char *name, struct gr_ev *ev,
+                    struct hook_table *t, const struct hook_chain *chain, gr_ran_f done)
+{
+    struct gr_run run;
+
+    if (chain == NULL) {
+        ev->run = NULL;
+        if (done != NULL)
+            done(self, ev, GR_OK);
+        return;
+    }
+    run_init(&run, id, ev, t, chain);
+    run.name = name;
+    run.asker = self;
+    run.ran = done;
+    go(&run);
+}
+
+void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done)
+{
+    struct hook_table *t;
+
+    gr_assert((unsigned)id < GR_HOOK_COUNT);
+    ev->host = info[id].global ? NULL : self->host;
+    t = table_for(id, ev);
+    run_for(self, id, info[id].name, ev, t, t->chain[id], done);
+}
+
+void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev, gr_ran_f done)
+{
+    struct hook_table *t = self->host->hooks;
+    struct table_node *n = table_find_str(&t->custom, name);
+
+    ev->host = self->host;
+    mod_loop()->runs[GR_HOOK_COUNT]++;
+    run_for(self, GR_HOOK_COUNT, n != NULL ? n->key : name, ev, t,
+            n != NULL ? GR_CONTAINER_OF(n, struct hook_custom, by_name)->chain : NULL, done);
+}

@@ -1,0 +1,102 @@
+/* mod/host.c: the hosts of each loop.
+ *
+ * Every loop has its own struct per domain, made by the loop itself when the domain first appears, and
+ * kept: pointers to it are good for as long as the process. */
+#include "mod/host.h"
+
+#include <string.h>
+
+#include "mod/hook.h"
+#include "mod/iq_table.h"
+#include "mod/provider.h"
+
+static struct mod_loop *of_loop[LOOPS_MAX + 1];
+
+struct mod_loop *mod_loop(void)
+{
+    struct mod_loop **at = &of_loop[loop_index(loop_self()) + 1];
+    struct hook_builder *none;
+
+    if (*at != NULL)
+        return *at;
+    *at = gr_alloc(sizeof(**at));
+    none = hook_builder_new();
+    (*at)->global = hook_builder_finish(&none);
+    list_init(&(*at)->retired);
+    list_init(&(*at)->asks);
+    return *at;
+}
+
+static struct gr_host *lookup(const char *domain)
+{
+    struct table_node *n = table_find_str(&mod_loop()->hosts, domain);
+
+    return n != NULL ? GR_CONTAINER_OF(n, struct gr_host, by_name) : NULL;
+}
+
+struct gr_host *host_find(const char *domain)
+{
+    struct gr_host *h = lookup(domain);
+
+    return h != NULL && h->served ? h : NULL;
+}
+
+struct gr_host *host_default(void)
+{
+    return mod_loop()->first;
+}
+
+struct gr_host *host_get(const char *domain)
+{
+    struct gr_host *h = lookup(domain);
+    struct hook_builder *none;
+    int rc;
+
+    if (h != NULL)
+        return h;
+    h = gr_alloc(sizeof(*h));
+    rc = gr_jid_make(NULL, domain, NULL, &h->jid);
+    gr_assert(rc == 0); /* prepared by conf */
+    h->loop = loop_self();
+    none = hook_builder_new();
+    h->hooks = hook_builder_finish(&none);
+    h->iqs = iq_table_new();
+    h->providers = provider_set_new();
+    list_init(&h->instances);
+    table_insert(&mod_loop()->hosts, &h->by_name, h->jid->domain, strlen(h->jid->domain));
+    return h;
+}
+
+static void host_free(struct gr_host *h)
+{
+    gr_assert(list_empty(&h->instances));
+    hook_table_unref(&h->hooks);
+    iq_table_free(&h->iqs);
+    provider_set_free(&h->providers);
+    gr_jid_free(&h->jid);
+    gr_free(h);
+}
+
+void hosts_fini(void)
+{
+    for (size_t i = 0; i < GR_COUNT(of_loop); i++) {
+        struct mod_loop *ml = of_loop[i];
+        struct table_node *n;
+
+        of_loop[i] = NULL;
+        if (ml == NULL)
+            continue;
+        while ((n = table_first(&ml->hosts)) != NULL) {
+            table_remove(&ml->hosts, n);
+            host_free(GR_CONTAINER_OF(n, struct gr_host, by_name));
+        }
+        table_fini(&ml->hosts);
+        hook_table_unref(&ml->global);
+        gr_free(ml);
+    }
+}
+
+const char *gr_host_name(const struct gr_host *host)
+{
+    return host->jid->domain;
+}

@@ -1,0 +1,285 @@
+/* mod/image.c: loads and closes module files; see image.h. Main thread.
+ *
+ * The loader knows a library by the name it was opened with, so the copy's descriptor stays open while
+ * the image is loaded: /proc/self/fd/N is then a name that no other loaded image has. */
+#include "mod/image.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <grapnel/log.h>
+
+#include "base/list.h"
+#include "base/table.h"
+
+#define IMAGE_MAX (64 << 20)
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10U /* Linux 6.3 */
+#endif
+
+struct image {
+    struct link link;
+    unsigned refs;
+    char *name, *path;
+    size_t size;
+    uint64_t hash;      /* of the contents */
+    int fd;
+    void *dl;
+    const struct gr_module *desc;
+};
+
+static struct link images = { &images, &images };
+
+struct contents {
+    char *data;
+    size_t len;
+};
+
+/* --- reading --- */
+
+static int read_all(int fd, struct contents *c)
+{
+    size_t got = 0;
+
+    while (got < c->len) {
+        ssize_t n = read(fd, c->data + got, c->len - got);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return GR_EIO;
+        got += (size_t)n;
+    }
+    return 0;
+}
+
+static char *why_not(const struct stat *st)
+{
+    if (!S_ISREG(st->st_mode))
+        return gr_strdup("is not a file");
+    if ((st->st_mode & S_IWOTH) != 0)
+        return gr_strdup("can be written by everybody: chmod o-w");
+    if (st->st_size <= 0 || st->st_size > IMAGE_MAX)
+        return gr_strdup("is empty or too large: install it again");
+    return NULL;
+}
+
+static int read_file(const char *path, struct contents *c, char **why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    int rc = GR_EINVAL;
+
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        *why = gr_asprintf("cannot be read: %s", strerror(errno));
+        goto out;
+    }
+    *why = why_not(&st);
+    if (*why != NULL)
+        goto out;
+    c->len = (size_t)st.st_size;
+    c->data = gr_try_alloc(c->len);
+    if (c->data != NULL && read_all(fd, c) == 0) {
+        rc = 0;
+        goto out;
+    }
+    gr_free(c->data);
+    c->data = NULL;
+    *why = gr_strdup("cannot be read completely: try again");
+out:
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* --- the private copy --- */
+
+static int anonymous_file(const char *name)
+{
+    const char *tmp = getenv("TMPDIR");
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_EXEC);
+
+    if (fd < 0)
+        fd = memfd_create(name, MFD_CLOEXEC);
+    if (fd < 0)
+        fd = open(tmp != NULL ? tmp : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0500);
+    return fd;
+}
+
+static int write_all(int fd, const struct contents *c)
+{
+    size_t put = 0;
+
+    while (put < c->len) {
+        ssize_t n = write(fd, c->data + put, c->len - put);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return GR_EIO;
+        put += (size_t)n;
+    }
+    return 0;
+}
+
+static void fd_name(char name[32], int fd)
+{
+    snprintf(name, 32, "/proc/self/fd/%d", fd);
+}
+
+/* The loader's own words without the name that only we know. */
+static char *loader_error(void)
+{
+    const char *e = dlerror();
+
+    if (e == NULL)
+        e = "no reason given";
+    if (strncmp(e, "/proc/self/fd/", 14) == 0 && strstr(e, ": ") != NULL)
+        e = strstr(e, ": ") + 2;
+    return gr_asprintf("cannot be loaded (%s): rebuild it", e);
+}
+
+/* --- loading --- */
+
+static void unload(struct image *img)
+{
+    const char *keep = getenv("GR_KEEP_IMAGES");
+    char name[32];
+    void *still;
+
+    if (img->dl != NULL && keep != NULL && strcmp(keep, "1") == 0)
+        return;
+    fd_name(name, img->fd);
+    if (img->dl != NULL)
+        dlclose(img->dl);
+    still = img->dl != NULL ? dlopen(name, RTLD_NOLOAD | RTLD_LAZY) : NULL;
+    if (still == NULL) {
+        close(img->fd);
+        return;
+    }
+    dlclose(still); /* it refuses to go: the name stays taken */
+    gr_warn("mod.resident", "mod_%s cannot be unloaded (thread-locals, constructors?)", img->name);
+}
+
+static void image_free(struct image *img)
+{
+    list_remove(&img->link);
+    if (img->fd >= 0)
+        unload(img);
+    gr_free(img->name);
+    gr_free(img->path);
+    gr_free(img);
+}
+
+static int load(struct image *img, const struct contents *c, char **why)
+{
+    char name[32], file[64];
+
+    snprintf(file, sizeof(file), "mod_%.40s.so", img->name);
+    img->fd = anonymous_file(file);
+    if (img->fd < 0 || write_all(img->fd, c) != 0) {
+        *why = gr_asprintf("cannot be copied: %s", strerror(errno));
+        return GR_EIO;
+    }
+    fd_name(name, img->fd);
+    img->dl = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (img->dl == NULL) {
+        *why = loader_error();
+        return GR_EINVAL;
+    }
+    img->desc = dlsym(img->dl, "gr_module_descriptor");
+    *why = img->desc != NULL ? image_check_desc(img->desc, img->name) :
+                               gr_strdup("is not a module of this server: it has no GR_MODULE");
+    return *why == NULL ? 0 : GR_EINVAL;
+}
+
+static struct image *find_loaded(const char *name, const struct contents *c, uint64_t hash)
+{
+    list_each (img, &images, struct image, link) {
+        if (img->hash == hash && img->size == c->len && strcmp(img->name, name) == 0)
+            return img;
+    }
+    return NULL;
+}
+
+static struct image *load_new(const char *path, const char *name, const struct contents *c,
+                              uint64_t hash, char **why)
+{
+    struct image *img;
+
+    if (elf_check(c->data, c->len, name, why) != 0)
+        return NULL;
+    img = gr_alloc(sizeof(*img));
+    img->refs = 1;
+    img->fd = -1;
+    img->size = c->len;
+    img->hash = hash;
+    img->name = gr_strdup(name);
+    img->path = gr_strdup(path);
+    list_append(&images, &img->link);
+    if (load(img, c, why) == 0)
+        return img;
+    image_free(img);
+    return NULL;
+}
+
+struct image *image_open(const char *path, const char *name, char **why)
+{
+    struct contents c = { NULL, 0 };
+    struct image *img;
+    uint64_t hash;
+
+    *why = NULL;
+    if (read_file(path, &c, why) != 0)
+        return NULL;
+    hash = hash_bytes(c.data, c.len);
+    img = find_loaded(name, &c, hash);
+    if (img != NULL)
+        img->refs++;
+    else
+        img = load_new(path, name, &c, hash, why);
+    gr_free(c.data);
+    return img;
+}
+
+struct image *image_ref(struct image *img)
+{
+    if (img != NULL)
+        img->refs++;
+    return img;
+}
+
+void image_unref(struct image **take)
+{
+    struct image *img = *take;
+
+    *take = NULL;
+    if (img != NULL && --img->refs == 0)
+        image_free(img);
+}
+
+const struct gr_module *image_desc(const struct image *img)
+{
+    return img->desc;
+}
+
+const char *image_path(const struct image *img)
+{
+    return img->path;
+}
+
+size_t image_count(void)
+{
+    size_t n = 0;
+
+    for (const struct link *l = images.next; l != &images; l = l->next)
+        n++;
+    return n;
+}

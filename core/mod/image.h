@@ -1,0 +1,29 @@
+/* mod/image.h: the file of a module, checked and loaded. Main thread.
+ *
+ * A file is read once into a private copy (a memory file), and that copy is what is checked and what is
+ * loaded: writing to the file or replacing it later changes nothing, and the same path with new contents
+ * gives new code, which dlopen of the path would not (deps.md 6). Before any code of it can run, the ELF
+ * note of grapnel/module.h must say that it fits. */
+#pragma once
+
+#include <grapnel/module.h>
+
+struct image;
+
+/* Loads `path` as mod_`name`, or gives another reference to the image with the same contents. NULL with
+ * one sentence in *why (caller frees). */
+struct image *image_open(const char *path, const char *name, char **why);
+struct image *image_ref(struct image *img);
+/* Closes with the last reference, unless GR_KEEP_IMAGES=1 is in the environment; accepts NULL. */
+void image_unref(struct image **take);
+const struct gr_module *image_desc(const struct image *img);
+const char *image_path(const struct image *img);
+/* Loaded ones, for tests and metrics. */
+size_t image_count(void);
+
+/* A descriptor that the core can work with: NULL, or what is wrong with it (caller frees). */
+char *image_check_desc(const struct gr_module *desc, const char *name);
+
+/* elf.c: looks at the bytes of a file without running any of it. 0, or GR_EINVAL with one sentence in
+ * *why (caller frees). `name` NULL: any. Pure; any thread. */
+int elf_check(const void *file, size_t len, const char *name, char **why);

@@ -1,0 +1,143 @@
+/* mod/instance.c: one module on one host on one loop, from start to stop.
+ *
+ * Retiring happens at once, going when nothing that could call the old code is left: completions in
+ * flight, holds, suspended chains whose table names it. It goes as an event of its own, because what
+ * lets it go is often a call out of its own code. On its loop. */
+#include "mod/instance.h"
+
+#include <grapnel/log.h>
+
+#include "mod/provider_priv.h"
+#include "mod/run.h"
+#include "mod/spec.h"
+
+static void go(struct gr_mod *self);
+
+static void on_gone(struct post *p)
+{
+    struct gr_mod *self = GR_CONTAINER_OF(p, struct gr_mod, gone);
+
+    self->gone_posted = false;
+    if (self->pending == 0 && self->tables == 0)
+        go(self);
+}
+
+void mod_may_go(struct gr_mod *self)
+{
+    if (!self->retired || self->pending > 0 || self->tables > 0 || self->gone_posted)
+        return;
+    if (self->stopped) { /* at shutdown: perhaps no loop turns any more */
+        go(self);
+        return;
+    }
+    self->gone_posted = true;
+    self->gone.run = on_gone;
+    loop_defer(&self->gone);
+}
+
+struct gr_mod *instance_new(struct mod_spec *spec, struct gr_host *host)
+{
+    struct gr_mod *self = gr_alloc(sizeof(*self));
+
+    self->spec = spec_ref(spec);
+    self->desc = spec->desc;
+    self->image = spec->image;
+    self->conf = spec->conf;
+    self->host = host;
+    self->loop = loop_self();
+    self->state = gr_alloc(self->desc->state_size);
+    self->bytes = sizeof(*self) + self->desc->state_size;
+    list_init(&self->holds);
+    list_init(&self->timers);
+    list_init(&self->slots);
+    list_init(&self->iq_reqs);
+    list_init(&self->asks);
+    return self;
+}
+
+int instance_start(struct gr_mod *self, struct provider_set *staging, const char **why)
+{
+    int rc = 0;
+
+    self->staging = staging;
+    if (self->desc->start != NULL)
+        rc = self->desc->start(self, why);
+    self->staging = NULL;
+    self->started = rc == 0;
+    return rc;
+}
+
+void instance_retire(struct gr_mod *self)
+{
+    gr_assert(!self->retired);
+    self->retired = true;
+    list_remove(&self->of_host);
+    list_append(&mod_loop()->retired, &self->of_host);
+    own_stop_timers(self);
+    provider_close_all(self);
+    mod_may_go(self);
+}
+
+/* The last calls into its code. */
+static void leave(struct gr_mod *self)
+{
+    if (self->stopped)
+        return;
+    own_stop_timers(self);
+    provider_close_all(self);
+    asks_forget(self);
+    slots_reload_all(self, NULL);
+    if (self->started && self->desc->stop != NULL)
+        self->desc->stop(self);
+    own_stop_timers(self); /* should stop() have started one */
+    self->stopped = true;
+    gr_free(self->state);
+    self->state = NULL;
+}
+
+static void go(struct gr_mod *self)
+{
+    leave(self);
+    gr_debug("mod.gone", "mod_%s of %s: the old instance is gone", self->desc->name,
+             self->host->jid->domain);
+    holds_forget(self);
+    provider_forget(self);
+    list_remove(&self->of_host);
+    spec_unref(&self->spec);
+    gr_free(self);
+}
+
+void instance_stop(struct gr_mod *self)
+{
+    if (!self->retired)
+        instance_retire(self);
+    leave(self);
+    mod_may_go(self);
+}
+
+/* --- what modules see --- */
+
+const void *gr_conf(struct gr_mod *self)
+{
+    return self->conf;
+}
+
+void *gr_state(struct gr_mod *self)
+{
+    return self->state;
+}
+
+struct gr_host *gr_mod_host(const struct gr_mod *self)
+{
+    return self->host;
+}
+
+const struct gr_jid *gr_mod_host_jid(const struct gr_mod *self)
+{
+    return self->host->jid;
+}
+
+const char *gr_mod_name(const struct gr_mod *self)
+{
+    return self->desc->name;
+}

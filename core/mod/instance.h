@@ -1,0 +1,64 @@
+/* mod/instance.h: one module on one host on one loop. */
+#pragma once
+
+#include "mod/hook.h"
+#include "mod/slot.h"
+
+struct image;       /* mod/image.h: the loaded file, or a built-in descriptor */
+
+struct mod_spec;    /* mod/spec.h: the module with one configuration, shared by all loops */
+struct provider;    /* mod/provider.c */
+
+struct gr_mod {
+    struct link of_host;             /* gr_host.instances */
+    const struct gr_module *desc;
+    struct mod_spec *spec;           /* counted; keeps the image and the configuration */
+    struct image *image;             /* of the spec */
+    struct gr_host *host;
+    struct loop *loop;
+    const void *conf;                /* of the spec */
+    void *state;
+    bool retired;                    /* no new events; waiting for what is pending */
+    bool started;                    /* start() has succeeded: stop() is owed */
+    bool stopped;                    /* its code is not called any more */
+    unsigned pending;                /* requests, asks, holds, works, iq callbacks in flight */
+    unsigned tables;                 /* hook tables that name it */
+    unsigned hold_count;
+    struct link holds;               /* gr_hold */
+    struct link timers;              /* gr_timer */
+    struct link slots;               /* slot_data of live objects */
+    struct provider *provides;       /* what start() installed */
+    struct provider_set *staging;    /* where; NULL except during start() */
+    struct post gone;                /* looks whether the retired instance can go */
+    bool gone_posted;
+    struct link iq_reqs;             /* unanswered iq requests it has taken (route/iq.c) */
+    struct link asks;                /* iqs it has sent and waits for (route/iq.c) */
+    uint64_t calls, cpu_us, bytes;   /* statistics */
+};
+
+/* In flight: whoever starts something asynchronous for self brackets it with these. A completion
+ * must look at self->stopped before it calls into the module: at shutdown code is gone earlier. */
+void mod_pend(struct gr_mod *self);
+void mod_unpend(struct gr_mod *self);
+/* Something that kept a retired instance has gone: looks, after the current event, whether it can. */
+void mod_may_go(struct gr_mod *self);
+
+/* One entry per (where, ns, name); NULL when nobody claims it. `where` is GR_TO_HOST or GR_TO_ACCOUNT;
+ * an entry for any name of the namespace comes after one for this name. The caller looks at ->types. */
+const struct gr_iq *iq_find(const struct gr_host *host, unsigned where, const char *ns,
+                            const char *name, struct gr_mod **self);
+/* Namespaces and features of all modules of the host, for mod_disco: called for each. */
+void host_each_feature(const struct gr_host *host, bool account,
+                       void (*f)(void *ctx, const char *feature), void *ctx);
+/* --- life: instance.c, for reload.c; on the loop --- */
+
+struct gr_mod *instance_new(struct mod_spec *spec, struct gr_host *host); /* refs spec */
+/* 0 or a gr_err with a sentence in *why; providers go to `staging`. */
+int instance_start(struct gr_mod *self, struct provider_set *staging, const char **why);
+/* No new events from here on; it goes when nothing is pending: stop(), and all it has is freed. The
+ * last reference to the spec goes with it. */
+void instance_retire(struct gr_mod *self);
+/* At shutdown: now, whatever is pending. What comes later finds self->stopped. */
+void instance_stop(struct gr_mod *self);
+/* own.c: a retiring instance gets no more of these. */
+void own_stop_timers(struct gr_mod *self);

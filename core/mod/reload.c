@@ -1,0 +1,255 @@
+/* mod/reload.c: from a configuration to running instances: test, prepare, commit, retire (style.md,
+ * Reload). Test happens here, on the main thread; the rest on each loop (commit.c). Two generations are
+ * kept: the one in force, and the one before for whoever still looks at it. */
+#include "mod/reload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "loop/loop.h"
+#include "mod/commit.h"
+#include "mod/image.h"
+#include "mod/instance.h"
+
+#define BUILTINS_MAX 16
+
+static const struct gr_module *builtins[BUILTINS_MAX + 1];
+static struct plan *current;
+static struct conf *before; /* the generation before the one in force */
+static int64_t started_ms = -1;
+
+void mod_add_builtin(const struct gr_module *desc)
+{
+    size_t n = 0;
+    char *wrong = image_check_desc(desc, desc->name);
+
+    gr_assert(wrong == NULL);
+    while (builtins[n] != NULL && builtins[n] != desc)
+        n++;
+    gr_assert(n < BUILTINS_MAX);
+    builtins[n] = desc;
+}
+
+const struct conf *mod_current(void)
+{
+    return current != NULL ? current->conf : NULL;
+}
+
+int64_t gr_uptime_ms(void)
+{
+    return started_ms >= 0 ? clock_monotonic_ms() - started_ms : 0;
+}
+
+/* --- what is told --- */
+
+static bool said_before(const struct conf_errors *errs, size_t i)
+{
+    const struct conf_error *e = &errs->items[i];
+
+    for (size_t k = 0; k < i; k++) {
+        const struct conf_error *o = &errs->items[k];
+
+        if (o->file == e->file && o->line == e->line && strcmp(o->text, e->text) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Hosts that share a section have its errors in common. */
+static char *errors_text(const struct conf_errors *errs)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+
+    gr_assert(f != NULL);
+    for (size_t i = 0; i < errs->count; i++) {
+        const struct conf_error *e = &errs->items[i];
+
+        if (said_before(errs, i))
+            continue;
+        if (e->file != NULL)
+            fprintf(f, "%s:%d: ", e->file, e->line);
+        fprintf(f, "%s\n", e->text);
+    }
+    if (errs->dropped > 0)
+        fprintf(f, "and %zu more\n", errs->dropped);
+    fclose(f);
+    return text;
+}
+
+struct differ {
+    FILE *out;
+    const struct plan *old, *now;
+};
+
+static void print_change(void *ctx, const struct conf_change *change)
+{
+    conf_change_print(change, ((struct differ *)ctx)->out);
+}
+
+static const struct gr_opt *options_of(void *ctx, const char *module)
+{
+    const struct differ *d = ctx;
+    const struct gr_opt *table = plan_options(d->now, module);
+
+    return table != NULL ? table : plan_options(d->old, module);
+}
+
+static const struct mod_spec *spec_named(const struct plan *plan, const char *name)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        for (size_t k = 0; k < plan->hosts[i].count; k++) {
+            if (strcmp(plan->hosts[i].specs[k]->desc->name, name) == 0)
+                return plan->hosts[i].specs[k];
+        }
+    }
+    return NULL;
+}
+
+/* Modules that are in both and have other code now. */
+static void print_code(const struct differ *d)
+{
+    for (size_t i = 0; i < d->now->count; i++) {
+        for (size_t k = 0; k < d->now->hosts[i].count; k++) {
+            const struct mod_spec *now = d->now->hosts[i].specs[k];
+            const struct mod_spec *old = spec_named(d->old, now->desc->name);
+
+            if (spec_named(d->now, now->desc->name) == now && old != NULL && old->desc != now->desc)
+                fprintf(d->out, "mod_%s: new code\n", now->desc->name);
+        }
+    }
+}
+
+static char *diff_text(const struct plan *old, const struct plan *now)
+{
+    struct differ d = { .old = old, .now = now };
+    const struct conf_diff diff = { print_change, options_of, &d };
+    char *text = NULL;
+    size_t size;
+
+    d.out = open_memstream(&text, &size);
+    gr_assert(d.out != NULL);
+    conf_diff(old->conf, now->conf, &diff);
+    print_code(&d);
+    fclose(d.out);
+    return text;
+}
+
+/* --- the phases on all loops --- */
+
+struct change {
+    const struct plan *plan;
+    struct conf_errors *errs;
+};
+
+static void do_prepare(void *arg)
+{
+    struct change *ch = arg;
+
+    commit_prepare(ch->plan, ch->errs);
+}
+
+static void do_discard(void *arg)
+{
+    (void)arg;
+    commit_discard();
+}
+
+static void do_commit(void *arg)
+{
+    const struct change *ch = arg;
+
+    commit_carry_out(ch->plan);
+}
+
+static void do_stop(void *arg)
+{
+    (void)arg;
+    commit_stop_all();
+}
+
+/* NULL: nothing has changed, errs says why. */
+static struct plan *go_over(struct conf *conf, struct conf_errors *errs)
+{
+    struct plan *plan = plan_make(conf, builtins, current, errs);
+    struct change ch = { plan, errs };
+
+    if (conf_errors_total(errs) == 0) {
+        loops_call(do_prepare, &ch);
+        loops_call(conf_errors_total(errs) == 0 ? do_commit : do_discard, &ch);
+    }
+    if (conf_errors_total(errs) > 0)
+        plan_free(&plan);
+    return plan;
+}
+
+int mod_load_first(struct conf *conf, char **errors)
+{
+    struct conf_errors errs = { 0 };
+
+    gr_assert(current == NULL);
+    spec_main_thread();
+    current = go_over(conf, &errs);
+    *errors = current == NULL ? errors_text(&errs) : NULL;
+    if (current != NULL && started_ms < 0)
+        started_ms = clock_monotonic_ms();
+    conf_errors_fini(&errs);
+    return current != NULL ? 0 : GR_EINVAL;
+}
+
+int mod_reload(struct conf *conf, char **report)
+{
+    struct conf_errors errs = { 0 };
+    struct plan *plan;
+
+    gr_assert(current != NULL);
+    spec_main_thread();
+    plan = go_over(conf, &errs);
+    *report = plan == NULL ? errors_text(&errs) : diff_text(current, plan);
+    conf_errors_fini(&errs);
+    if (plan == NULL)
+        return GR_EINVAL;
+    conf_free(&before);
+    before = current->conf;
+    plan_free(&current);
+    current = plan;
+    return 0;
+}
+
+void mod_stop_all(void)
+{
+    spec_main_thread();
+    loops_call(do_stop, NULL);
+}
+
+void mod_fini(void)
+{
+    struct conf *conf = current != NULL ? current->conf : NULL;
+
+    hosts_fini();
+    plan_free(&current);
+    conf_free(&conf);
+    conf_free(&before);
+    spec_forget_collections();
+    memset(builtins, 0, sizeof(builtins));
+    started_ms = -1;
+}
+
+/* --- looking --- */
+
+void mod_each(void (*f)(void *ctx, const struct gr_mod *self), void *ctx)
+{
+    struct mod_loop *ml = mod_loop();
+
+    for (struct table_node *n = table_first(&ml->hosts); n != NULL; n = table_after(&ml->hosts, n)) {
+        struct gr_host *host = GR_CONTAINER_OF(n, struct gr_host, by_name);
+
+        list_each (self, &host->instances, struct gr_mod, of_host)
+            f(ctx, self);
+    }
+    list_each (self, &ml->retired, struct gr_mod, of_host)
+        f(ctx, self);
+}

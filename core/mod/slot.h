@@ -1,0 +1,23 @@
+/* mod/slot.h: modules' data in sessions and accounts. Embedded; of the object's loop. */
+#pragma once
+
+#include <grapnel/module.h>
+
+struct slots {
+    struct slot_data *first;
+};
+struct gr_host;
+void *slots_get(struct slots *s, struct gr_mod *self, const struct gr_slot *slot); /* creates */
+void *slots_peek(const struct slots *s, const struct gr_mod *self, const struct gr_slot *slot);
+/* Releases everything, with the code that is in force for each. */
+void slots_fini(struct slots *s);
+/* A session moves to its home loop. Detach on the old loop; attach on the new one, where the same
+ * modules of `host` take the data over (without them it is released). The struct may be copied in
+ * between. */
+void slots_detach(struct slots *s);
+void slots_attach(struct slots *s, struct gr_host *host);
+/* All data of `old`, wherever it is: the same as slots_reload for every live object. */
+void slots_reload_all(struct gr_mod *old, struct gr_mod *now);
+/* Reload: data of `old` goes over to `now` where (name, version) match, else the old code releases
+ * it. now NULL: the module is gone. Called by route for each live object of the loop. */
+void slots_reload(struct slots *s, struct gr_mod *old, struct gr_mod *now);
