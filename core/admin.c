@@ -1,0 +1,276 @@
+/* admin.c: user add/delete/password/list, sessions, modules, hooks, providers, status: the commands
+ * that every server has. They run on loops, with the built-in module's instance as `self`. */
+#include "admin.h"
+
+#include "mod/provider.h"
+#include "mod/reload.h"
+#include "route/session.h"
+#include "store/store.h"
+#include "stream/c2s.h"
+
+#include <string.h>
+
+/* --- users --- */
+
+struct user_cmd {
+    struct gr_cmd *cmd;
+};
+
+static void on_changed(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct gr_cmd *cmd = ((struct user_cmd *)gr_ask_data(ask))->cmd;
+    const struct gr_jid *jid = gr_cmd_jid(cmd, "jid");
+
+    (void)self;
+    switch (a->result) {
+    case GR_R_OK:
+        gr_cmd_done(cmd);
+        break;
+    case GR_R_FALSE:
+        gr_cmd_fail(cmd, "%s exists already", jid->bare);
+        break;
+    case GR_R_NONE:
+        gr_cmd_fail(cmd, "%s does not exist", jid->bare);
+        break;
+    case GR_R_ERROR:
+        gr_cmd_fail(cmd, "%s: %s", gr_cond_name(a->cond), a->text != NULL ? a->text : "");
+        break;
+    }
+}
+
+static struct gr_ask *user_ask(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    struct gr_ask *ask = gr_ask_new(self, sizeof(struct user_cmd), on_changed);
+
+    ((struct user_cmd *)gr_ask_data(ask))->cmd = cmd;
+    return ask;
+}
+
+/* The account's name, or NULL when the command was refused. */
+static const char *user_of(struct gr_cmd *cmd, bool password)
+{
+    const struct gr_jid *jid = gr_cmd_jid(cmd, "jid");
+
+    if (jid->node == NULL || jid->resource != NULL) {
+        gr_cmd_fail(cmd, "%s is not an account: write user@domain", jid->full);
+        return NULL;
+    }
+    if (password && gr_cmd_text(cmd, "password") == NULL) {
+        gr_cmd_fail(cmd, "a password is needed: --password-stdin or --password TEXT");
+        return NULL;
+    }
+    return jid->node;
+}
+
+static void user_add(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    const char *user = user_of(cmd, true);
+
+    if (user != NULL)
+        gr_auth_create(self, user_ask(self, cmd), user, gr_cmd_text(cmd, "password"));
+}
+
+static void user_password(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    const char *user = user_of(cmd, true);
+
+    if (user != NULL)
+        gr_auth_set_password(self, user_ask(self, cmd), user, gr_cmd_text(cmd, "password"));
+}
+
+static void user_delete(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    const char *user = user_of(cmd, false);
+
+    if (user != NULL)
+        gr_auth_delete(self, user_ask(self, cmd), user);
+}
+
+static void on_users(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct gr_cmd *cmd = ((struct user_cmd *)gr_ask_data(ask))->cmd;
+
+    (void)self;
+    if (a->result == GR_R_ERROR || a->result == GR_R_NONE) {
+        gr_cmd_fail(cmd, "this host's accounts cannot be listed");
+        return;
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        gr_cmd_row(cmd);
+        gr_cmd_field(cmd, "jid", "%s", a->items[i].jid->bare);
+        gr_cmd_field(cmd, "admin", "%s", a->items[i].groups != NULL ? "yes" : "no");
+    }
+    gr_cmd_done(cmd);
+}
+
+static void user_list(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    struct gr_host *host = host_find(gr_cmd_text(cmd, "domain"));
+
+    if (host == NULL) {
+        gr_cmd_fail(cmd, "%s is not served here", gr_cmd_text(cmd, "domain"));
+        return;
+    }
+    list_each(mod, &host->instances, struct gr_mod, of_host) {
+        if (mod->desc != self->desc)
+            continue;
+        struct gr_ask *ask = gr_ask_new(mod, sizeof(struct user_cmd), on_users);
+        ((struct user_cmd *)gr_ask_data(ask))->cmd = cmd;
+        gr_auth_list(mod, ask, gr_cmd_text(cmd, "after"),
+                     (size_t)gr_cmd_int(cmd, "limit", 1000));
+        return;
+    }
+}
+
+/* --- looking --- */
+
+static void session_row(void *ctx, struct gr_session *s)
+{
+    struct gr_cmd *cmd = ctx;
+
+    if (s->state != GR_S_BOUND)
+        return;
+    gr_cmd_row(cmd);
+    gr_cmd_field(cmd, "jid", "%s", s->jid->full);
+    gr_cmd_field(cmd, "ip", "%s", gr_session_ip(s));
+    gr_cmd_field(cmd, "tls", "%s", gr_session_is_tls(s) ? "yes" : "no");
+    gr_cmd_field(cmd, "mechanism", "%s", s->auth_mech != NULL ? s->auth_mech : "");
+    gr_cmd_field(cmd, "available", "%s", s->available ? "yes" : "no");
+    gr_cmd_number(cmd, "priority", s->priority);
+    gr_cmd_number(cmd, "loop", loop_index(s->loop));
+    gr_cmd_number(cmd, "seconds", (gr_wall_us() - s->since_us) / 1000000);
+}
+
+static void sessions(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    (void)self;
+    session_each(session_row, cmd);
+    gr_cmd_done(cmd);
+}
+
+static void module_row(void *ctx, const struct gr_mod *m)
+{
+    struct gr_cmd *cmd = ctx;
+
+    gr_cmd_row(cmd);
+    gr_cmd_field(cmd, "module", "%s%s", m->image != NULL ? "mod_" : "", m->desc->name);
+    gr_cmd_field(cmd, "host", "%s", gr_host_name(m->host));
+    gr_cmd_number(cmd, "loop", loop_index(m->loop));
+    gr_cmd_number(cmd, "calls", (int64_t)m->calls);
+    gr_cmd_number(cmd, "pending", m->pending);
+    gr_cmd_field(cmd, "summary", "%s", m->desc->summary != NULL ? m->desc->summary : "");
+}
+
+static void modules(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    (void)self;
+    mod_each(module_row, cmd);
+    gr_cmd_done(cmd);
+}
+
+static void hook_row(void *ctx, const char *hook, int prio, const struct gr_mod *m)
+{
+    struct gr_cmd *cmd = ctx;
+
+    gr_cmd_row(cmd);
+    gr_cmd_field(cmd, "hook", "%s", hook);
+    gr_cmd_number(cmd, "priority", prio);
+    gr_cmd_field(cmd, "module", "%s%s", m->image != NULL ? "mod_" : "", m->desc->name);
+}
+
+static void hooks(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    struct gr_host *host = host_find(gr_cmd_text(cmd, "domain"));
+
+    (void)self;
+    if (host == NULL) {
+        gr_cmd_fail(cmd, "%s is not served here", gr_cmd_text(cmd, "domain"));
+        return;
+    }
+    hook_each(mod_loop()->global, hook_row, cmd);
+    hook_each(host->hooks, hook_row, cmd);
+    gr_cmd_done(cmd);
+}
+
+static void providers(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    static const char *const type[] = { "auth", "roster", "session" };
+    struct gr_host *host = host_find(gr_cmd_text(cmd, "domain"));
+
+    (void)self;
+    if (host == NULL) {
+        gr_cmd_fail(cmd, "%s is not served here", gr_cmd_text(cmd, "domain"));
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        int prio = 0;
+        const char *name = gr_provider_name(host, (enum gr_provider_type)i, &prio);
+        gr_cmd_row(cmd);
+        gr_cmd_field(cmd, "type", "%s", type[i]);
+        gr_cmd_field(cmd, "provider", "%s", name != NULL ? name : "default");
+        gr_cmd_number(cmd, "priority", prio);
+    }
+    gr_cmd_done(cmd);
+}
+
+static void status(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    bool first = loop_index(loop_self()) == 0;
+    struct store_stats st;
+
+    (void)self;
+    store_stats(&st);
+    gr_cmd_row(cmd);
+    gr_cmd_field(cmd, "version", "%s", GR_VERSION_TEXT);
+    gr_cmd_number(cmd, "uptime_s", first ? gr_uptime_ms() / 1000 : 0);
+    gr_cmd_number(cmd, "loops", 1);
+    gr_cmd_number(cmd, "streams", (int64_t)c2s_count());
+    gr_cmd_number(cmd, "sessions", (int64_t)route_loop()->bound);
+    gr_cmd_number(cmd, "accounts_online", (int64_t)route_loop()->accounts.count);
+    gr_cmd_number(cmd, "suspended", (int64_t)job_lanes());
+    gr_cmd_number(cmd, "commits", first ? (int64_t)st.commits : 0);
+    gr_cmd_number(cmd, "stored_operations", first ? (int64_t)st.ops : 0);
+    gr_cmd_number(cmd, "store_queue_bytes", first ? (int64_t)st.queue_bytes : 0);
+    gr_cmd_number(cmd, "store_bytes", first ? (int64_t)st.map_used : 0);
+    gr_cmd_field(cmd, "store", "%s", st.read_only ? "read-only: no space" : "ok");
+    gr_cmd_done(cmd);
+}
+
+static const struct gr_arg account_args[] = {
+    { "jid", GR_ARG_JID, false, "user@domain" }, { NULL, GR_ARG_TEXT, false, NULL }
+};
+static const struct gr_arg password_args[] = {
+    { "jid", GR_ARG_JID, false, "user@domain" },
+    { "password", GR_ARG_SECRET, true, "the password; --password-stdin reads it from a line" },
+    { NULL, GR_ARG_TEXT, false, NULL }
+};
+static const struct gr_arg domain_args[] = {
+    { "domain", GR_ARG_TEXT, false, "a served domain" }, { NULL, GR_ARG_TEXT, false, NULL }
+};
+static const struct gr_arg list_args[] = {
+    { "domain", GR_ARG_TEXT, false, "a served domain" },
+    { "after", GR_ARG_TEXT, true, "start behind this user name" },
+    { "limit", GR_ARG_INT, true, "at most so many, 1000 if not given" },
+    { NULL, GR_ARG_TEXT, false, NULL }
+};
+
+static const struct gr_command commands[] = {
+    { "user add", "create an account", password_args, GR_RUN_HOME, user_add },
+    { "user password", "set an account's password", password_args, GR_RUN_HOME, user_password },
+    { "user delete", "remove an account and all its data", account_args, GR_RUN_HOME,
+      user_delete },
+    { "user list", "the accounts of a domain", list_args, GR_RUN_ANY, user_list },
+    { "sessions", "who is online", NULL, GR_RUN_ALL, sessions },
+    { "modules", "what is loaded, per host and loop", NULL, GR_RUN_ALL, modules },
+    { "hooks", "the chains of a domain, in the order in which handlers run", domain_args,
+      GR_RUN_ANY, hooks },
+    { "providers", "who answers for accounts, rosters and sessions", domain_args, GR_RUN_ANY,
+      providers },
+    { "status", "figures about the running server", NULL, GR_RUN_ALL, status },
+    GR_COMMAND_END
+};
+
+const struct gr_module admin_module = {
+    .name = "admin", .summary = "commands: built in", .abi = GR_ABI_VERSION,
+    .abi_tag = GR_ABI_TAG, .commands = commands,
+};

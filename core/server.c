@@ -1,0 +1,473 @@
+/* server.c: puts the layers together in order, turns signals into actions, takes everything down again.
+ * SIGHUP (or `grapnelctl reload`) reloads; SIGTERM, SIGINT (or `stop`) stop in order; a failing disk
+ * ends the process at once, because nothing may be acknowledged any more (reliability 4). */
+#include "server.h"
+
+#include "admin.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "command.h"
+#include "control.h"
+#include "loop/work.h"
+#include "mod/reload.h"
+#include "store/store.h"
+#include "stream/auth.h"
+#include "stream/c2s.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EXIT_DISK 75 /* EX_TEMPFAIL: let the supervisor restart us */
+
+struct port {
+    struct conf_listen conf; /* strings belong to the generation in force */
+    struct listener *listener;
+};
+static struct {
+    const char *config;
+    struct port *ports;
+    size_t port_count;
+    struct tls_ctx *tls;
+    ev_signal hup, term, intr;
+    struct timer stop_deadline;
+    bool stopping;
+} server;
+
+static void print_lines(char *take_text)
+{
+    if (take_text != NULL && *take_text != '\0')
+        fprintf(stderr, "%s%s", take_text, take_text[strlen(take_text) - 1] == '\n' ? "" : "\n");
+    gr_free(take_text);
+}
+
+static int load_conf(const char *path, struct conf **out, char **errors)
+{
+    struct conf_errors errs = { 0 };
+    int rc = conf_load(path, out, &errs);
+
+    if (rc != 0) {
+        size_t size;
+        FILE *f = open_memstream(errors, &size);
+        conf_errors_print(&errs, f);
+        fclose(f);
+    }
+    conf_errors_fini(&errs);
+    return rc;
+}
+
+/* --- certificates --- */
+
+static int load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
+{
+    struct tls_cert *certs = gr_alloc((conf->host_count + 1) * sizeof(*certs));
+    struct tls_opts opts = { .certs = certs, .alpn = TLS_ALPN_CLIENT };
+    int rc = 0;
+
+    for (size_t i = 0; i < conf->host_count; i++) {
+        const struct conf_host *h = &conf->hosts[i];
+        if (h->certificate != NULL)
+            certs[opts.count++] = (struct tls_cert){ h->domain, h->certificate, h->key };
+    }
+    *out = NULL;
+    if (opts.count > 0)
+        rc = tls_ctx_new(&opts, out, why);
+    gr_free(certs);
+    return rc;
+}
+
+static void set_tls(void *arg)
+{
+    c2s_set_tls(arg);
+}
+
+static void use_tls(struct tls_ctx *take)
+{
+    tls_ctx_unref(&server.tls);
+    server.tls = take;
+    loops_call(set_tls, take);
+}
+
+/* --- listeners --- */
+
+static void on_accepted(void *ctx, int fd, const struct sockaddr_storage *peer, bool first_is_tls)
+{
+    const struct port *p = ctx;
+
+    c2s_accept(&p->conf, fd, peer, first_is_tls);
+}
+
+static int open_port(struct port *p, const struct conf *conf, char **why)
+{
+    const struct conf_limits *lim = &conf->limits;
+    struct listen_opts o = {
+        .name = p->conf.name, .addresses = p->conf.address, .port = (uint16_t)p->conf.port,
+        .direct_tls = p->conf.tls == CONF_TLS_DIRECT, .sniff_tls = true,
+        .max_per_ip = (int)p->conf.max_per_ip,
+        .max_unauthenticated_per_ip = (int)lim->unauthenticated_per_ip,
+        .max_unauthenticated = (int)(sysconf(_SC_OPEN_MAX) * lim->unauthenticated_percent / 100),
+        .new_per_ip_per_s = (int)lim->accept_rate_per_ip,
+        .accepted = on_accepted, .ctx = p,
+    };
+
+    if (p->conf.type != CONF_C2S) {
+        *why = gr_asprintf("[listen %s]: this version speaks type = c2s only", p->conf.name);
+        return GR_ENOTSUP;
+    }
+    return listener_open(&o, &p->listener, why);
+}
+
+static void close_ports(void)
+{
+    for (size_t i = 0; i < server.port_count; i++)
+        if (server.ports[i].listener != NULL)
+            listener_close(&server.ports[i].listener);
+}
+
+static int open_ports(const struct conf *conf, char **why)
+{
+    server.ports = gr_alloc((conf->listen_count + 1) * sizeof(*server.ports));
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        struct port *p = &server.ports[server.port_count++];
+        p->conf = conf->listens[i];
+        int rc = open_port(p, conf, why);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* --- secrets --- */
+
+/* The server's own secret (decoys of unknown users must look the same after a restart). */
+static int load_secret(const char *dir, char **why)
+{
+    char *path = gr_asprintf("%s/secret", dir);
+    uint8_t secret[32];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = 0;
+
+    if (fd < 0 && errno == ENOENT) {
+        gr_random(secret, sizeof(secret));
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0 || write(fd, secret, sizeof(secret)) != (ssize_t)sizeof(secret) ||
+            fsync(fd) != 0)
+            rc = GR_EIO;
+    } else if (fd < 0 || read(fd, secret, sizeof(secret)) != (ssize_t)sizeof(secret)) {
+        rc = GR_EIO;
+    }
+    if (rc != 0)
+        *why = gr_asprintf("%s: cannot be read or made: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    c2s_set_secret(secret, sizeof(secret));
+    auth_set_secret(secret, sizeof(secret));
+    gr_wipe(secret, sizeof(secret));
+    gr_free(path);
+    return rc;
+}
+
+static void disk_failed(void)
+{
+    static const char text[] = "grapnel: the disk failed in a commit: stopping, because nothing "
+                               "can be acknowledged any more\n";
+    if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+        _exit(EXIT_DISK);
+    _exit(EXIT_DISK);
+}
+
+/* --- reload --- */
+
+static bool same_listener(const struct conf_listen *a, const struct conf_listen *b)
+{
+    size_t i = 0;
+
+    if (strcmp(a->name, b->name) != 0 || a->type != b->type || a->port != b->port ||
+        a->tls != b->tls || a->max_per_ip != b->max_per_ip)
+        return false;
+    for (; a->address[i] != NULL && b->address[i] != NULL; i++)
+        if (strcmp(a->address[i], b->address[i]) != 0)
+            return false;
+    return a->address[i] == b->address[i];
+}
+
+/* Listeners stay as they are over a reload unless the configuration names others; changing them
+ * needs a restart, which the report says. */
+static bool listeners_changed(const struct conf *conf)
+{
+    if (conf->listen_count != server.port_count)
+        return true;
+    for (size_t i = 0; i < conf->listen_count; i++)
+        if (!same_listener(&conf->listens[i], &server.ports[i].conf))
+            return true;
+    return false;
+}
+
+static void adopt_listener_strings(const struct conf *conf)
+{
+    for (size_t i = 0; i < server.port_count && i < conf->listen_count; i++)
+        if (same_listener(&conf->listens[i], &server.ports[i].conf))
+            server.ports[i].conf = conf->listens[i];
+}
+
+/* NULL, or why nothing was changed (caller frees). */
+static char *reload(char **report)
+{
+    struct conf *conf;
+    struct tls_ctx *tls;
+    char *errors = NULL;
+
+    *report = NULL;
+    if (load_conf(server.config, &conf, &errors) != 0)
+        return errors;
+    if (load_tls(conf, &tls, &errors) != 0) {
+        conf_free(&conf);
+        return errors;
+    }
+    bool rebind = listeners_changed(conf);
+    if (mod_reload(conf, &errors) != 0) {
+        tls_ctx_unref(&tls);
+        return errors != NULL ? errors : gr_strdup("reload failed");
+    }
+    use_tls(tls);
+    log_set_level((enum gr_log_level)mod_current()->server.log_level);
+    if (!rebind)
+        adopt_listener_strings(mod_current());
+    *report = gr_asprintf("%s%s", errors != NULL ? errors : "",
+                          rebind ? "listeners changed: they take effect at the next start\n" : "");
+    gr_free(errors);
+    return NULL;
+}
+
+static void log_lines(enum gr_log_level level, const char *id, const char *text)
+{
+    while (text != NULL && *text != '\0') {
+        size_t len = strcspn(text, "\n");
+        if (len > 0)
+            gr_log(level, id, "%.*s", (int)len, text);
+        text += len + (text[len] == '\n');
+    }
+}
+
+static char *command_reload(struct buf *result)
+{
+    char *report, *error = reload(&report);
+
+    if (error != NULL) {
+        log_lines(GR_LOG_ERROR, "reload.refused", error);
+        return error;
+    }
+    gr_info("reload.done", "configuration and modules reloaded");
+    log_lines(GR_LOG_INFO, "reload.change", report);
+    for (char *line = strtok(report, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        command_row(result);
+        command_text(result, "change", line);
+    }
+    gr_free(report);
+    return NULL;
+}
+
+static void on_hup(struct ev_loop *ev, ev_signal *w, int events)
+{
+    struct buf ignored = { 0 };
+
+    (void)ev, (void)w, (void)events;
+    gr_free(command_reload(&ignored));
+    buf_fini(&ignored);
+}
+
+/* --- stopping --- */
+
+static void stop_streams(void *arg)
+{
+    (void)arg;
+    c2s_shutdown();
+}
+
+static void on_stop_deadline(struct timer *t)
+{
+    (void)t;
+    loop_stop_main();
+}
+
+static void count_busy(void *arg)
+{
+    *(size_t *)arg += c2s_count() + job_lanes();
+}
+
+static void poll_stop(struct timer *t)
+{
+    static int rounds;
+    size_t busy = 0;
+
+    loops_call(count_busy, &busy);
+    if (busy == 0 || ++rounds > 200)
+        on_stop_deadline(t);
+    else
+        timer_start(t, 25, poll_stop);
+}
+
+/* Clients are told, what they sent is worked off, then the loops stop. */
+static void begin_stop(void)
+{
+    if (server.stopping)
+        return;
+    server.stopping = true;
+    gr_info("server.stopping", "closing streams");
+    close_ports();
+    loops_call(stop_streams, NULL);
+    timer_start(&server.stop_deadline, 10, poll_stop);
+}
+
+static void on_term(struct ev_loop *ev, ev_signal *w, int events)
+{
+    (void)ev, (void)w, (void)events;
+    begin_stop();
+}
+
+static char *command_stop(struct buf *result)
+{
+    (void)result;
+    begin_stop();
+    return NULL;
+}
+
+static const struct main_command main_commands[] = {
+    { "reload", "read the configuration and changed modules again", command_reload },
+    { "stop", "end the server in order", command_stop },
+};
+
+/* --- start --- */
+
+static void watch_signal(ev_signal *w, int signum, void (*f)(struct ev_loop *, ev_signal *, int))
+{
+    ev_signal_init(w, f, signum);
+    ev_signal_start(loop_ev(loop_main()), w);
+}
+
+static int auto_count(int64_t configured, int per)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (configured > 0)
+        return (int)configured;
+    return cores < per ? 1 : (int)(cores / per);
+}
+
+static int start_all(const struct conf *conf_in, struct conf *take_conf, char **why)
+{
+    const struct conf_server *s = &conf_in->server;
+    struct store_opts store = { .dir = s->data_dir, .map_size = (size_t)s->map_size,
+                                .commit_delay_us = s->commit_delay * 1000, .sync = true,
+                                .failed = disk_failed };
+    struct tls_ctx *tls;
+    int rc;
+
+    if (mkdir(s->data_dir, 0700) != 0 && errno != EEXIST) {
+        *why = gr_asprintf("data_dir: cannot create %s: %s", s->data_dir, strerror(errno));
+        conf_free(&take_conf);
+        return GR_EIO;
+    }
+    if ((rc = store_open(&store, why)) != 0 || (rc = load_secret(s->data_dir, why)) != 0 ||
+        (rc = load_tls(conf_in, &tls, why)) != 0) {
+        conf_free(&take_conf);
+        return rc;
+    }
+    route_init();
+    mod_add_builtin(&auth_module);
+    mod_add_builtin(&sm_module);
+    mod_add_builtin(&admin_module);
+    if ((rc = mod_load_first(take_conf, why)) != 0) {
+        tls_ctx_unref(&tls);
+        return rc;
+    }
+    loops_start();
+    use_tls(tls);
+    if ((rc = open_ports(mod_current(), why)) != 0)
+        return rc;
+    command_add_main(main_commands, GR_COUNT(main_commands));
+    if ((rc = control_open(mod_current()->server.ctl_socket, why)) != 0)
+        return rc;
+    for (size_t i = 0; i < server.port_count; i++)
+        listener_start(server.ports[i].listener);
+    return 0;
+}
+
+static void stop_all(void)
+{
+    control_close();
+    close_ports();
+    gr_free(server.ports);
+    use_tls(NULL);
+    mod_stop_all();
+    store_close();
+    work_fini();
+    loops_stop();
+    loops_drain();
+    route_fini();
+}
+
+static void set_preparation(void)
+{
+    schema_prep = (struct schema_prep){ gr_jid_parse, gr_jid_free };
+}
+
+int server_check(const char *config)
+{
+    struct conf *conf;
+    struct tls_ctx *tls;
+    char *errors = NULL;
+
+    set_preparation();
+    if (load_conf(config, &conf, &errors) != 0 || load_tls(conf, &tls, &errors) != 0) {
+        print_lines(errors);
+        return 1;
+    }
+    tls_ctx_unref(&tls);
+    route_init();
+    mod_add_builtin(&auth_module);
+    mod_add_builtin(&sm_module);
+    mod_add_builtin(&admin_module);
+    int rc = mod_check_conf(conf, &errors);
+    conf_free(&conf);
+    print_lines(errors);
+    return rc == 0 ? 0 : 1;
+}
+
+int server_run(const char *config)
+{
+    struct conf *conf;
+    char *why = NULL;
+
+    server.config = config;
+    set_preparation();
+    if (load_conf(config, &conf, &why) != 0) {
+        print_lines(why);
+        return 1;
+    }
+    umask(0077);
+    log_set_level((enum gr_log_level)conf->server.log_level);
+    loops_init(auto_count(conf->server.loops, 1), false);
+    work_init(auto_count(conf->server.workers, 2), (int)conf->limits.password_queue);
+    watch_signal(&server.hup, SIGHUP, on_hup);
+    watch_signal(&server.term, SIGTERM, on_term);
+    watch_signal(&server.intr, SIGINT, on_term);
+    int rc = start_all(conf, conf, &why);
+    if (rc == 0) {
+        for (size_t i = 0; i < server.port_count; i++)
+            gr_info("server.listening", "%s on port %u", server.ports[i].conf.name,
+                    (unsigned)listener_port(server.ports[i].listener));
+        loop_run_main();
+    } else {
+        print_lines(why);
+    }
+    stop_all();
+    gr_info("server.stopped", "all committed");
+    loops_fini();
+    return rc == 0 ? 0 : 1;
+}
