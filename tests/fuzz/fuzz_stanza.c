@@ -1,0 +1,99 @@
+/* Stanza round trip (reliability F2): parse, serialise, parse again: the same tree; and whatever is
+ * derived from it (copy, error reply, wrapped, changed) is well-formed. */
+#include <string.h>
+
+#include "xml/stanza_internal.h"
+#include "xml/write.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_same(const char *text, size_t len, const char *tree)
+{
+    struct gr_stanza *st = NULL;
+
+    gr_assert(gr_stanza_parse(text, len, &st) == 0);
+    st->raw = NULL;
+    gr_assert(strcmp(gr_stanza_xml(st, NULL), tree) == 0);
+    gr_stanza_unref(&st);
+}
+
+/* What modules do to stanzas, with strings that came from outside. */
+static void change(struct gr_stanza *st, const char *s, size_t len)
+{
+    struct gr_el *root = gr_stanza_root(st), *child = gr_el_child(root, NULL, NULL), *x;
+    char *value = gr_strndup(s, len);
+
+    x = gr_el_add_text(st, child, "urn:x", "x", value);
+    gr_el_append_text(st, x, s, len);
+    gr_el_set(st, x, "a", value);
+    gr_el_set(st, root, "id", value);
+    gr_el_set(st, root, "to", value);
+    if (child != NULL) {
+        gr_el_append(st, NULL, child);
+        gr_el_remove(st, child);
+    }
+    gr_stanza_add_delay(st, value, 1);
+    gr_free(value);
+}
+
+static void check_change(const struct gr_stanza *st, const char *s, size_t len)
+{
+    struct gr_stanza *copy = gr_stanza_copy(st);
+    const char *xml;
+    size_t xml_len;
+    struct buf out = { 0 };
+    struct gr_stanza *again = NULL;
+    char *first;
+
+    change(copy, s, len);
+    xml = gr_stanza_xml(copy, &xml_len);
+    gr_assert(strlen(xml) == xml_len);
+    gr_assert(gr_stanza_parse(xml, xml_len, &again) == 0);
+    again->raw = NULL;
+    first = gr_strdup(gr_stanza_xml(again, NULL));
+    check_same(first, strlen(first), first);
+    stanza_write_to(&out, copy, gr_stanza_kind(st) != GR_NONZA ? "x@y" : NULL);
+    gr_free(first);
+    buf_fini(&out);
+    gr_stanza_unref(&again);
+    gr_stanza_unref(&copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct gr_stanza *st = NULL, *copy, *reply, *wrap;
+    const char *xml;
+    char *text;
+    size_t len;
+
+    if (gr_stanza_parse((const char *)data, size, &st) != 0)
+        return 0;
+    copy = gr_stanza_copy(st);
+    gr_assert(strcmp(gr_stanza_xml(copy, NULL), gr_stanza_xml(st, NULL)) == 0);
+    gr_stanza_unref(&copy);
+    copy = gr_stanza_copy(st);
+    copy->raw = NULL;
+    xml = gr_stanza_xml(copy, &len);
+    check_same(xml, len, xml);
+    check_same(gr_stanza_xml(st, NULL), strlen(gr_stanza_xml(st, NULL)), xml);
+    text = gr_el_xml(gr_stanza_root(st), &len);
+    gr_free(text);
+    reply = gr_error_reply(st, GR_BAD_REQUEST, "no");
+    if (reply != NULL) {
+        gr_assert(gr_stanza_cond(reply) == GR_BAD_REQUEST);
+        check_same(gr_stanza_xml(reply, NULL), strlen(gr_stanza_xml(reply, NULL)),
+                   gr_stanza_xml(reply, NULL));
+    }
+    wrap = gr_message_new(GR_MSG_NORMAL, NULL, NULL);
+    gr_el_append(wrap, gr_el_add(wrap, NULL, "urn:xmpp:forward:0", "forwarded"),
+                 gr_stanza_root(st));
+    gr_presence_priority(st);
+    gr_stanza_cond(st);
+    check_change(st, (const char *)data, size);
+    check_change(st, (const char *)data + size / 3, size / 3);
+    gr_stanza_unref(&wrap);
+    gr_stanza_unref(&reply);
+    gr_stanza_unref(&copy);
+    gr_stanza_unref(&st);
+    return 0;
+}

@@ -1,0 +1,121 @@
+/* tests/mod/harness_account.c: accounts. Hashing a password takes milliseconds, so it is done once per
+ * server: further accounts get a copy of that row. */
+#include "harness_priv.h"
+
+#include <stdio.h>
+
+#define TEMPLATE "harness-template"
+
+/* --- through the provider --- */
+
+static void on_answer(void *arg, const struct gr_answer *a)
+{
+    *(enum gr_result *)arg = a->result;
+}
+
+static void on_module_answer(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    enum gr_result **to = gr_ask_data(ask);
+
+    (void)self;
+    **to = a->result;
+}
+
+enum gr_result h_user_create(struct h *h, const char *bare, const char *password)
+{
+    struct gr_mod *self = h_mod(h, "sm", bare);
+    struct gr_ask *ask = gr_ask_new(self, sizeof(enum gr_result *), on_module_answer);
+    enum gr_result result = GR_R_ERROR;
+
+    *(enum gr_result **)gr_ask_data(ask) = &result;
+    gr_auth_create(self, ask, h_parse_jid(h, bare)->node, password);
+    h_run(h);
+    return result;
+}
+
+enum gr_result h_user_delete(struct h *h, const char *bare)
+{
+    struct gr_mod *self = h_mod(h, "sm", bare);
+    struct gr_ask *ask = gr_ask_new(self, sizeof(enum gr_result *), on_module_answer);
+    enum gr_result result = GR_R_ERROR;
+
+    *(enum gr_result **)gr_ask_data(ask) = &result;
+    gr_auth_delete(self, ask, h_parse_jid(h, bare)->node);
+    h_run(h);
+    return result;
+}
+
+/* --- by copying the row --- */
+
+struct row_read {
+    struct store_req req;
+    struct h *h;
+};
+
+static void on_row(struct store_req *req)
+{
+    struct h *h = GR_CONTAINER_OF(req, struct row_read, req)->h;
+
+    if (req->rows.rc != 0)
+        return;
+    h->template_len = req->rows.row[0].val_len;
+    h->template = gr_alloc(h->template_len);
+    memcpy(h->template, req->rows.row[0].val, h->template_len);
+}
+
+static struct store_coll *accounts(void)
+{
+    return store_coll("account", GR_COLL_MAP);
+}
+
+/* Made without running any hooks, and taken away again. */
+static void make_template(struct h *h, const struct gr_jid *jid)
+{
+    enum gr_result result = GR_R_ERROR;
+    struct row_read r = { .req.done = on_row, .h = h };
+    struct store_txn *t = store_txn_new();
+
+    provider_create_user(host_find(jid->domain), ask_new(on_answer, &result), TEMPLATE, "secret");
+    h_run(h);
+    if (result != GR_R_OK)
+        h_fail("the provider makes no account: %d", (int)result);
+    store_get(&r.req, accounts(), jid->domain, TEMPLATE, strlen(TEMPLATE));
+    h_run(h);
+    if (h->template == NULL)
+        h_fail("accounts are not where the harness looks for them");
+    store_txn_add(t, STORE_DEL, accounts(), jid->domain, TEMPLATE, strlen(TEMPLATE), NULL, 0);
+    store_commit(t, NULL);
+    h_run(h);
+}
+
+void h_user(struct h *h, const char *bare)
+{
+    const struct gr_jid *jid = h_parse_jid(h, bare);
+    struct store_txn *t;
+    bool held = h->hold_store;
+
+    h_mod(h, "auth", bare);
+    h->hold_store = false;
+    if (h->template == NULL)
+        make_template(h, jid);
+    t = store_txn_new();
+    store_txn_add(t, STORE_PUT, accounts(), jid->domain, jid->node, strlen(jid->node), h->template,
+                  h->template_len);
+    store_commit(t, NULL);
+    h_run(h);
+    h->hold_store = held;
+}
+
+const char *h_user_near(struct h *h, const char *bare, bool same_loop)
+{
+    int home = h_home(h, bare);
+    char text[64];
+
+    for (;;) {
+        snprintf(text, sizeof(text), "near%u@localhost", h->near++);
+        if (h->loops == 1 || (h_home(h, text) == home) == same_loop)
+            break;
+    }
+    h_user(h, text);
+    return h_parse_jid(h, text)->full;
+}

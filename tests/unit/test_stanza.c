@@ -1,0 +1,661 @@
+/* Unit tests of xml/stanza*.c and xml/write.c. */
+#include <grapnel/stanza.h>
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "xml/stanza_internal.h"
+#include "xml/write.h"
+
+static struct gr_stanza *parse(const char *xml)
+{
+    struct gr_stanza *st = NULL;
+
+    assert_int_equal(gr_stanza_parse(xml, strlen(xml), &st), 0);
+    assert_non_null(st);
+    return st;
+}
+
+static struct gr_jid *jid(const char *s)
+{
+    struct gr_jid *j = NULL;
+
+    assert_int_equal(gr_jid_parse(s, strlen(s), &j), 0);
+    return j;
+}
+
+static void check_written(const struct gr_stanza *st, const char *to, const char *want)
+{
+    struct buf out = { 0 };
+
+    stanza_write_to(&out, st, to);
+    assert_string_equal(buf_str(&out), want);
+    buf_fini(&out);
+}
+
+static void test_reading(void **state)
+{
+    struct gr_stanza *st = parse("<message from='A@Example.org/x' to='b@example.net' id='7' "
+                                 "type='chat' xml:lang='cs'><body>hi <b>you</b> there</body>"
+                                 "<x xmlns='urn:x'/><body>2</body></message>");
+    struct gr_el *el;
+    size_t len;
+
+    (void)state;
+    assert_int_equal(gr_stanza_kind(st), GR_MESSAGE);
+    assert_int_equal(gr_stanza_type(st), GR_MSG_CHAT);
+    assert_string_equal(gr_stanza_from(st)->full, "a@example.org/x");
+    assert_string_equal(gr_el_attr(gr_stanza_root(st), "from"), "A@Example.org/x");
+    assert_string_equal(gr_stanza_to(st)->full, "b@example.net");
+    assert_string_equal(gr_stanza_id(st), "7");
+    assert_string_equal(gr_stanza_lang(st), "cs");
+    assert_string_equal(gr_el_attr(gr_stanza_root(st), "xml:lang"), "cs");
+    assert_null(gr_el_attr(gr_stanza_root(st), "lang"));
+    el = gr_stanza_child(st, GR_NS_CLIENT, "body");
+    assert_string_equal(gr_el_text(el, &len), "hi  there");
+    assert_int_equal(len, 9);
+    assert_string_equal(gr_el_text(gr_el_child(el, NULL, "b"), NULL), "you");
+    el = gr_el_next(el, NULL, NULL);
+    assert_true(gr_el_is(el, "urn:x", "x"));
+    assert_string_equal(gr_el_ns(el), "urn:x");
+    assert_string_equal(gr_el_name(el), "x");
+    assert_string_equal(gr_el_text(el, &len), "");
+    assert_int_equal(len, 0);
+    el = gr_el_next(el, NULL, "body");
+    assert_string_equal(gr_el_text(el, NULL), "2");
+    assert_null(gr_el_next(el, NULL, NULL));
+    assert_null(gr_stanza_child(st, "urn:y", NULL));
+    gr_stanza_unref(&st);
+    assert_null(st);
+    gr_stanza_unref(&st);
+}
+
+static void test_types(void **state)
+{
+    static const struct {
+        const char *xml;
+        enum gr_kind kind;
+        enum gr_type type;
+    } cases[] = {
+        { "<message/>", GR_MESSAGE, GR_MSG_NORMAL },
+        { "<message type='x'/>", GR_MESSAGE, GR_MSG_NORMAL },
+        { "<message type='groupchat'/>", GR_MESSAGE, GR_MSG_GROUPCHAT },
+        { "<message type='headline'/>", GR_MESSAGE, GR_MSG_HEADLINE },
+        { "<message type='error'/>", GR_MESSAGE, GR_TYPE_ERROR },
+        { "<iq/>", GR_IQ, GR_TYPE_INVALID },
+        { "<iq type='subscribe'/>", GR_IQ, GR_TYPE_INVALID },
+        { "<iq type='get'/>", GR_IQ, GR_GET },
+        { "<iq type='set'/>", GR_IQ, GR_SET },
+        { "<iq type='result'/>", GR_IQ, GR_RESULT },
+        { "<iq type='error'/>", GR_IQ, GR_TYPE_ERROR },
+        { "<presence/>", GR_PRESENCE, GR_AVAILABLE },
+        { "<presence type='available'/>", GR_PRESENCE, GR_TYPE_INVALID },
+        { "<presence type='unavailable'/>", GR_PRESENCE, GR_UNAVAILABLE },
+        { "<presence type='probe'/>", GR_PRESENCE, GR_PROBE },
+        { "<presence type='unsubscribed'/>", GR_PRESENCE, GR_UNSUBSCRIBED },
+        { "<presence type='error'/>", GR_PRESENCE, GR_TYPE_ERROR },
+        { "<message xmlns='jabber:server'/>", GR_NONZA, GR_TYPE_INVALID },
+        { "<query/>", GR_NONZA, GR_TYPE_INVALID },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(cases); i++) {
+        struct gr_stanza *st = parse(cases[i].xml);
+
+        assert_int_equal(gr_stanza_kind(st), cases[i].kind);
+        assert_int_equal(gr_stanza_type(st), cases[i].type);
+        gr_stanza_unref(&st);
+    }
+}
+
+static void test_malformed_addresses(void **state)
+{
+    struct gr_stanza *st = parse("<message to='a@@b' from='c@example.org'/>");
+    struct gr_jid *to = jid("d@example.org");
+
+    (void)state;
+    assert_null(gr_stanza_to(st));
+    assert_true(stanza_to_malformed(st));
+    assert_false(stanza_from_malformed(st));
+    assert_string_equal(gr_el_attr(gr_stanza_root(st), "to"), "a@@b");
+    gr_stanza_set_to(st, to);
+    assert_false(stanza_to_malformed(st));
+    check_written(st, NULL, "<message to='d@example.org' from='c@example.org'/>");
+    gr_stanza_set_from(st, NULL);
+    assert_null(gr_stanza_from(st));
+    check_written(st, NULL, "<message to='d@example.org'/>");
+    gr_el_set(st, gr_stanza_root(st), "from", "@");
+    assert_true(stanza_from_malformed(st));
+    gr_jid_free(&to);
+    gr_stanza_unref(&st);
+
+    st = parse("<message to=''/>");
+    assert_true(stanza_to_malformed(st));
+    gr_stanza_unref(&st);
+}
+
+static void test_building(void **state)
+{
+    struct gr_jid *from = jid("a@example.org/r"), *to = jid("example.net");
+    struct gr_stanza *st = gr_iq_new(GR_GET, from, to, NULL);
+    struct gr_el *query, *item;
+
+    (void)state;
+    assert_int_equal(strlen(gr_stanza_id(st)), GR_ID_SIZE - 1);
+    gr_stanza_set_id(st, "i'1");
+    query = gr_el_add(st, NULL, "urn:q", "query");
+    gr_el_setf(st, query, "n", "%d", 7);
+    item = gr_el_add_text(st, query, NULL, "item", "a<b & c>d\r\n'\"");
+    gr_el_set(st, item, "xml:lang", "de");
+    gr_el_append_text(st, query, "tail", 4);
+    gr_el_append_text(st, query, "!", 1);
+    gr_el_add_text(st, query, GR_NS_CLIENT, "body", NULL);
+    assert_string_equal(gr_el_text(query, NULL), "tail!");
+    check_written(st, NULL,
+                  "<iq from='a@example.org/r' to='example.net' type='get' id='i&apos;1'>"
+                  "<query xmlns='urn:q' n='7'><item xml:lang='de'>a&lt;b &amp; c&gt;d&#xD;\n'\""
+                  "</item>tail!<body xmlns='jabber:client'/></query></iq>");
+    gr_el_set(st, query, "n", "8");
+    gr_el_set(st, item, "xml:lang", NULL);
+    gr_el_remove(st, gr_el_child(query, GR_NS_CLIENT, "body"));
+    check_written(st, "o@example.com",
+                  "<iq from='a@example.org/r' type='get' id='i&apos;1' to='o@example.com'>"
+                  "<query xmlns='urn:q' n='8'><item>a&lt;b &amp; c&gt;d&#xD;\n'\"</item>"
+                  "tail!</query></iq>");
+    gr_el_remove(st, query);
+    assert_null(gr_stanza_payload(st));
+    gr_stanza_unref(&st);
+
+    st = gr_presence_new(GR_AVAILABLE, NULL, to);
+    check_written(st, NULL, "<presence to='example.net'/>");
+    gr_stanza_unref(&st);
+    st = gr_message_new(GR_MSG_NORMAL, NULL, NULL);
+    check_written(st, NULL, "<message/>");
+    assert_null(gr_stanza_id(st));
+    gr_stanza_unref(&st);
+    st = gr_message_new(GR_MSG_CHAT, from, NULL);
+    check_written(st, NULL, "<message from='a@example.org/r' type='chat'/>");
+    assert_int_equal(gr_stanza_type(st), GR_MSG_CHAT);
+    gr_stanza_unref(&st);
+    gr_jid_free(&from);
+    gr_jid_free(&to);
+}
+
+static void test_mixed_content_order(void **state)
+{
+    static const char xml[] = "<message><p xmlns='urn:h'>a<b>1</b>c<b>2</b><i/>d</p></message>";
+    struct gr_stanza *st = parse(xml), *copy;
+
+    (void)state;
+    assert_string_equal(gr_el_text(gr_stanza_child(st, NULL, "p"), NULL), "acd");
+    copy = gr_stanza_copy(st);
+    gr_el_set(copy, gr_stanza_child(copy, NULL, "p"), "k", NULL); /* no raw any more */
+    check_written(copy, NULL, xml);
+    gr_el_append_text(copy, gr_stanza_child(copy, NULL, "p"), "e", 1);
+    gr_el_remove(copy, gr_el_child(gr_stanza_child(copy, NULL, "p"), NULL, "b"));
+    check_written(copy, NULL, "<message><p xmlns='urn:h'>ac<b>2</b><i/>de</p></message>");
+    gr_stanza_unref(&copy);
+    check_written(st, NULL, xml);
+    gr_stanza_unref(&st);
+}
+
+static void test_raw_payload(void **state)
+{
+    /* Two spaces in a tag and the quotes tell raw from rewritten. */
+    static const char xml[] = "<message  to=\"A@example.org\">"
+                              "<x  xmlns=\"urn:x\">&#65;</x></message>";
+    struct gr_stanza *st = parse(xml), *copy = gr_stanza_copy(st);
+    struct gr_jid *to = jid("b@example.org/r");
+    struct gr_el *added;
+
+    (void)state;
+    check_written(st, NULL, "<message to='a@example.org'><x  xmlns=\"urn:x\">&#65;</x></message>");
+    gr_stanza_set_to(st, to);
+    gr_stanza_set_id(st, "1");
+    gr_el_set(st, gr_stanza_root(st), "xml:lang", "en");
+    check_written(st, NULL, "<message to='b@example.org/r' id='1' xml:lang='en'>"
+                            "<x  xmlns=\"urn:x\">&#65;</x></message>");
+    /* Appending keeps what came; the copy carries raw too. */
+    added = gr_el_add(st, NULL, "urn:s", "s");
+    gr_el_set(st, added, "id", "9");
+    check_written(st, NULL, "<message to='b@example.org/r' id='1' xml:lang='en'>"
+                            "<x  xmlns=\"urn:x\">&#65;</x><s xmlns='urn:s' id='9'/></message>");
+    gr_stanza_unref(&copy);
+    copy = gr_stanza_copy(st);
+    check_written(copy, "c@d", "<message id='1' xml:lang='en' to='c@d'>"
+                               "<x  xmlns=\"urn:x\">&#65;</x><s xmlns='urn:s' id='9'/></message>");
+    gr_el_remove(copy, gr_stanza_child(copy, "urn:s", NULL));
+    check_written(copy, "c@d", "<message id='1' xml:lang='en' to='c@d'>"
+                               "<x  xmlns=\"urn:x\">&#65;</x></message>");
+    gr_el_set(copy, gr_stanza_child(copy, "urn:x", NULL), "k", "v");
+    check_written(copy, "c@d", "<message id='1' xml:lang='en' to='c@d'>"
+                               "<x xmlns='urn:x' k='v'>A</x></message>");
+    gr_el_append_text(st, gr_stanza_root(st), "t", 1);
+    check_written(st, NULL, "<message to='b@example.org/r' id='1' xml:lang='en'>"
+                            "<x xmlns='urn:x'>A</x><s xmlns='urn:s' id='9'/>t</message>");
+    gr_stanza_unref(&st);
+    gr_stanza_unref(&copy);
+    st = parse(xml);
+    gr_el_remove(st, gr_stanza_child(st, NULL, "x"));
+    check_written(st, NULL, "<message to='a@example.org'/>");
+    gr_stanza_unref(&st);
+    gr_jid_free(&to);
+}
+
+/* Payloads that may not be forwarded as they came. */
+static void test_not_raw(void **state)
+{
+    static const char *const cases[][2] = {
+        { "<m xmlns:p='urn:p'><p:a  p:k='v'/></m>",
+          "<m><a xmlns='urn:p' xmlns:ns1='urn:p' ns1:k='v'/></m>" },
+        { "<m><a  xmlns='jabber:client'/></m>", "<m><a/></m>" },
+        { "<m><a  xmlns='jabber:server'/></m>", "<m><a xmlns='jabber:server'/></m>" },
+        { "<m><![CDATA[<x>]]></m>", "<m>&lt;x&gt;</m>" },
+        { "<p:m xmlns:p='urn:p'><a  /></p:m>", "<m xmlns='urn:p'><a xmlns='jabber:client'/></m>" },
+        { "<m><a><p:b xmlns:p='urn:p'/></a><a><b  xmlns:p='u'/></a></m>",
+          "<m><a><p:b xmlns:p='urn:p'/></a><a><b  xmlns:p='u'/></a></m>" }, /* raw after all */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(cases); i++) {
+        struct gr_stanza *st = parse(cases[i][0]);
+
+        check_written(st, NULL, cases[i][1]);
+        gr_stanza_unref(&st);
+    }
+}
+
+static void test_namespaced_attributes(void **state)
+{
+    struct gr_stanza *st = parse("<message xmlns:p='urn:p' xmlns:q='urn:q&amp;' a='0' p:a='1' "
+                                 "q:a='2' p:b='3' xml:space='preserve' xmlns='urn:m'/>"),
+                     *again;
+
+    (void)state;
+    check_written(st, NULL, "<message xmlns='urn:m' a='0' xmlns:ns2='urn:p' ns2:a='1' "
+                            "xmlns:ns3='urn:q&amp;' ns3:a='2' ns2:b='3' xml:space='preserve'/>");
+    again = parse(gr_stanza_xml(st, NULL));
+    assert_string_equal(gr_stanza_xml(again, NULL), gr_stanza_xml(st, NULL));
+    gr_stanza_unref(&again);
+    gr_stanza_unref(&st);
+}
+
+static void test_stream_elements(void **state)
+{
+    struct gr_stanza *st = gr_nonza_new(GR_NS_STREAM, "features");
+    struct gr_el *mechs = gr_el_add(st, NULL, "urn:ietf:params:xml:ns:xmpp-sasl", "mechanisms");
+
+    (void)state;
+    gr_el_add_text(st, mechs, NULL, "mechanism", "PLAIN");
+    gr_el_add(st, NULL, GR_NS_CLIENT, "c");
+    check_written(st, NULL,
+                  "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
+                  "<mechanism>PLAIN</mechanism></mechanisms><c/></stream:features>");
+    assert_string_equal(gr_stanza_xml(st, NULL),
+                        "<features xmlns='http://etherx.jabber.org/streams'>"
+                        "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
+                        "<mechanism>PLAIN</mechanism></mechanisms>"
+                        "<c xmlns='jabber:client'/></features>");
+    gr_stanza_unref(&st);
+    st = gr_nonza_new(GR_NS_STREAM, "features");
+    check_written(st, NULL, "<stream:features/>");
+    gr_stanza_unref(&st);
+}
+
+static void test_escaping(void **state)
+{
+    static const struct {
+        const char *in;
+        size_t len;
+        const char *text, *attr;
+    } cases[] = {
+        { "plain", 5, "plain", "plain" },
+        { "<>&'\"\t\n\r", 8, "&lt;&gt;&amp;'\"\t\n&#xD;",
+          "&lt;&gt;&amp;&apos;&quot;&#x9;&#xA;&#xD;" },
+        { "a\0b\x01\x1f\x7f", 6, "a\uFFFDb\uFFFD\uFFFD\x7f", "a\uFFFDb\uFFFD\uFFFD\x7f" },
+        { "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\u00e9\u20ac\U0001F600",
+          "\u00e9\u20ac\U0001F600" },
+        { "\xc3", 1, "\uFFFD", "\uFFFD" },
+        { "\xc0\x80", 2, "\uFFFD\uFFFD", "\uFFFD\uFFFD" },
+        { "\xed\xa0\x80", 3, "\uFFFD\uFFFD\uFFFD", "\uFFFD\uFFFD\uFFFD" },
+        { "\xef\xbf\xbe", 3, "\uFFFD\uFFFD\uFFFD", "\uFFFD\uFFFD\uFFFD" },
+        { "\xf4\x90\x80\x80!", 5, "\uFFFD\uFFFD\uFFFD\uFFFD!", "\uFFFD\uFFFD\uFFFD\uFFFD!" },
+        { "\xe0\x80\x80", 3, "\uFFFD\uFFFD\uFFFD", "\uFFFD\uFFFD\uFFFD" },
+        { "]]>", 3, "]]&gt;", "]]&gt;" },
+    };
+    struct buf out = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(cases); i++) {
+        xml_escape_text(&out, cases[i].in, cases[i].len);
+        assert_string_equal(buf_str(&out), cases[i].text);
+        buf_consume(&out, buf_len(&out));
+        xml_escape_attr(&out, cases[i].in, cases[i].len);
+        assert_string_equal(buf_str(&out), cases[i].attr);
+        buf_consume(&out, buf_len(&out));
+    }
+    buf_fini(&out);
+}
+
+static void test_conditions(void **state)
+{
+    static const struct {
+        int err;
+        enum gr_cond want;
+    } errors[] = {
+        { 0, GR_COND_NONE },
+        { GR_ENOMEM, GR_RESOURCE_CONSTRAINT },
+        { GR_EINVAL, GR_BAD_REQUEST },
+        { GR_EFULL, GR_RESOURCE_CONSTRAINT },
+        { GR_EIO, GR_INTERNAL_SERVER_ERROR },
+        { GR_ENOENT, GR_ITEM_NOT_FOUND },
+        { GR_EEXIST, GR_CONFLICT },
+        { GR_EAGAIN, GR_RESOURCE_CONSTRAINT },
+        { GR_ECANCELED, GR_INTERNAL_SERVER_ERROR },
+        { GR_ELIMIT, GR_POLICY_VIOLATION },
+        { GR_ENOTSUP, GR_FEATURE_NOT_IMPLEMENTED },
+    };
+
+    (void)state;
+    for (int c = GR_BAD_REQUEST; c <= GR_UNEXPECTED_REQUEST; c++) {
+        struct gr_stanza *st = parse("<message id='1'/>"), *reply = gr_error_reply(st, c, NULL);
+
+        assert_non_null(gr_cond_type(c));
+        assert_int_equal(gr_stanza_cond(reply), c);
+        assert_int_equal(gr_stanza_cond(st), GR_COND_NONE);
+        gr_stanza_unref(&reply);
+        gr_stanza_unref(&st);
+    }
+    assert_string_equal(gr_cond_name(GR_UNEXPECTED_REQUEST), "unexpected-request");
+    assert_string_equal(gr_cond_type(GR_FORBIDDEN), "auth");
+    for (size_t i = 0; i < GR_COUNT(errors); i++)
+        assert_int_equal(gr_cond_of(errors[i].err), errors[i].want);
+}
+
+static void check_error(const char *xml, const char *text, const char *want)
+{
+    struct gr_stanza *st = parse(xml), *reply = gr_error_reply(st, GR_ITEM_NOT_FOUND, text);
+
+    if (want == NULL)
+        assert_null(reply);
+    else
+        check_written(reply, NULL, want);
+    gr_stanza_unref(&reply);
+    gr_stanza_unref(&st);
+}
+
+static void test_error_reply(void **state)
+{
+    (void)state;
+    check_error("<iq type='get' id='x' from='a@b/c' to='d'><q xmlns='urn:q'><i/></q></iq>", NULL,
+                "<iq from='d' to='a@b/c' type='error' id='x'><q xmlns='urn:q'><i/></q>"
+                "<error type='cancel'><item-not-found "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>");
+    check_error("<message id='x' from='a@b/c' to='d'><body>t</body></message>", "gone & away",
+                "<message from='d' to='a@b/c' type='error' id='x'>"
+                "<error type='cancel'><item-not-found "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>gone &amp; away"
+                "</text></error></message>");
+    /* 8.3.1: a malformed address is not repeated; an absent iq id is answered with an empty one. */
+    check_error("<iq type='bogus' to='@'/>", NULL,
+                "<iq type='error' id=''><error type='cancel'><item-not-found "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>");
+    check_error("<presence to='d'/>", NULL,
+                "<presence from='d' type='error'><error type='cancel'><item-not-found "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>");
+    check_error("<iq type='result' id='1'/>", NULL, NULL);
+    check_error("<iq type='error' id='1'/>", NULL, NULL);
+    check_error("<message type='error'/>", NULL, NULL);
+    check_error("<presence type='error'/>", NULL, NULL);
+    check_error("<auth xmlns='urn:a'/>", NULL, NULL);
+}
+
+static void test_error_reading(void **state)
+{
+    struct gr_stanza *st = parse("<iq type='error'><q xmlns='u'/><error><new xmlns='"
+                                 GR_NS_STANZAS "'/></error></iq>");
+
+    (void)state;
+    assert_int_equal(gr_stanza_cond(st), GR_UNDEFINED_CONDITION);
+    assert_true(gr_el_is(gr_stanza_payload(st), "u", "q"));
+    gr_stanza_unref(&st);
+    st = parse("<iq type='error'><error><text xmlns='" GR_NS_STANZAS "'>x</text><gone xmlns='"
+               GR_NS_STANZAS "'>y</gone></error></iq>");
+    assert_int_equal(gr_stanza_cond(st), GR_GONE);
+    assert_null(gr_stanza_payload(st));
+    gr_stanza_unref(&st);
+}
+
+static void test_iq_result(void **state)
+{
+    struct gr_stanza *st = parse("<iq type='get' id='x' from='a@b/c' to='d'><q xmlns='u'/></iq>"),
+                     *reply = gr_iq_result(st);
+
+    (void)state;
+    check_written(reply, NULL, "<iq from='d' to='a@b/c' type='result' id='x'/>");
+    gr_stanza_unref(&reply);
+    gr_stanza_unref(&st);
+}
+
+static void test_priority(void **state)
+{
+    static const struct {
+        const char *text;
+        int want;
+    } cases[] = {
+        { "0", 0 }, { "127", 127 }, { "-128", -128 }, { "+5", 5 }, { " 7\n", 7 }, { "007", 7 },
+        { "128", GR_PRIORITY_INVALID }, { "-129", GR_PRIORITY_INVALID },
+        { "", GR_PRIORITY_INVALID }, { "-", GR_PRIORITY_INVALID }, { "1 2", GR_PRIORITY_INVALID },
+        { "1.5", GR_PRIORITY_INVALID }, { "99999999999999999999", GR_PRIORITY_INVALID },
+        { "0x1", GR_PRIORITY_INVALID },
+    };
+    struct gr_stanza *st = gr_presence_new(GR_AVAILABLE, NULL, NULL);
+
+    (void)state;
+    assert_int_equal(gr_presence_priority(st), 0);
+    gr_stanza_unref(&st);
+    for (size_t i = 0; i < GR_COUNT(cases); i++) {
+        st = gr_presence_new(GR_AVAILABLE, NULL, NULL);
+        gr_el_add_text(st, NULL, NULL, "priority", cases[i].text);
+        assert_int_equal(gr_presence_priority(st), cases[i].want);
+        gr_stanza_unref(&st);
+    }
+}
+
+static void test_delay(void **state)
+{
+    struct gr_stanza *st = parse("<message><body>x</body></message>");
+
+    (void)state;
+    gr_stanza_add_delay(st, "example.org", 0);
+    gr_stanza_add_delay(st, NULL, 1500);
+    assert_string_equal(gr_el_attr(gr_stanza_child(st, GR_NS_DELAY, "delay"), "from"),
+                        "example.org");
+    assert_string_equal(gr_el_attr(gr_stanza_child(st, GR_NS_DELAY, "delay"), "stamp"),
+                        "1970-01-01T00:00:00.000Z");
+    gr_stanza_unref(&st);
+}
+
+static void test_append_and_el_xml(void **state)
+{
+    struct gr_stanza *st = parse("<message from='a@b'><body>x</body></message>"),
+                     *out = gr_message_new(GR_MSG_NORMAL, NULL, NULL);
+    struct gr_el *fwd = gr_el_add(out, NULL, "urn:xmpp:forward:0", "forwarded");
+    char *xml;
+    size_t len;
+
+    (void)state;
+    gr_el_append(out, fwd, gr_stanza_root(st));
+    check_written(out, NULL,
+                  "<message><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' "
+                  "from='a@b'><body>x</body></message></forwarded></message>");
+    xml = gr_el_xml(fwd, &len);
+    assert_string_equal(xml, "<forwarded xmlns='urn:xmpp:forward:0'><message "
+                             "xmlns='jabber:client' from='a@b'><body>x</body></message>"
+                             "</forwarded>");
+    assert_int_equal(len, strlen(xml));
+    gr_free(xml);
+    xml = gr_el_xml(gr_stanza_child(st, NULL, "body"), NULL);
+    assert_string_equal(xml, "<body xmlns='jabber:client'>x</body>");
+    gr_free(xml);
+    /* An element may be appended to its own stanza. */
+    gr_el_append(out, NULL, fwd);
+    assert_non_null(gr_el_next(fwd, "urn:xmpp:forward:0", "forwarded"));
+    gr_stanza_unref(&out);
+    gr_stanza_unref(&st);
+}
+
+static void test_parse_errors(void **state)
+{
+    static const struct {
+        const char *xml;
+        int want;
+    } cases[] = {
+        { "", GR_EINVAL }, { "  ", GR_EINVAL }, { "<a>", GR_EINVAL }, { "<a/><b/>", GR_EINVAL },
+        { "<a/>x", GR_EINVAL }, { "</x>", GR_EINVAL }, { "<a/></x>", GR_EINVAL },
+        { "<a/><", GR_EINVAL }, { "<a><!-- --></a>", GR_EINVAL }, { "<p:a/>", GR_EINVAL },
+        { "<a>&x;</a>", GR_EINVAL }, { "<a/><![CDATA[", GR_EINVAL }, { " <a/>\n", 0 },
+    };
+    struct gr_stanza *st = NULL;
+    struct buf deep = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(cases); i++) {
+        assert_int_equal(gr_stanza_parse(cases[i].xml, strlen(cases[i].xml), &st), cases[i].want);
+        assert_true((st != NULL) == (cases[i].want == 0));
+        gr_stanza_unref(&st);
+    }
+    for (int i = 0; i < 257; i++)
+        buf_puts(&deep, "<a>");
+    assert_int_equal(gr_stanza_parse(buf_data(&deep), buf_len(&deep), &st), GR_ELIMIT);
+    buf_fini(&deep);
+}
+
+/* A cached text follows every change. */
+static void test_cache(void **state)
+{
+    struct gr_stanza *st = gr_message_new(GR_MSG_CHAT, NULL, NULL), *other;
+    size_t len;
+
+    (void)state;
+    assert_string_equal(gr_stanza_xml(st, &len), "<message type='chat'/>");
+    assert_int_equal(len, 22);
+    gr_el_add_text(st, NULL, NULL, "body", "b");
+    assert_string_equal(gr_stanza_xml(st, NULL), "<message type='chat'><body>b</body></message>");
+    gr_stanza_set_id(st, "5");
+    assert_string_equal(gr_stanza_xml(st, NULL),
+                        "<message type='chat' id='5'><body>b</body></message>");
+    other = gr_stanza_ref(st);
+    check_written(st, "x@y", "<message type='chat' id='5' to='x@y'><body>b</body></message>");
+    gr_stanza_unref(&other);
+    gr_el_set(st, gr_stanza_root(st), "type", "headline");
+    assert_int_equal(gr_stanza_type(st), GR_MSG_HEADLINE);
+    check_written(st, NULL, "<message type='headline' id='5'><body>b</body></message>");
+    gr_stanza_unref(&st);
+}
+
+/* With several holders the first writer makes the cache. */
+static void test_cache_by_writing(void **state)
+{
+    struct gr_stanza *st = gr_message_new(GR_MSG_CHAT, NULL, NULL), *other = gr_stanza_ref(st);
+
+    (void)state;
+    check_written(st, "x@y", "<message type='chat' to='x@y'/>");
+    assert_non_null(atomic_load(&st->cache));
+    check_written(other, NULL, "<message type='chat'/>");
+    gr_stanza_unref(&st);
+    gr_stanza_unref(&other);
+}
+
+static void *reader(void *ctx)
+{
+    struct gr_stanza *st = ctx;
+    struct buf out = { 0 };
+    const char *first;
+
+    stanza_write(&out, st);
+    first = gr_stanza_xml(st, NULL);
+    if (strncmp(buf_str(&out), first, buf_len(&out)) != 0)
+        return NULL;
+    buf_consume(&out, buf_len(&out));
+
+    for (int i = 0; i < 200; i++) {
+        struct gr_stanza *ref = gr_stanza_ref(st);
+
+        stanza_write_to(&out, ref, i % 2 != 0 ? "x@y" : NULL);
+        if (gr_stanza_xml(ref, NULL) != first ||
+            strcmp(gr_el_text(gr_stanza_child(ref, NULL, "body"), NULL), "ab") != 0)
+            first = NULL;
+        gr_stanza_unref(&ref);
+        buf_consume(&out, buf_len(&out));
+    }
+    buf_fini(&out);
+    gr_stanza_unref(&st);
+    return (void *)first;
+}
+
+/* For make tsan: several threads read and let go of one stanza. */
+static void test_shared(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct gr_stanza *st = parse("<message from='a@b/c'><body >ab</body></message>"),
+                         *made = gr_message_new(GR_MSG_CHAT, NULL, NULL);
+        pthread_t threads[4];
+        void *result[4];
+
+        gr_el_append_text(made, gr_el_add_text(made, NULL, NULL, "body", "a"), "b", 1);
+        if (round % 2 != 0) { /* raw, and from the tree */
+            gr_stanza_unref(&st);
+            st = gr_stanza_ref(made);
+        }
+        gr_stanza_unref(&made);
+        for (size_t i = 0; i < GR_COUNT(threads); i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, reader, gr_stanza_ref(st)), 0);
+        for (size_t i = 0; i < GR_COUNT(threads); i++) {
+            pthread_join(threads[i], &result[i]);
+            assert_non_null(result[i]);
+            assert_ptr_equal(result[i], result[0]);
+        }
+        gr_stanza_unref(&st);
+    }
+}
+
+static void test_much_text(void **state)
+{
+    struct gr_stanza *st = gr_message_new(GR_MSG_CHAT, NULL, NULL);
+    struct gr_el *body = gr_el_add(st, NULL, NULL, "body");
+    size_t len;
+
+    (void)state;
+    for (int i = 0; i < 100000; i++)
+        gr_el_append_text(st, body, "0123456789", 10);
+    gr_el_text(body, &len);
+    assert_int_equal(len, 1000000);
+    assert_true(st->arena.used < 4000000);
+    gr_stanza_unref(&st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reading),          cmocka_unit_test(test_types),
+        cmocka_unit_test(test_malformed_addresses), cmocka_unit_test(test_building),
+        cmocka_unit_test(test_mixed_content_order), cmocka_unit_test(test_raw_payload),
+        cmocka_unit_test(test_not_raw),          cmocka_unit_test(test_namespaced_attributes),
+        cmocka_unit_test(test_stream_elements),  cmocka_unit_test(test_escaping),
+        cmocka_unit_test(test_conditions),       cmocka_unit_test(test_error_reply),
+        cmocka_unit_test(test_error_reading),    cmocka_unit_test(test_iq_result),
+        cmocka_unit_test(test_priority),         cmocka_unit_test(test_delay),
+        cmocka_unit_test(test_append_and_el_xml), cmocka_unit_test(test_parse_errors),
+        cmocka_unit_test(test_cache),            cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_much_text),        cmocka_unit_test(test_cache_by_writing),
+    };
+
+    return cmocka_run_group_tests_name("stanza", tests, NULL, NULL);
+}

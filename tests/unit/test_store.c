@@ -1,0 +1,500 @@
+/* The store's front, with both engines: results, order, atomicity, bounds. Virtual time. */
+#include "store_ask.h"
+
+enum { LONG = 600 };
+
+static char *dir; /* of the current test; NULL: memory */
+static struct store_coll *map, *logc;
+
+static void open_store(void)
+{
+    must_open(&(struct store_opts){ .dir = dir, .sync = false });
+    map = store_coll("test.map", GR_COLL_MAP);
+    logc = store_coll("test.log", GR_COLL_LOG);
+    assert_non_null(map);
+    assert_non_null(logc);
+}
+
+static int setup_mem(void **state)
+{
+    (void)state;
+    loops_init(2, true);
+    open_store();
+    return 0;
+}
+
+static int setup_lmdb(void **state)
+{
+    dir = temp_dir();
+    return setup_mem(state);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    settle();
+    store_close();
+    loops_fini();
+    if (dir != NULL)
+        remove_dir(dir);
+    dir = NULL;
+    return 0;
+}
+
+static void map_rows(void **state)
+{
+    (void)state;
+    assert_answer(now_get(map, "a@x", "k"), "E5");
+    assert_answer(now_range(map, "a@x", NULL, 10), "");
+    assert_int_equal(now_put(map, "a@x", "k2", "two"), 0);
+    assert_int_equal(now_put(map, "a@x", "k1", "one"), 0);
+    assert_int_equal(now_put(map, "a@x", "k", "none"), 0);
+    assert_int_equal(now_put(map, "a@x", "", "empty key"), 0);
+    assert_int_equal(now_put(map, "b@x", "k1", ""), 0);
+    assert_answer(now_get(map, "a@x", "k1"), "k1=one;");
+    assert_answer(now_get(map, "a@x", ""), "=empty key;");
+    assert_answer(now_get(map, "b@x", "k1"), "k1=;");
+    assert_answer(now_range(map, "a@x", NULL, 10), "=empty key;k=none;k1=one;k2=two;");
+    assert_answer(now_range(map, "a@x", NULL, 2), "=empty key;k=none;...");
+    assert_answer(now_range(map, "a@x", "k1", 10), "k1=one;k2=two;");
+    assert_answer(now_range(map, "a@x", "k11", 1), "k2=two;");
+    assert_answer(now_range(map, "a@x", NULL, 0), "...");
+    assert_int_equal(now_count(map, "a@x"), 4);
+    assert_int_equal(now_count(map, "nobody@x"), 0);
+    assert_int_equal(now_put(map, "a@x", "k1", "uno"), 0);
+    assert_int_equal(now_commit(one(STORE_DEL, map, "a@x", "k2", NULL)), 0);
+    assert_int_equal(now_commit(one(STORE_DEL, map, "a@x", "not there", NULL)), 0);
+    assert_answer(now_range(map, "a@x", "k", 10), "k=none;k1=uno;");
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, map, "a@x", NULL, NULL)), 0);
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, map, "nobody@x", NULL, NULL)), 0);
+    assert_int_equal(now_count(map, "a@x"), 0);
+    assert_int_equal(now_count(map, "b@x"), 1);
+}
+
+static void log_numbers_are_never_reused(void **state)
+{
+    (void)state;
+    assert_int_equal(now_append(logc, "a@x", "one"), 1);
+    assert_int_equal(now_append(logc, "a@x", "two"), 2);
+    assert_int_equal(now_append(logc, "b@x", "other"), 1);
+    assert_answer(now_range(logc, "a@x", NULL, 10), "#1=one;#2=two;");
+    assert_answer(now_range(logc, "a@x", NULL, 1), "#1=one;...");
+    assert_answer(now_range(logc, "a@x", "\0\0\0\0\0\0\0\2", 1), "E2"); /* a text, cut at its NUL */
+    assert_int_equal(now_count(logc, "a@x"), 2);
+    assert_int_equal(now_commit(one_del_seq(logc, "a@x", 2)), 0);
+    assert_int_equal(now_commit(one_del_seq(logc, "a@x", 2)), 0);
+    assert_int_equal(now_commit(one_del_seq(logc, "c@x", 2)), 0);
+    assert_int_equal(now_count(logc, "a@x"), 1);
+    assert_int_equal(now_append(logc, "a@x", "three"), 3);
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, logc, "a@x", NULL, NULL)), 0);
+    assert_int_equal(now_count(logc, "a@x"), 0);
+    assert_answer(now_range(logc, "a@x", NULL, 10), "");
+    assert_int_equal(now_append(logc, "a@x", "four"), 4);
+    assert_int_equal(now_count(logc, "a@x"), 1);
+    if (dir == NULL)
+        return;
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, logc, "a@x", NULL, NULL)), 0);
+    store_close();
+    open_store();
+    assert_int_equal(now_append(logc, "a@x", "five"), 5);
+}
+
+/* A transaction happens as a whole; those of the same batch are not its victims. */
+static void failed_put_new_takes_nobody_along(void **state)
+{
+    struct ask a[6] = { { .rc = 0 } };
+    struct store_txn *t;
+
+    (void)state;
+    assert_int_equal(now_put(map, "a@x", "there", "1"), 0);
+    ask_commit(&a[0], one(STORE_PUT, map, "a@x", "before", "1"));
+    t = one(STORE_PUT, map, "a@x", "half", "1");
+    add(t, STORE_APPEND, logc, "a@x", NULL, "half");
+    add(t, STORE_PUT_NEW, map, "a@x", "there", "2");
+    ask_commit(&a[1], t);
+    ask_commit(&a[2], one(STORE_PUT_NEW, map, "a@x", "new", "1"));
+    ask_commit(&a[3], one(STORE_PUT_NEW, map, "a@x", "new", "2")); /* sees the one before */
+    t = one(STORE_PUT_NEW, map, "a@x", "twice", "1");
+    add(t, STORE_PUT_NEW, map, "a@x", "twice", "2");
+    ask_commit(&a[4], t);
+    t = one(STORE_DEL, map, "a@x", "there", NULL);
+    add(t, STORE_PUT_NEW, map, "a@x", "there", "3");
+    ask_commit(&a[5], t);
+    settle();
+    assert_int_equal(a[0].rc, 0);
+    assert_int_equal(a[1].rc, GR_EEXIST);
+    assert_int_equal(a[2].rc, 0);
+    assert_int_equal(a[3].rc, GR_EEXIST);
+    assert_int_equal(a[4].rc, GR_EEXIST);
+    assert_int_equal(a[5].rc, 0);
+    assert_answer(now_range(map, "a@x", NULL, 10), "before=1;new=1;there=3;");
+    assert_int_equal(now_append(logc, "a@x", "first"), 1);
+    for (size_t i = 0; i < GR_COUNT(a); i++) {
+        assert_int_equal(a[i].done, a[0].done + (int)i); /* completions in the order of the calls */
+        buf_fini(&a[i].text);
+    }
+}
+
+static void appended_numbers_come_back(void **state)
+{
+    struct ask a = { .rc = 0 };
+    struct store_txn *t = one(STORE_APPEND, logc, "a@x", NULL, "x");
+
+    (void)state;
+    add(t, STORE_PUT, map, "a@x", "k", "v");
+    add(t, STORE_APPEND, logc, "b@x", NULL, "x");
+    add(t, STORE_APPEND, logc, "a@x", NULL, "y");
+    ask_commit(&a, t);
+    assert_answer(answer(&a), "#1=;#1=;#2=;");
+}
+
+static void reads_wait_for_writes_before_them(void **state)
+{
+    struct ask w1 = { .rc = 0 }, r1 = w1, w2 = w1, r2 = w1, other = w1, foreign = w1;
+
+    (void)state;
+    ask_commit(&w1, one(STORE_PUT, map, "a@x", "k", "1"));
+    ask_get(&r1, map, "a@x", "k");
+    ask_commit(&w2, one(STORE_PUT, map, "a@x", "j", "2"));
+    ask_get(&r2, map, "a@x", "j");
+    ask_get(&other, map, "b@x", "k"); /* nothing to wait for: answered inside the call */
+    assert_int_equal(other.rc, GR_ENOENT);
+    loop_enter(loop_at(1));
+    ask_get(&foreign, map, "a@x", "k"); /* another loop's writes are not waited for */
+    assert_int_equal(foreign.rc, GR_ENOENT);
+    loop_enter(loop_at(0));
+    assert_int_equal(r1.done, 0);
+    settle();
+    assert_true(w1.done < r1.done && r1.done < w2.done && w2.done < r2.done);
+    assert_answer(answer(&r1), "k=1;");
+    assert_answer(answer(&r2), "j=2;");
+    ask_get(&r1, map, "a@x", "k"); /* nothing under way any more */
+    assert_true(r1.done > 0);
+    buf_fini(&r1.text);
+}
+
+/* Keys and owners that the engine cannot take as they are. */
+static void long_keys_and_owners(void **state)
+{
+    char key[4][LONG + 1], owner[2][3001], want[4 * LONG + 64];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        memset(key[i], 'k', LONG);
+        key[i][LONG] = '\0';
+    }
+    key[0][480] = '\0';      /* short, and in between by its order */
+    key[1][LONG - 1] = 'a';
+    key[2][LONG - 1] = 'b';
+    key[3][100] = 'z';       /* behind the others */
+    for (int i = 0; i < 2; i++) {
+        memset(owner[i], 'o', 3000);
+        owner[i][3000] = '\0';
+        owner[i][2999] = (char)('0' + i);
+    }
+    for (int i = 3; i >= 0; i--) {
+        assert_int_equal(now_put(map, owner[0], key[i], "v"), 0);
+        assert_int_equal(now_commit(one(STORE_PUT_NEW, map, owner[0], key[i], "w")), GR_EEXIST);
+    }
+    assert_int_equal(now_put(map, owner[1], key[1], "other"), 0);
+    snprintf(want, sizeof(want), "%s=v;%s=v;%s=v;%s=v;", key[0], key[1], key[2], key[3]);
+    assert_answer(now_range(map, owner[0], NULL, 10), want);
+    snprintf(want, sizeof(want), "%s=v;...", key[1]);
+    assert_answer(now_range(map, owner[0], key[1], 1), want);
+    snprintf(want, sizeof(want), "%s=v;%s=v;", key[2], key[3]);
+    assert_answer(now_range(map, owner[0], key[2], 9), want);
+    snprintf(want, sizeof(want), "%s=other;", key[1]);
+    assert_answer(now_get(map, owner[1], key[1]), want);
+    assert_int_equal(now_commit(one(STORE_DEL, map, owner[0], key[1], NULL)), 0);
+    assert_answer(now_get(map, owner[0], key[1]), "E5");
+    assert_int_equal(now_count(map, owner[0]), 3);
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, map, owner[0], NULL, NULL)), 0);
+    assert_int_equal(now_count(map, owner[0]), 0);
+    assert_int_equal(now_count(map, owner[1]), 1);
+}
+
+static void sizes_are_bounded(void **state)
+{
+    static char big[20000], owner[5001];
+    struct ask a = { .rc = 0 };
+
+    (void)state;
+    memset(big, 'k', sizeof(big) - 1);
+    memset(owner, 'o', sizeof(owner) - 1);
+    assert_int_equal(now_put(map, "a@x", big, "v"), GR_ELIMIT);
+    assert_int_equal(now_put(map, owner, "k", "v"), GR_ELIMIT);
+    assert_int_equal(now_put(map, "", "k", "v"), GR_ELIMIT);
+    assert_answer(now_get(map, "a@x", big), "E9");
+    assert_answer(now_get(map, owner, "k"), "E9");
+    ask_commit(&a, store_txn_new()); /* nothing to do is done */
+    settle();
+    assert_int_equal(a.rc, 0);
+    assert_null(store_coll("test.map", GR_COLL_LOG));
+    assert_ptr_equal(store_coll("test.map", GR_COLL_MAP), map);
+}
+
+/* An answer holds 4 MiB at most, but never nothing. */
+static void answers_are_bounded(void **state)
+{
+    size_t len = 3 * 1024 * 1024;
+    char *val = gr_alloc(len + 1);
+    struct ask a = { .rc = 0 };
+
+    (void)state;
+    memset(val, 'v', len);
+    assert_int_equal(now_put(map, "a@x", "1", val), 0);
+    assert_int_equal(now_put(map, "a@x", "2", val), 0);
+    ask_init(&a);
+    store_range(&a.req, map, "a@x", NULL, 0, 10);
+    settle();
+    assert_int_equal(a.count, 1);
+    assert_true(a.more);
+    gr_free(val);
+    buf_fini(&a.text);
+}
+
+static void queue_is_bounded(void **state)
+{
+    struct ask *a = gr_alloc(100 * sizeof(*a));
+    size_t len = 1024 * 1024;
+    char *val = gr_alloc(len + 1);
+    struct store_stats st;
+    int ok = 0, again = 0;
+
+    (void)state;
+    memset(val, 'v', len);
+    for (int i = 0; i < 100; i++)
+        ask_commit(&a[i], one(STORE_PUT, map, "a@x", "k", val));
+    store_stats(&st);
+    assert_true(st.queue_bytes > 60 * len && st.queue_bytes <= 64 * len);
+    settle();
+    for (int i = 0; i < 100; i++) {
+        ok += a[i].rc == 0;
+        again += a[i].rc == GR_EAGAIN;
+    }
+    assert_true(ok >= 60 && ok <= 64);
+    assert_int_equal(ok + again, 100);
+    store_stats(&st);
+    assert_int_equal(st.queue_bytes, 0);
+    assert_int_equal(now_put(map, "a@x", "k", "v"), 0);
+    gr_free(val);
+    gr_free(a);
+}
+
+/* Reads that ask for the next one from their completion: no recursion without end. */
+struct chain {
+    struct store_req req;
+    int left;
+};
+static void chain_done(struct store_req *req)
+{
+    struct chain *c = GR_CONTAINER_OF(req, struct chain, req);
+
+    if (c->left-- > 0)
+        store_get(req, map, "a@x", "k", 1);
+}
+
+static void chained_reads_do_not_eat_the_stack(void **state)
+{
+    struct chain c = { .req.done = chain_done, .left = 200000 };
+
+    (void)state;
+    store_get(&c.req, map, "a@x", "k", 1);
+    assert_true(c.left > 0);
+    settle();
+    assert_int_equal(c.left, -1);
+}
+
+static void large_owner_is_deleted_at_once(void **state)
+{
+    char key[32];
+    struct store_txn *t;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        t = store_txn_new();
+        for (int j = 0; j < 1000; j++) {
+            snprintf(key, sizeof(key), "%08d", i * 1000 + j);
+            add(t, STORE_PUT, map, "a@x", key, "some value of some length");
+            add(t, STORE_APPEND, logc, "a@x", NULL, "some value of some length");
+        }
+        assert_int_equal(now_commit(t), 0);
+    }
+    assert_int_equal(now_count(map, "a@x"), 20000);
+    assert_int_equal(now_count(logc, "a@x"), 20000);
+    t = one(STORE_DEL_ALL, map, "a@x", NULL, NULL);
+    add(t, STORE_DEL_ALL, logc, "a@x", NULL, NULL);
+    assert_int_equal(now_commit(t), 0);
+    assert_int_equal(now_count(map, "a@x"), 0);
+    assert_int_equal(now_count(logc, "a@x"), 0);
+    assert_int_equal(now_append(logc, "a@x", "x"), 20001);
+}
+
+/* What is queued when the store closes is kept, and told. */
+static void close_commits_what_is_queued(void **state)
+{
+    struct ask w = { .rc = 0 }, r = w;
+
+    (void)state;
+    ask_commit(&w, one(STORE_PUT, map, "a@x", "k", "v"));
+    ask_get(&r, map, "a@x", "k");
+    store_close();
+    assert_int_equal(w.rc, 0);
+    assert_int_equal(r.rc, 0);
+    buf_fini(&r.text);
+    ask_get(&r, map, "a@x", "k");
+    assert_int_equal(r.rc, GR_ECANCELED);
+    ask_commit(&w, store_txn_new());
+    assert_int_equal(w.rc, GR_ECANCELED);
+    open_store();
+    assert_answer(now_get(map, "a@x", "k"), dir != NULL ? "k=v;" : "E5");
+}
+
+/* --- the same calls to both engines: the same answers --- */
+
+static unsigned rnd(unsigned *seed, unsigned below)
+{
+    return (unsigned)rand_r(seed) % below;
+}
+
+/* Short keys, prefixes of each other, and long ones around the lengths where formats change. */
+static char *random_key(unsigned *seed)
+{
+    static const unsigned lens[] = { 0, 1, 2, 470, 471, 472, 473, 490, 492, 493, 494, 503, 504, 700 };
+    unsigned len = lens[rnd(seed, GR_COUNT(lens))];
+    char *key = gr_alloc(len + 1);
+
+    memset(key, 'k', len);
+    for (unsigned i = 0; i < 2 && len > 0; i++)
+        key[len - 1 - rnd(seed, len < 12 ? len : 12)] = (char)('j' + rnd(seed, 3));
+    return key;
+}
+
+static void random_op(struct store_txn *t, unsigned *seed, const char *owner)
+{
+    static const enum store_op ops[] = { STORE_PUT, STORE_PUT, STORE_PUT, STORE_PUT_NEW, STORE_DEL,
+                                         STORE_APPEND, STORE_APPEND, STORE_DEL, STORE_DEL_ALL };
+    unsigned which = rnd(seed, GR_COUNT(ops));
+    char *key = random_key(seed), val[16];
+    uint8_t seq[8] = { 0 };
+
+    snprintf(val, sizeof(val), "%u", rnd(seed, 1000));
+    if (ops[which] == STORE_DEL_ALL && rnd(seed, 8) > 0)
+        which = 0;
+    if (which == 7) {
+        seq[7] = (uint8_t)rnd(seed, 200);
+        store_txn_add(t, STORE_DEL, logc, owner, seq, sizeof(seq), NULL, 0);
+    } else {
+        add(t, ops[which], ops[which] == STORE_APPEND ? logc : rnd(seed, 9) == 0 &&
+            ops[which] == STORE_DEL_ALL ? logc : map, owner, key, val);
+    }
+    gr_free(key);
+}
+
+static void random_read(struct ask *a, unsigned *seed, const char *owner)
+{
+    char *key = random_key(seed);
+    uint8_t seq[8] = { 0 };
+
+    ask_init(a);
+    seq[7] = (uint8_t)rnd(seed, 100);
+    switch (rnd(seed, 7)) {
+    case 0: store_get(&a->req, map, owner, key, strlen(key)); break;
+    case 1: store_range(&a->req, map, owner, NULL, 0, 1000); break;
+    case 2: store_range(&a->req, map, owner, key, strlen(key), rnd(seed, 5)); break;
+    case 3: store_count(&a->req, map, owner); break;
+    case 4: store_get(&a->req, logc, owner, seq, sizeof(seq)); break;
+    case 5: store_range(&a->req, logc, owner, seq, sizeof(seq), rnd(seed, 5)); break;
+    default: store_count(&a->req, logc, owner); break;
+    }
+    gr_free(key);
+}
+
+static void transcript(unsigned seed, struct buf *out)
+{
+    struct ask a[8] = { { .rc = 0 } };
+
+    for (int round = 0; round < 400; round++) {
+        int n = 1 + (int)rnd(&seed, GR_COUNT(a));
+
+        for (int i = 0; i < n; i++) {
+            char owner[600] = "o";
+
+            if (rnd(&seed, 3) == 0)
+                memset(owner, 'o', 500);
+            if (rnd(&seed, 2) == 0) {
+                struct store_txn *t = store_txn_new();
+
+                for (unsigned k = rnd(&seed, 5); k > 0; k--)
+                    random_op(t, &seed, owner);
+                ask_commit(&a[i], t);
+            } else {
+                random_read(&a[i], &seed, owner);
+            }
+        }
+        settle();
+        for (int i = 0; i < n; i++) {
+            buf_printf(out, "%d %d %zu %d ", round, a[i].rc, a[i].count, a[i].more);
+            buf_puts(out, buf_str(&a[i].text));
+            buf_puts(out, "\n");
+            buf_fini(&a[i].text);
+        }
+    }
+}
+
+static void engines_agree(void **state)
+{
+    unsigned seed = 4711;
+
+    (void)state;
+    for (int i = 0; i < 6; i++, seed++) {
+        struct buf mem = { NULL, 0, 0, 0 }, lmdb = mem;
+        char *keep = dir;
+
+        transcript(seed, &lmdb);
+        store_close();
+        dir = NULL;
+        open_store();
+        transcript(seed, &mem);
+        store_close();
+        dir = keep;
+        if (strcmp(buf_str(&mem), buf_str(&lmdb)) != 0) {
+            size_t at = 0, line;
+
+            while (buf_data(&mem)[at] == buf_data(&lmdb)[at])
+                at++;
+            for (line = at; line > 0 && buf_data(&mem)[line - 1] != '\n'; line--) {
+            }
+            fail_msg("seed %u: memory \"%.200s\", lmdb \"%.200s\"", seed, buf_data(&mem) + line,
+                     buf_data(&lmdb) + line);
+        }
+        buf_fini(&mem);
+        buf_fini(&lmdb);
+        remove_dir(dir);
+        dir = temp_dir();
+        open_store();
+    }
+}
+
+#define both(f)                                                                      \
+    { #f " (memory)", f, setup_mem, teardown, NULL }, { #f " (lmdb)", f, setup_lmdb, teardown, NULL }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        both(map_rows),
+        both(log_numbers_are_never_reused),
+        both(failed_put_new_takes_nobody_along),
+        both(appended_numbers_come_back),
+        both(reads_wait_for_writes_before_them),
+        both(long_keys_and_owners),
+        both(sizes_are_bounded),
+        both(answers_are_bounded),
+        both(queue_is_bounded),
+        both(chained_reads_do_not_eat_the_stack),
+        both(large_owner_is_deleted_at_once),
+        both(close_commits_what_is_queued),
+        cmocka_unit_test_setup_teardown(engines_agree, setup_lmdb, teardown),
+    };
+    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
