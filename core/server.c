@@ -429,11 +429,15 @@ int server_check(const char *config)
         return 1;
     }
     tls_ctx_unref(&tls);
-    route_init();
+    loops_init(1, true);
+    int rc = store_open(&(struct store_opts){ .dir = NULL }, &errors); /* no file is touched */
     mod_add_builtin(&auth_module);
     mod_add_builtin(&sm_module);
     mod_add_builtin(&admin_module);
-    int rc = mod_check_conf(conf, &errors);
+    if (rc == 0)
+        rc = mod_check_conf(conf, &errors);
+    store_close();
+    loops_fini();
     conf_free(&conf);
     print_lines(errors);
     return rc == 0 ? 0 : 1;

@@ -45,7 +45,18 @@ static bool is_new(const struct gr_mod *self)
     return self->of_host.next == NULL;
 }
 
-static void start_new(struct stage_host *sh, struct mod_spec *spec, struct conf_errors *errs)
+static struct conf_place place_of(const struct conf_host *host, const char *name)
+{
+    struct conf_place none = { NULL, 0 };
+    char *section = gr_asprintf("mod_%s", name);
+    const struct conf_module *m = conf_module(host, section);
+
+    gr_free(section);
+    return m != NULL ? conf_module_place(m) : none;
+}
+
+static void start_new(struct stage_host *sh, struct mod_spec *spec, const struct conf_host *conf,
+                      struct conf_errors *errs)
 {
     struct gr_mod *self = instance_new(spec, sh->host);
     const char *why = NULL;
@@ -53,8 +64,8 @@ static void start_new(struct stage_host *sh, struct mod_spec *spec, struct conf_
 
     sh->mods[sh->count++] = self;
     if (rc != 0)
-        conf_errors_add(errs, (struct conf_place){ NULL, 0 }, "mod_%s cannot start on %s: %s",
-                        spec->desc->name, sh->host->jid->domain, why != NULL ? why : gr_strerror(rc));
+        conf_errors_add(errs, place_of(conf, spec->desc->name), "mod_%s cannot start on %s: %s",
+                        spec->desc->name, conf->domain, why != NULL ? why : gr_strerror(rc));
 }
 
 static void prepare_host(struct stage_host *sh, const struct plan_host *ph,
@@ -67,7 +78,7 @@ static void prepare_host(struct stage_host *sh, const struct plan_host *ph,
         struct gr_mod *self = with_spec(sh->host, ph->specs[i]);
 
         if (self == NULL) {
-            start_new(sh, ph->specs[i], errs);
+            start_new(sh, ph->specs[i], ph->conf, errs);
             continue;
         }
         sh->mods[sh->count++] = self;
@@ -144,24 +155,19 @@ static void hand_over(struct gr_mod *old, struct gr_mod *now)
 }
 
 /* Off the host, on to the list of those that go: what is not in `sh` any more. */
-static void replace_instances(struct gr_host *host, struct stage_host *sh)
+static void replace_instances(struct gr_host *host, struct stage_host *sh, struct link *going)
 {
-    struct link going;
-
-    list_init(&going);
     list_each (old, &host->instances, struct gr_mod, of_host) {
         struct gr_mod *now = named(sh->mods, sh->count, old->desc->name);
 
         list_remove(&old->of_host);
         if (now == old)
             continue;
-        list_append(&going, &old->of_host);
+        list_append(going, &old->of_host);
         hand_over(old, now);
     }
     for (size_t i = 0; i < sh->count; i++)
         list_append(&host->instances, &sh->mods[i]->of_host);
-    list_each (old, &going, struct gr_mod, of_host)
-        instance_retire(old);
 }
 
 static void exchange_tables(struct gr_host *host, struct stage_host *sh)
@@ -184,10 +190,16 @@ static void exchange_tables(struct gr_host *host, struct stage_host *sh)
 
 static void commit_host(struct stage_host *sh, const struct conf_host *conf)
 {
-    replace_instances(sh->host, sh);
-    exchange_tables(sh->host, sh);
-    sh->host->conf = conf;
-    sh->host->served = true;
+    struct gr_host *host = sh->host;
+    struct link going;
+
+    list_init(&going);
+    replace_instances(host, sh, &going);
+    exchange_tables(host, sh);
+    host->conf = conf;
+    host->served = conf != NULL;
+    list_each (old, &going, struct gr_mod, of_host)
+        instance_retire(old);
 }
 
 /* A domain that the configuration has dropped: ended as if with no modules at all. */
@@ -197,10 +209,7 @@ static void drop_host(struct gr_host *host)
 
     if (mod_host_gone != NULL)
         mod_host_gone(host);
-    replace_instances(host, &none);
-    exchange_tables(host, &none);
-    host->conf = NULL;
-    host->served = false;
+    commit_host(&none, NULL);
 }
 
 static bool in_plan(const struct plan *plan, const struct gr_host *host)
@@ -228,18 +237,23 @@ static void exchange_global(const struct stage *st)
     struct mod_loop *ml = mod_loop();
     struct hook_builder *builder = hook_builder_new();
     struct hook_table *old = ml->global;
+    struct arena mem = { 0 };
+    struct table seen = { 0 };
 
     for (size_t i = 0; i < st->count; i++) {
         for (size_t k = 0; k < st->hosts[i].count; k++) {
             struct gr_mod *self = st->hosts[i].mods[k];
-            bool again = false;
+            struct table_node *n;
 
-            for (size_t j = 0; j < i && !again; j++)
-                again = named(st->hosts[j].mods, st->hosts[j].count, self->desc->name) != NULL;
-            if (!again)
-                hook_builder_add(builder, self, self->desc->hooks, true);
+            if (table_find_str(&seen, self->desc->name) != NULL)
+                continue;
+            n = arena_alloc(&mem, sizeof(*n));
+            table_insert(&seen, n, self->desc->name, strlen(self->desc->name));
+            hook_builder_add(builder, self, self->desc->hooks, true);
         }
     }
+    table_fini(&seen);
+    arena_fini(&mem);
     ml->global = hook_builder_finish(&builder);
     hook_table_unref(&old);
 }
@@ -274,6 +288,15 @@ static void drop_all_holds(void)
         hook_drop_holds(self);
 }
 
+static struct gr_mod *not_stopped(const struct mod_loop *ml)
+{
+    list_each (self, &ml->retired, struct gr_mod, of_host) {
+        if (!self->stopped)
+            return self;
+    }
+    return NULL;
+}
+
 static void stop_host(struct gr_host *host)
 {
     while (!list_empty(&host->instances))
@@ -285,6 +308,7 @@ void commit_stop_all(void)
     struct stage_host none = { 0 };
     const struct stage nothing = { NULL, 0 };
     struct mod_loop *ml = mod_loop();
+    struct gr_mod *self;
 
     drop_all_holds();
     exchange_global(&nothing);
@@ -296,9 +320,7 @@ void commit_stop_all(void)
         host->served = false;
         stop_host(host);
     }
-    list_each (self, &ml->retired, struct gr_mod, of_host) {
-        if (!self->stopped)
-            instance_stop(self);
-    }
+    while ((self = not_stopped(ml)) != NULL)
+        instance_stop(self);
     ml->first = NULL;
 }

@@ -18,6 +18,7 @@
 
 #include "base/list.h"
 #include "base/table.h"
+#include "mod/reload.h"
 
 #define IMAGE_MAX (64 << 20)
 #ifndef MFD_EXEC
@@ -282,4 +283,17 @@ size_t image_count(void)
     for (const struct link *l = images.next; l != &images; l = l->next)
         n++;
     return n;
+}
+
+int mod_check_file(const char *path, char **why)
+{
+    struct contents c = { NULL, 0 };
+    int rc;
+
+    *why = NULL;
+    rc = read_file(path, &c, why);
+    if (rc == 0)
+        rc = elf_check(c.data, c.len, NULL, why);
+    gr_free(c.data);
+    return rc;
 }

@@ -16,12 +16,17 @@ struct loaded {
     const char *name;        /* of the conf: mod_x */
     struct image *image;     /* NULL: it failed, and that has been said */
 };
+struct coll_owner {
+    struct coll_owner *next;
+    const char *coll, *module;
+};
 struct maker {
     struct conf *conf;
     const struct gr_module *const *builtins;
     const struct plan *old;
     struct conf_errors *errs;
     struct loaded *loaded;
+    struct coll_owner *colls;
 };
 struct list {
     struct mod_spec **specs;
@@ -102,6 +107,31 @@ static struct image *load(struct maker *mk, const struct conf_module *m)
     return img;
 }
 
+/* --- collections are the server's: no two modules may have one of the same name --- */
+
+static void claim_collection(struct maker *mk, struct conf_place at, const char *coll,
+                             const char *module)
+{
+    struct coll_owner *o = mk->colls;
+
+    while (o != NULL && strcmp(o->coll, coll) != 0)
+        o = o->next;
+    if (o != NULL && strcmp(o->module, module) != 0) {
+        conf_errors_add(mk->errs, at, "mod_%s and mod_%s both have a collection %s: they cannot be "
+                        "used together", o->module, module, coll);
+    } else if (o == NULL) {
+        o = gr_alloc(sizeof(*o));
+        *o = (struct coll_owner){ mk->colls, coll, module };
+        mk->colls = o;
+    }
+}
+
+static void claim_collections(struct maker *mk, struct conf_place at, const struct gr_module *desc)
+{
+    for (const struct gr_coll *c = desc->collections; c != NULL && c->name != NULL; c++)
+        claim_collection(mk, at, c->name, desc->name);
+}
+
 /* Each file once per reload, so that all hosts get the same code. */
 static struct image *image_of(struct maker *mk, const struct conf_module *m)
 {
@@ -115,12 +145,18 @@ static struct image *image_of(struct maker *mk, const struct conf_module *m)
         l->image = load(mk, m);
         l->next = mk->loaded;
         mk->loaded = l;
+        if (l->image != NULL)
+            claim_collections(mk, conf_module_place(m), image_desc(l->image));
     }
     return l->image;
 }
 
 static void forget_loaded(struct maker *mk)
 {
+    for (struct coll_owner *o = mk->colls, *next; o != NULL; o = next) {
+        next = o->next;
+        gr_free(o);
+    }
     for (struct loaded *l = mk->loaded, *next; l != NULL; l = next) {
         next = l->next;
         image_unref(&l->image);
@@ -326,13 +362,15 @@ static struct list host_list(struct maker *mk, const struct conf_host *host)
 struct plan *plan_make(struct conf *conf, const struct gr_module *const *builtins,
                        const struct plan *old, struct conf_errors *errs)
 {
-    struct maker mk = { conf, builtins, old, errs, NULL };
+    struct maker mk = { conf, builtins, old, errs, NULL, NULL };
     struct plan *plan = gr_alloc(sizeof(*plan));
     const struct conf_module *shared = NULL;
     struct list list = { 0 };
 
     plan->conf = conf;
     plan->hosts = gr_alloc((conf->host_count + 1) * sizeof(*plan->hosts));
+    for (const struct gr_module *const *b = builtins; *b != NULL; b++)
+        claim_collections(&mk, (struct conf_place){ NULL, 0 }, *b);
     for (size_t i = 0; i < conf->host_count; i++) {
         const struct conf_host *host = &conf->hosts[i];
 

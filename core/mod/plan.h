@@ -31,4 +31,3 @@ struct mod_spec *spec_make(const struct gr_module *desc, struct image *image,
 /* The spec to go on with: `old` when nothing but options marked restart differs; else a new reference
  * to `now`, or a copy of it that keeps the old values of those. */
 struct mod_spec *spec_next(struct mod_spec *old, struct mod_spec *now);
-void spec_forget_collections(void);

@@ -233,7 +233,6 @@ void mod_fini(void)
     plan_free(&current);
     conf_free(&conf);
     conf_free(&before);
-    spec_forget_collections();
     memset(builtins, 0, sizeof(builtins));
     started_ms = -1;
 }
@@ -252,4 +251,16 @@ void mod_each(void (*f)(void *ctx, const struct gr_mod *self), void *ctx)
     }
     list_each (self, &ml->retired, struct gr_mod, of_host)
         f(ctx, self);
+}
+
+int mod_check_conf(const struct conf *conf, char **errors)
+{
+    struct conf_errors errs = { 0 };
+    struct plan *plan = plan_make((struct conf *)conf, builtins, NULL, &errs);
+    int rc = errs.count > 0 ? GR_EINVAL : 0;
+
+    *errors = rc != 0 ? errors_text(&errs) : NULL;
+    plan_free(&plan);
+    conf_errors_fini(&errs);
+    return rc;
 }

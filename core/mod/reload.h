@@ -4,6 +4,8 @@
 
 #include "conf/conf.h"
 
+#include <grapnel/module.h>
+
 /* Descriptors compiled into the server (sessions, accounts): instantiated on every host, before the
  * others. Call before mod_load_first. */
 void mod_add_builtin(const struct gr_module *desc);

@@ -6,63 +6,19 @@
 #include "mod/plan.h"
 #include "store/store.h"
 
-/* --- collections: a name belongs to the module that first declared it --- */
-
-struct coll_owner {
-    struct table_node by_name;
-    const char *module;
-    char names[]; /* collection, 0, module, 0 */
-};
-static struct table coll_owners;
-
-/* Whose the collection is; registers it for `module` when it is nobody's. */
-static const char *coll_owner(const char *coll, const char *module)
-{
-    struct table_node *n = table_find_str(&coll_owners, coll);
-    size_t len = strlen(coll) + 1, all = len + strlen(module) + 1;
-    struct coll_owner *o;
-
-    if (n != NULL)
-        return GR_CONTAINER_OF(n, struct coll_owner, by_name)->module;
-    o = gr_alloc(sizeof(*o) + all);
-    memcpy(o->names, coll, len);
-    o->module = memcpy(o->names + len, module, all - len);
-    table_insert(&coll_owners, &o->by_name, o->names, len - 1);
-    return o->module;
-}
-
-void spec_forget_collections(void)
-{
-    struct table_node *n;
-
-    while ((n = table_first(&coll_owners)) != NULL) {
-        table_remove(&coll_owners, n);
-        gr_free(GR_CONTAINER_OF(n, struct coll_owner, by_name));
-    }
-    table_fini(&coll_owners);
-}
-
 static bool add_collections(struct mod_spec *spec, struct conf_place at, struct conf_errors *errs)
 {
     const struct gr_coll *coll = spec->desc->collections;
-    const char *name = spec->desc->name;
     size_t n = 0;
 
     while (coll != NULL && coll[n].name != NULL)
         n++;
     spec->colls = arena_alloc(&spec->mem, (n + 1) * sizeof(struct store_coll *));
     for (size_t i = 0; i < n; i++) {
-        const char *owner = coll_owner(coll[i].name, name);
-
-        if (strcmp(owner, name) != 0) {
-            conf_errors_add(errs, at, "mod_%s declares the collection %s, which is mod_%s's: they "
-                            "cannot be used together", name, coll[i].name, owner);
-            return false;
-        }
         spec->colls[i] = store_coll(coll[i].name, coll[i].kind);
         if (spec->colls[i] == NULL) {
             conf_errors_add(errs, at, "mod_%s: the store refuses the collection %s: its kind on "
-                            "disk may be another", name, coll[i].name);
+                            "disk may be another", spec->desc->name, coll[i].name);
             return false;
         }
     }

@@ -51,8 +51,8 @@ char *cert_host(const char *domain)
                 *p = (char)(*p + ('a' - 'A'));
         return copy;
     }
-    idna = uidna_openUTS46(UIDNA_NONTRANSITIONAL_TO_ASCII | UIDNA_CHECK_BIDI |
-                                 UIDNA_USE_STD3_RULES, &err);
+    idna = uidna_openUTS46(UIDNA_NONTRANSITIONAL_TO_ASCII | UIDNA_CHECK_BIDI | UIDNA_USE_STD3_RULES,
+                           &err);
     if (U_FAILURE(err))
         return NULL;
     len = uidna_nameToASCII_UTF8(idna, domain, -1, host, (int32_t)sizeof(host) - 1, &info, &err);
@@ -124,20 +124,21 @@ static int check_strength(X509 *x, const struct tls_cert *cert, char **why)
     EVP_PKEY *key = X509_get0_pubkey(x);
 
     if (key == NULL) {
-        cert_problem(why, "the certificate in %s has a key of an unknown kind",
-                     cert->cert_file);
+        cert_problem(why, "the certificate in %s has a key of an unknown kind", cert->cert_file);
         return GR_ENOTSUP;
     }
     if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
         return 0;
     if (EVP_PKEY_get_bits(key) < RSA_MIN_BITS) {
-        cert_problem(why, "the RSA key of %s has %d bits; at least %d are needed",
-                     cert->cert_file, EVP_PKEY_get_bits(key), RSA_MIN_BITS);
+        cert_problem(why, "the RSA key of %s has %d bits; at least %d are needed", cert->cert_file,
+                     EVP_PKEY_get_bits(key), RSA_MIN_BITS);
         return GR_EINVAL;
     }
     if (EVP_PKEY_get_bits(key) >= RSA_SLOW_BITS)
-        gr_info("tls.slow_key", "%s has an RSA key of %d bits: an ECDSA key (P-256) makes logins "
-                "many times cheaper", cert->cert_file, EVP_PKEY_get_bits(key));
+        gr_info("tls.slow_key",
+                "%s has an RSA key of %d bits: an ECDSA key (P-256) makes logins "
+                "many times cheaper",
+                cert->cert_file, EVP_PKEY_get_bits(key));
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* net/conn.c: one connection on its loop: life, frames, input with holds.
  *
- * Every event of the loop is a frame (conn_enter .. conn_leave); upcalls happen only inside one, and
- * conn_leave does what an upcall asked for: destroys, hands over, or tells epoll what we want now.
+ * Every event of the loop is a frame (conn_enter .. conn_leave); upcalls happen only inside one,
+ * and conn_leave does what an upcall asked for: destroys, hands over, or tells epoll what we want.
  * Input goes from one buffer per thread straight to the upper layer; only what it does not take is
  * kept, so that an idle conn holds no buffer. */
 #include "net/conn_priv.h"
@@ -192,7 +192,7 @@ void conn_end(struct conn *c, enum conn_end why)
 
 /* --- input --- */
 
-/* Gives n bytes up; how many were taken. `p` may point into c->in, which stays as it is until then. */
+/* Gives n bytes up; how many were taken. `p` may point into c->in, which stays until then. */
 static size_t feed(struct conn *c, const char *p, size_t n)
 {
     size_t took;

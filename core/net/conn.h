@@ -15,15 +15,15 @@ struct conn;
 struct tls_ctx; /* net/tls.h */
 
 enum conn_end {
-    CONN_CLOSED,     /* the peer closed, in order (FIN; under TLS: close_notify). Output queued may
+    CONN_CLOSED, /* the peer closed, in order (FIN; under TLS: close_notify). Output queued may
                         still reach it: conn_finish */
-    CONN_ERROR,      /* reset, broken pipe, TLS failure, a TLS connection cut without close_notify */
-    CONN_STALLED     /* no output progress for too long, or over the hard output bound */
+    CONN_ERROR,  /* reset, broken pipe, TLS failure, a TLS connection cut without close_notify */
+    CONN_STALLED /* no output progress for too long, or over the hard output bound */
 };
 
-/* Called on the conn's loop, from events of the loop only, never from inside a conn_ function. Every
- * conn_ function but conn_detach may be called inside; conn_free and conn_finish take effect when
- * the callback has returned. secured and drained may be NULL. */
+/* Called on the conn's loop, from events of the loop only, never from inside a conn_ function.
+ * Every conn_ function but conn_detach may be called inside; conn_free and conn_finish take effect
+ * when the callback has returned. secured and drained may be NULL. */
 struct conn_events {
     /* Plaintext arrived (at most 64 KB per wake-up, then others get their turn). Returns how many
      * bytes were taken: fewer than len means "hold": the rest is kept and nothing is read until
@@ -39,9 +39,9 @@ struct conn_events {
 };
 
 struct conn_limits {
-    size_t out_high;          /* bytes of queued output at which conn_is_full() turns true */
-    size_t out_hard;          /* bytes at which the connection ends with CONN_STALLED      */
-    int64_t out_stall_ms;     /* same when nothing could be written for so long; 0: never  */
+    size_t out_high;      /* bytes of queued output at which conn_is_full() turns true */
+    size_t out_hard;      /* bytes at which the connection ends with CONN_STALLED      */
+    int64_t out_stall_ms; /* same when nothing could be written for so long; 0: never  */
 };
 
 /* Takes fd (connected, non-blocking), on the calling loop. peer NULL: not an IP address (tests).
@@ -55,7 +55,7 @@ void conn_set_events(struct conn *c, const struct conn_events *ev, void *ctx);
  * Inside data() the whole input must be taken; bytes left over are an injection (reliability 6.7)
  * and end the conn with CONN_ERROR: the caller that wants to say why looks before. */
 int conn_start_tls(struct conn *c, struct tls_ctx *ctx);
-void conn_resume(struct conn *c);           /* after a hold; safe at any time, never calls back */
+void conn_resume(struct conn *c); /* after a hold; safe at any time, never calls back */
 /* Appends to the output; written once per wake-up, before the loop sleeps. Quietly nothing once the
  * connection is broken: ended() says so. */
 void conn_write(struct conn *c, const void *data, size_t len);
@@ -75,10 +75,10 @@ void conn_mark(struct conn *c, struct conn_mark *m);
 /* Flush, then close in order (TLS close_notify, FIN), waiting at most `linger_ms` for the peer in
  * all; 0: what the kernel takes now. The conn frees itself; no event but marks follows. */
 void conn_finish(struct conn **take, int64_t linger_ms);
-void conn_free(struct conn **take);         /* at once */
+void conn_free(struct conn **take); /* at once */
 
-/* Moving home: nothing is watched between the two. detach on the old loop, attach on the new, with a
- * loop_post in between; not inside one of the conn's own callbacks (asserted), whose frame still
+/* Moving home: nothing is watched between the two. detach on the old loop, attach on the new, with
+ * a loop_post in between; not inside one of the conn's own callbacks (asserted), whose frame still
  * needs it. Attaching resumes a held conn; what waits in it or in OpenSSL is given up there. */
 void conn_detach(struct conn *c);
 void conn_attach(struct conn *c);
@@ -87,15 +87,16 @@ void conn_attach(struct conn *c);
  * it may still end in the same callback, then ended() is called here and arrived() is not. */
 void conn_move(struct conn *c, struct loop *to, void (*arrived)(void *ctx));
 
-bool conn_is_tls(const struct conn *c);                 /* after the handshake */
-const char *conn_peer(const struct conn *c);            /* "203.0.113.5" or IPv6, no port */
+bool conn_is_tls(const struct conn *c);                    /* after the handshake */
+const char *conn_peer(const struct conn *c);               /* "203.0.113.5" or IPv6, no port */
 void conn_peer_key(const struct conn *c, uint8_t key[16]); /* /32 or /64 prefix for limits */
 /* Channel-binding data (RFC 9266 tls-exporter, RFC 5929 tls-server-end-point): length, or
  * GR_ENOTSUP where the RFCs do not define it (TLS 1.2 without EMS; Ed25519 certificates). */
 int conn_cb_exporter(struct conn *c, uint8_t out[32]);
 int conn_cb_endpoint(struct conn *c, uint8_t out[64]);
-const char *conn_sni(const struct conn *c);             /* as sent; NULL when none */
-const char *conn_tls_version(const struct conn *c);     /* "TLSv1.3", NULL without TLS */
+int conn_cb_unique(struct conn *c, uint8_t out[64]); /* the client's Finished message */
+const char *conn_sni(const struct conn *c);         /* as sent; NULL when none */
+const char *conn_tls_version(const struct conn *c); /* "TLSv1.3", NULL without TLS */
 const char *conn_tls_cipher(const struct conn *c);
-size_t conn_memory(const struct conn *c);               /* buffers held now, for tests and metrics */
-size_t conn_count(void);     /* conns of the process, lingering ones included; any thread */
+size_t conn_memory(const struct conn *c); /* buffers held now, for tests and metrics */
+size_t conn_count(void); /* conns of the process, lingering ones included; any thread */

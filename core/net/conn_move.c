@@ -18,7 +18,8 @@ static int epoll_of_loop(void)
         return fd;
     of = ours;
     fd = -1;
-    other = ev_backend(ours) == EVBACKEND_EPOLL ? ev_loop_new(EVBACKEND_SELECT | EVFLAG_NOENV) : NULL;
+    other = ev_backend(ours) == EVBACKEND_EPOLL ? ev_loop_new(EVBACKEND_SELECT | EVFLAG_NOENV)
+                                                : NULL;
     if (other == NULL)
         return fd;
     ev_embed_init(&embed, NULL, ours);

@@ -1,6 +1,6 @@
 /* net/conn_out.c: a conn's output: gathered during a wake-up, written once before the loop sleeps,
- * bounded in bytes and in time (reliability 6.5: high-water, hard bound, stall), and the orderly end
- * (conn_finish).
+ * bounded in bytes and in time (reliability 6.5: high-water, hard bound, stall), and the orderly
+ * end (conn_finish).
  *
  * Positions in the stream of output are counted in bytes before encryption; a mark is reached when
  * the last byte before it has been accepted by the kernel, as part of a whole TLS record. */
@@ -94,7 +94,8 @@ void conn_report(struct conn *c)
         list_remove(&m->link);
         m->reached(m, ok);
     }
-    if (c->was_full && conn_is_up(c) && !c->out_dead && buf_len(&c->out) <= c->limits.out_high / 2) {
+    if (c->was_full && conn_is_up(c) && !c->out_dead &&
+        buf_len(&c->out) <= c->limits.out_high / 2) {
         c->was_full = false;
         if (c->ev->drained != NULL)
             c->ev->drained(c->ctx);
@@ -195,7 +196,8 @@ void conn_watch_stall(struct conn *c)
 {
     int64_t left;
 
-    if (!waits(c) || c->life != LIFE_OPEN || c->limits.out_stall_ms <= 0 || timer_running(&c->timer))
+    if (!waits(c) || c->life != LIFE_OPEN || c->limits.out_stall_ms <= 0 ||
+        timer_running(&c->timer))
         return;
     left = c->progress_at + c->limits.out_stall_ms - gr_now_ms();
     timer_start(&c->timer, left > 0 ? left : 0, on_stall);

@@ -60,12 +60,9 @@ static long bio_ctrl(BIO *b, int cmd, long num, void *ptr)
 
     (void)num, (void)ptr;
     switch (cmd) {
-    case BIO_CTRL_FLUSH:
-        return 1;
-    case BIO_CTRL_EOF:
-        return c->eof;
-    default:
-        return 0;
+    case BIO_CTRL_FLUSH: return 1;
+    case BIO_CTRL_EOF: return c->eof;
+    default: return 0;
     }
 }
 
@@ -184,8 +181,7 @@ int conn_tls_read(struct conn *c, void *to, size_t len, enum conn_end *why)
     if (n > 0)
         return n;
     switch (SSL_get_error(c->ssl, n)) {
-    case SSL_ERROR_WANT_READ:
-        return 0;
+    case SSL_ERROR_WANT_READ: return 0;
     case SSL_ERROR_WANT_WRITE: /* the answer to a KeyUpdate does not fit */
         if (!c->out_dead) {
             c->read_wants_write = true;
@@ -194,12 +190,8 @@ int conn_tls_read(struct conn *c, void *to, size_t len, enum conn_end *why)
             return 0;
         }
         break;
-    case SSL_ERROR_ZERO_RETURN:
-        *why = CONN_CLOSED;
-        return -1;
-    default:
-        gr_debug("tls.broken", "TLS with %s ended: %s", c->peer, tls_error());
-        break;
+    case SSL_ERROR_ZERO_RETURN: *why = CONN_CLOSED; return -1;
+    default: gr_debug("tls.broken", "TLS with %s ended: %s", c->peer, tls_error()); break;
     }
     ERR_clear_error();
     *why = CONN_ERROR;
@@ -216,14 +208,9 @@ int conn_tls_write(struct conn *c, const void *data, size_t len)
     if (n > 0)
         return n;
     switch (SSL_get_error(c->ssl, n)) {
-    case SSL_ERROR_WANT_WRITE:
-        return c->out_dead ? -1 : 0;
-    case SSL_ERROR_WANT_READ:
-        c->write_wants_read = true;
-        return 0;
-    default:
-        gr_debug("tls.broken", "TLS with %s ended: %s", c->peer, tls_error());
-        return -1;
+    case SSL_ERROR_WANT_WRITE: return c->out_dead ? -1 : 0;
+    case SSL_ERROR_WANT_READ: c->write_wants_read = true; return 0;
+    default: gr_debug("tls.broken", "TLS with %s ended: %s", c->peer, tls_error()); return -1;
     }
 }
 
@@ -255,6 +242,13 @@ int conn_cb_exporter(struct conn *c, uint8_t out[32])
 int conn_cb_endpoint(struct conn *c, uint8_t out[64])
 {
     return c->sec == SEC_TLS ? tls_endpoint(c->ssl, out) : GR_ENOTSUP;
+}
+
+int conn_cb_unique(struct conn *c, uint8_t out[64])
+{
+    size_t len = c->sec == SEC_TLS ? SSL_get_peer_finished(c->ssl, out, 64) : 0;
+
+    return len > 0 && len <= 64 ? (int)len : GR_ENOTSUP;
 }
 
 const char *conn_sni(const struct conn *c)

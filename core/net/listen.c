@@ -2,41 +2,40 @@
  *
  * Out of file descriptors is an ordinary state: a spare one is given up to accept and close what
  * waits, then the socket rests for a while, longer each time (reliability 3.2). The first byte is
- * looked at, not read, to tell TLS from a stream header (XEP-0368 clients on one port with STARTTLS);
- * who says nothing meanwhile is closed after SNIFF_MS. */
+ * looked at, not read, to tell TLS from a stream header (XEP-0368 and STARTTLS clients on one
+ * port); who says nothing meanwhile is closed after SNIFF_MS. */
 #include "net/listen.h"
+
+#include "net/bind.h"
 
 #include <grapnel/log.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #define BACKLOG     1024
-#define BATCH       16             /* accepts per socket and wake-up */
+#define BATCH       16 /* accepts per socket and wake-up */
 #define REST_MIN_MS 50
 #define REST_MAX_MS 2000
 #define SNIFF_MS    10000
-#define TLS_RECORD  0x16           /* RFC 8446, 5.1: handshake */
+#define TLS_RECORD  0x16 /* RFC 8446, 5.1: handshake */
 
-struct lsock {                     /* one socket; belongs to its loop */
+struct lsock { /* one socket; belongs to its loop */
     struct post start;
     struct watch watch;
     struct timer rest;
     struct listener *l;
     struct loop *loop;
-    struct link sniffs;            /* struct sniff */
+    struct link sniffs; /* struct sniff */
     int64_t rest_ms;
     int fd, spare;
 };
 
-struct sniff {                     /* accepted, has not said anything yet */
+struct sniff { /* accepted, has not said anything yet */
     struct link link;
     struct watch watch;
     struct timer timer;
@@ -46,15 +45,15 @@ struct sniff {                     /* accepted, has not said anything yet */
 };
 
 struct listener {
-    struct link link;              /* in `open` */
-    struct listen_opts opts;       /* name is ours, addresses is not kept */
+    struct link link;        /* in `open` */
+    struct listen_opts opts; /* name is ours, addresses is not kept */
     struct sockaddr_storage *addr;
     size_t addr_count;
     struct lsock *sock;
     size_t count;
     uint16_t port;
     bool started;
-    atomic_int refs;               /* the owner's and each start message under way */
+    atomic_int refs; /* the owner's and each start message under way */
 };
 
 /* Ours, so that a reload may bind again what nobody else may hold. */
@@ -257,114 +256,22 @@ void listener_start(struct listener *l)
 
 /* --- binding --- */
 
-static int explain(const char *name, const struct sockaddr_storage *a, uint16_t port, int err,
-                   char **why)
-{
-    char text[INET6_ADDRSTRLEN];
-    uint8_t key[16];
-
-    peers_key(a, key, text);
-    if (err == EADDRINUSE)
-        *why = gr_asprintf("%s: port %u on %s is in use by another program: stop it (ss -ltnp "
-                           "tells which) or choose another port", name, port, text);
-    else if (err == EACCES || err == EPERM)
-        *why = gr_asprintf("%s: no right to listen on port %u: ports below 1024 need "
-                           "CAP_NET_BIND_SERVICE", name, port);
-    else if (err == EADDRNOTAVAIL)
-        *why = gr_asprintf("%s: this machine has no address %s", name, text);
-    else
-        *why = gr_asprintf("%s: cannot listen on %s port %u: %s", name, text, port, strerror(err));
-    return err == EADDRINUSE ? GR_EEXIST : GR_EIO;
-}
-
-static uint16_t port_of(const struct sockaddr_storage *a)
-{
-    return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
-                                          : ((const struct sockaddr_in *)a)->sin_port);
-}
-
-static int parse_address(const char *text, uint16_t port, struct sockaddr_storage *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (inet_pton(AF_INET, text, &((struct sockaddr_in *)out)->sin_addr) == 1)
-        out->ss_family = AF_INET;
-    else if (inet_pton(AF_INET6, text, &((struct sockaddr_in6 *)out)->sin6_addr) == 1)
-        out->ss_family = AF_INET6;
-    else
-        return GR_EINVAL;
-    if (out->ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)out)->sin6_port = htons(port);
-    else
-        ((struct sockaddr_in *)out)->sin_port = htons(port);
-    return 0;
-}
-
-static socklen_t addr_len(const struct sockaddr_storage *a)
-{
-    return a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-}
-
-/* A bound socket or a negative errno. Accepted sockets inherit the TCP options. */
-static int bind_one(const struct sockaddr_storage *a, bool shared)
-{
-    const int on = 1;
-    int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int err;
-
-    if (fd < 0)
-        return -errno;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-        (!shared || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
-        (a->ss_family != AF_INET6 ||
-         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0) &&
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0 &&
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
-        bind(fd, (const struct sockaddr *)a, addr_len(a)) == 0)
-        return fd;
-    err = errno;
-    close(fd);
-    return -err;
-}
-
 static bool ours_already(const struct sockaddr_storage *a)
 {
     bool found = false;
 
     pthread_mutex_lock(&open_lock);
-    list_each(l, &open_list, struct listener, link)
-        for (size_t i = 0; i < l->addr_count; i++)
-            found = found || memcmp(&l->addr[i], a, sizeof(*a)) == 0;
+    list_each(l, &open_list, struct listener, link) for (size_t i = 0; i < l->addr_count; i++)
+        found = found || memcmp(&l->addr[i], a, sizeof(*a)) == 0;
     pthread_mutex_unlock(&open_lock);
     return found;
-}
-
-/* SO_REUSEPORT would let a second server of the same user share the port in silence: one bind
- * without it tells. */
-static int probe(const struct sockaddr_storage *a)
-{
-    int fd;
-
-    if (port_of(a) == 0 || ours_already(a))
-        return 0;
-    fd = bind_one(a, false);
-    if (fd < 0)
-        return fd;
-    /* bind alone does not see a listener that shares with SO_REUSEADDR. */
-    if (listen(fd, 1) != 0) {
-        int err = errno;
-
-        close(fd);
-        return -err;
-    }
-    close(fd);
-    return 0;
 }
 
 static int listen_on(struct listener *l, struct lsock *s, struct sockaddr_storage *a)
 {
     socklen_t len = sizeof(*a);
 
-    s->fd = bind_one(a, true);
+    s->fd = bind_socket(a, true);
     if (s->fd < 0)
         return s->fd;
     if (listen(s->fd, BACKLOG) != 0)
@@ -372,7 +279,7 @@ static int listen_on(struct listener *l, struct lsock *s, struct sockaddr_storag
     if (l->port == 0) { /* any: the first socket's, for all */
         if (getsockname(s->fd, (struct sockaddr *)a, &len) != 0)
             return -errno;
-        l->port = port_of(a);
+        l->port = bind_port(a);
     }
     open_spare(s);
     return 0;
@@ -401,12 +308,12 @@ static int bind_all(struct listener *l, const struct listen_opts *o, char **why)
         struct sockaddr_storage *a = &l->addr[i];
         int err;
 
-        if (parse_address(o->addresses[i], l->port, a) != 0) {
+        if (bind_parse(o->addresses[i], l->port, a) != 0) {
             *why = gr_asprintf("%s: \"%s\" is not a numeric IPv4 or IPv6 address", o->name,
                                o->addresses[i]);
             return GR_EINVAL;
         }
-        err = probe(a);
+        err = ours_already(a) ? 0 : bind_probe(a);
         for (int k = 0; k < loops && err == 0; k++) {
             struct lsock *s = &l->sock[i * (size_t)loops + (size_t)k];
 
@@ -414,7 +321,7 @@ static int bind_all(struct listener *l, const struct listen_opts *o, char **why)
             s->loop = loop_at(k);
         }
         if (err != 0)
-            return explain(o->name, a, l->port, -err, why);
+            return bind_explain(o->name, a, l->port, -err, why);
     }
     return 0;
 }
@@ -473,8 +380,7 @@ static void stop_here(void *arg)
             ;
         timer_stop(&s->rest);
         watch_set(&s->watch, 0);
-        list_each(n, &s->sniffs, struct sniff, link)
-            sniff_refuse(n);
+        list_each(n, &s->sniffs, struct sniff, link) sniff_refuse(n);
         close(s->fd);
         s->fd = -1;
     }

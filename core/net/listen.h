@@ -4,13 +4,13 @@
 
 #include "net/conn.h"
 
-struct listener;             /* one configured listener: its sockets on every loop */
+struct listener; /* one configured listener: its sockets on every loop */
 
 struct listen_opts {
     const char *name;
     const char *const *addresses; /* NULL-terminated numeric addresses, IPv4 or IPv6 (v6only) */
-    uint16_t port;           /* 0: any (tests); listener_port() tells */
-    bool direct_tls;         /* only TLS; otherwise a first byte of 0x16 selects it (tls_sniff) */
+    uint16_t port;                /* 0: any (tests); listener_port() tells */
+    bool direct_tls; /* only TLS; otherwise a first byte of 0x16 selects it (tls_sniff) */
     bool sniff_tls;
     /* 0: no limit. The rate allows a burst of three seconds. */
     int max_per_ip, max_unauthenticated_per_ip, max_unauthenticated, new_per_ip_per_s;
@@ -20,11 +20,11 @@ struct listen_opts {
     void (*accepted)(void *ctx, int fd, const struct sockaddr_storage *peer, bool first_is_tls);
     void *ctx;
 };
-/* Binds all addresses on all loops. 0, or a gr_err and one sentence (port in use by..., no right) in
- * *why (caller frees). An address that another listener of ours still holds may be opened again:
+/* Binds all addresses on all loops. 0, or a gr_err and one sentence (port in use by..., no right)
+ * in *why (caller frees). An address that another listener of ours still holds may be opened again:
  * reload opens the new one first. The options are copied. Main thread. */
 int listener_open(const struct listen_opts *opts, struct listener **out, char **why);
-void listener_start(struct listener *l);  /* begin accepting (posts to the loops) */
+void listener_start(struct listener *l); /* begin accepting (posts to the loops) */
 uint16_t listener_port(const struct listener *l);
 /* Stops accepting on all loops, closes; accepted() is not called afterwards. What the kernel had
  * queued is accepted first. Main thread, before loops_stop. */

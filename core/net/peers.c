@@ -18,17 +18,17 @@
 
 struct peer {
     struct table_node node;
-    struct link idle;          /* in the shard's list while it has no connections */
+    struct link idle; /* in the shard's list while it has no connections */
     uint8_t key[16];
     int connections, unauthenticated;
-    int64_t tokens;            /* thousandths of a connection that may still come at once */
-    int64_t at;                /* when tokens was right */
+    int64_t tokens; /* thousandths of a connection that may still come at once */
+    int64_t at;     /* when tokens was right */
 };
 
 static struct shard {
     pthread_mutex_t lock;
     struct table peers;
-    struct link idle;          /* oldest first */
+    struct link idle; /* oldest first */
     size_t idle_count;
 } shards[SHARDS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -129,8 +129,7 @@ bool peers_admit(const uint8_t key[16], const struct listen_opts *o)
     take_idle(s, p);
     ok = under_rate(p, o->new_per_ip_per_s, now) &&
          (o->max_per_ip <= 0 || p->connections < o->max_per_ip) &&
-         (o->max_unauthenticated_per_ip <= 0 ||
-          p->unauthenticated < o->max_unauthenticated_per_ip);
+         (o->max_unauthenticated_per_ip <= 0 || p->unauthenticated < o->max_unauthenticated_per_ip);
     if (ok) {
         int all = atomic_fetch_add(&unauthenticated_all, 1);
 

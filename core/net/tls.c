@@ -14,9 +14,9 @@
 #include <string.h>
 
 struct domain {
-    struct table_node node;      /* by name */
-    char *name;                  /* cert_host() form */
-    SSL_CTX *ssl;                /* counted */
+    struct table_node node; /* by name */
+    char *name;             /* cert_host() form */
+    SSL_CTX *ssl;           /* counted */
 };
 
 struct tls_ctx {
@@ -24,14 +24,13 @@ struct tls_ctx {
     struct table domains;
     struct domain *entry;
     size_t count;
-    const char *alpn;            /* the one protocol we speak, length byte in front */
+    const char *alpn; /* the one protocol we speak, length byte in front */
 };
 
 /* Mozilla intermediate 5.7 without its DHE suites; TLS 1.3 keeps OpenSSL's three. */
-static const char ciphers12[] =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+static const char ciphers12[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+                                "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+                                "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char ciphers13[] =
     "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
@@ -109,9 +108,9 @@ static SSL_CTX *policy(struct tls_ctx *t, const struct tls_opts *o)
     SSL_CTX_set_read_ahead(s, 1); /* header and body of a record in one recv */
     SSL_CTX_set_alpn_select_cb(s, choose_alpn, (void *)t->alpn);
     if (SSL_CTX_set_min_proto_version(s, o->modern ? TLS1_3_VERSION : TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_max_proto_version(s, 0) != 1 ||
-        SSL_CTX_set_cipher_list(s, ciphers12) != 1 || SSL_CTX_set_ciphersuites(s, ciphers13) != 1 ||
-        SSL_CTX_set_num_tickets(s, 0) != 1 || !set_groups(s))
+        SSL_CTX_set_max_proto_version(s, 0) != 1 || SSL_CTX_set_cipher_list(s, ciphers12) != 1 ||
+        SSL_CTX_set_ciphersuites(s, ciphers13) != 1 || SSL_CTX_set_num_tickets(s, 0) != 1 ||
+        !set_groups(s))
         SSL_CTX_free(s), s = NULL;
     ERR_clear_error();
     return s;

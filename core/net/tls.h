@@ -4,17 +4,17 @@
 
 #include <grapnel/base.h>
 
-struct tls_ctx;      /* all certificates of one configuration generation: SNI picks one */
+struct tls_ctx; /* all certificates of one configuration generation: SNI picks one */
 enum tls_alpn { TLS_ALPN_CLIENT, TLS_ALPN_SERVER }; /* xmpp-client / xmpp-server */
 
 struct tls_cert {
-    const char *domain;      /* prepared host name */
+    const char *domain;               /* prepared host name */
     const char *cert_file, *key_file; /* PEM; key_file NULL: in cert_file */
 };
 struct tls_opts {
-    const struct tls_cert *certs;  /* the first is the default for unknown names */
+    const struct tls_cert *certs; /* the first is the default for unknown names */
     size_t count;
-    bool modern;             /* TLS 1.3 only */
+    bool modern; /* TLS 1.3 only */
     enum tls_alpn alpn;
 };
 /* Loads everything; 0 or a gr_err with one sentence per problem in *why (caller frees): unreadable

@@ -2,8 +2,8 @@
  *
  * Every transaction sees those before it, and happens as a whole or not at all. One that cannot
  * happen (PUT_NEW of what is there) is found out before its first operation, so the batch goes on
- * without it; where that is only seen half-way, the engine transaction is taken back and tried again
- * without the culprit (nested transactions are not used: LMDB 0.9.24 has open bugs in them).
+ * without it; where that is only seen half-way, the engine transaction is taken back and tried
+ * again without the culprit (no nested transactions: LMDB 0.9.24 has open bugs in them).
  * Full disk and full map: see decide(). Committer thread only. */
 #include "store/commit.h"
 

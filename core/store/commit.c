@@ -1,8 +1,8 @@
 /* store/commit.c: the queue from the loops and the thread that empties it (group commit).
  *
- * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. Commits are
- * half a millisecond apart by default (same latency when idle, calmer under load; deps.md, 4). When
- * the environment fails nothing is tried again: an fsync that failed once may lie the next time. */
+ * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. Commits
+ * are half a millisecond apart by default: same latency when idle, calmer under load. When the
+ * environment fails nothing is tried again: an fsync that failed once may lie the next time. */
 #include "store/commit.h"
 
 #include <grapnel/log.h>

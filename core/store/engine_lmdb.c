@@ -1,8 +1,8 @@
 /* store/engine_lmdb.c: the embedded engine: opening, the map's size, collections, backup.
  *
- * Full sync, no WRITEMAP (a full disk would be SIGBUS), no NOMETASYNC. The map is address space, not
- * memory: it is opened so large that it need not grow; where that is impossible it grows between
- * transactions while no reader is inside (mdb_env_set_mapsize under a reader is a crash).
+ * Full sync, no WRITEMAP (a full disk would be SIGBUS), no NOMETASYNC. The map is address space,
+ * not memory: it is opened so large that it need not grow; where that is impossible it grows
+ * between transactions while no reader is inside (mdb_env_set_mapsize under a reader is a crash).
  * Databases: "meta" (schema, next owner id), "owners" (codec.h), "map/NAME", "log/NAME". */
 #include "store/commit.h"
 #include "store/dir.h"
@@ -52,8 +52,8 @@ int lmdb_error(int rc, const char *what)
     case ENOMEM:
         return GR_ENOMEM;
     case EIO:
-        /* LMDB also says this of a write that was cut short, as the one that fills a disk is. Trying
-         * again is safe then: whatever follows writes all of its pages anew. */
+        /* LMDB also says this of a write that was cut short, as the one that fills a disk is.
+         * Trying again is safe then: whatever follows writes all of its pages anew. */
         if (space_free() < SHORT_WRITE_FREE)
             return GR_EFULL;
         /* fallthrough */
@@ -328,7 +328,8 @@ static int env_open_largest(struct lmdb *l, const struct store_opts *opts)
     }
     for (size_t map = SANITIZED ? GIB : 1024 * GIB; map >= GIB / 16 && rc != 0; map /= 4) {
         l->map_max = map;
-        rc = env_open(l, opts, opts->map_start > 0 && opts->map_start < map ? opts->map_start : map);
+        rc = env_open(l, opts,
+                      opts->map_start > 0 && opts->map_start < map ? opts->map_start : map);
         if (rc != ENOMEM && rc != EINVAL)
             break;
     }

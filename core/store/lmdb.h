@@ -1,4 +1,4 @@
-/* store/lmdb.h: what the three files of the LMDB engine share (and the fuzzer, which writes damage).
+/* store/lmdb.h: what the files of the LMDB engine share (and the fuzzer, which writes damage).
  *
  * Locks: `writer` is held from begin to commit or abort, so that a collection is never opened and
  * the map never moved under a write transaction; `gate` keeps readers out while the map moves;

@@ -52,9 +52,16 @@ static bool tail_is_free(const char *dir, size_t first, size_t missing)
 {
     MDB_env *env = NULL;
     MDB_txn *txn;
+    bool is_free = false;
 
-    return open_read_only(dir, &env) == 0 && mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0 &&
-           count_free(txn, first) == missing;
+    if (open_read_only(dir, &env) != 0)
+        return false;
+    if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0) {
+        is_free = count_free(txn, first) == missing;
+        mdb_txn_abort(txn);
+    }
+    mdb_env_close(env);
+    return is_free;
 }
 
 static bool ask_child(const char *dir, size_t first, size_t missing)

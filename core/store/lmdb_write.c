@@ -1,6 +1,6 @@
 /* store/lmdb_write.c: the writer's side of the LMDB engine; committer thread.
  *
- * Nothing here leaves a record half-written on purpose: an error makes the batch abort (batch.c). */
+ * An error may leave an operation half done: the batch is aborted then (batch.c). */
 #include "store/lmdb.h"
 
 #include <string.h>

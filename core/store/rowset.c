@@ -1,4 +1,4 @@
-/* store/rowset.c: see rowset.h. The bytes move while they grow: rows point into them when sealed. */
+/* store/rowset.c: see rowset.h. Bytes move while they grow: rows point into them when sealed. */
 #include "store/rowset.h"
 
 #include <string.h>

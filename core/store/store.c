@@ -1,9 +1,9 @@
 /* store/store.c: the front: checks, reads on the calling loop, order per owner, completions.
  *
  * Each loop has a context: completions that wait for it, and the owners it has writes of under way.
- * A read of such an owner waits in line until the last write issued before it is decided; the others
- * run at once. Reads that complete inside a completion inside a completion... are deferred to the
- * loop's next turn at some depth, so that a chain of them cannot eat the stack. */
+ * A read of such an owner waits in line until the last write issued before it is decided; the
+ * others run at once. Reads that complete inside a completion inside a completion... are deferred
+ * to the loop's next turn at some depth, so that a chain of them cannot eat the stack. */
 #include "store/store.h"
 
 #include "store/codec.h"
@@ -399,7 +399,7 @@ void store_flush(void)
     commit_flush();
 }
 
-/* The engine stays until all completions ran: reads in line behind writes still get their answer. */
+/* The engine stays until all completions ran: reads in line behind writes still are answered. */
 void store_close(void)
 {
     struct engine *e = engine;

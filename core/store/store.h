@@ -14,7 +14,7 @@ struct store_coll;   /* a registered collection; constant until store_close */
 
 struct store_opts {
     const char *dir;         /* data directory; NULL: memory engine (tests) */
-    size_t map_size;         /* bytes of address space; 0: default (1 TiB; 1 GiB under sanitizers) */
+    size_t map_size;         /* address space, bytes; 0: default (1 TiB; 1 GiB under sanitizers) */
     size_t map_start;        /* what to begin with, doubled up to map_size; 0: all of it at once */
     int64_t commit_delay_us; /* spacing between commits; 0: default 500, negative: none */
     bool sync;               /* false only in tests and benchmarks */
@@ -41,7 +41,6 @@ struct store_coll *store_coll(const char *name, enum gr_coll_kind kind);
 /* Embedded by the caller, zeroed but for done. Loops only (not pool threads). */
 struct store_req {
     struct post post;        /* private */
-    struct loop *loop;       /* private: where done() runs */
     struct link wait;        /* private */
     struct store_read *read; /* private */
     struct gr_rows rows;     /* the result; memory valid until done() returns */
@@ -49,8 +48,9 @@ struct store_req {
 };
 
 /* Reads. The owner is 1 to 4096 bytes, keys are at most 16384, values 16 MiB; else GR_ELIMIT. One
- * answer holds at most 4 MiB and at least one row; `more` tells that there are others. A later write
- * may already be visible to a read that had to wait. Damaged data is GR_EIO, and logged. */
+ * answer holds at most 4 MiB and at least one row; `more` tells that there are others. A later
+ * write may already be visible to a read that had to wait. At most 100k reads of one loop wait,
+ * then GR_EAGAIN. Damaged data is GR_EIO, and logged. */
 void store_get(struct store_req *req, struct store_coll *coll, const char *owner, const void *key,
                size_t key_len);
 void store_range(struct store_req *req, struct store_coll *coll, const char *owner,

@@ -4,7 +4,9 @@
  * same work and give the same answers as wrong passwords. */
 #include "stream/auth.h"
 
+#include "loop/work.h"
 #include "mod/instance.h"
+#include "mod/provider.h"
 #include "stream/creds.h"
 
 #include <stdio.h>
@@ -18,10 +20,14 @@
 static const struct gr_coll collections[] = { GR_MAP("account"), GR_COLL_END };
 static uint8_t secret[32];
 
+static void check_keys(const void *data, size_t len, const char *password,
+                       void (*done)(void *arg, bool right), void *arg);
+
 void auth_set_secret(const void *data, size_t len)
 {
     gr_assert(len == sizeof(secret));
     memcpy(secret, data, len);
+    provider_check_keys = check_keys;
 }
 
 static const char *domain(struct gr_mod *self)
@@ -224,6 +230,51 @@ static void check_password(struct gr_mod *self, void *inst, struct gr_ask *ask, 
 {
     (void)inst;
     look_up(self, ask, user, password, go_check);
+}
+
+/* --- for providers that serve keys and leave checking passwords to the core --- */
+
+struct key_check {
+    struct work work;
+    struct creds creds;
+    bool usable, right;
+    void (*done)(void *arg, bool right);
+    void *arg;
+    char password[GR_JID_PART_MAX + 1];
+};
+
+static void key_check_run(struct work *w)
+{
+    struct key_check *k = GR_CONTAINER_OF(w, struct key_check, work);
+
+    k->right = creds_check_plain(&k->creds, k->password, strlen(k->password)) && k->usable;
+}
+
+static void key_check_done(struct work *w)
+{
+    struct key_check *k = GR_CONTAINER_OF(w, struct key_check, work);
+
+    k->done(k->arg, k->right);
+    gr_wipe(k, sizeof(*k));
+    gr_free(k);
+}
+
+static void check_keys(const void *data, size_t len, const char *password,
+                       void (*done)(void *arg, bool right), void *arg)
+{
+    struct key_check *k = gr_alloc(sizeof(*k));
+
+    k->done = done;
+    k->arg = arg;
+    k->work.run = key_check_run;
+    k->work.done = key_check_done;
+    k->usable = data != NULL && creds_decode(data, len, &k->creds) == 0;
+    if (!k->usable) /* nobody's keys: the same work, and no */
+        creds_decoy(secret, sizeof(secret), "", "", SCRAM_ALL_HASHES, creds_iterations, &k->creds);
+    if (strlen(password) < sizeof(k->password))
+        memcpy(k->password, password, strlen(password) + 1);
+    if (work_submit(&k->work) != 0)
+        key_check_done(&k->work);
 }
 
 /* --- writing --- */

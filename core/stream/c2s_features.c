@@ -31,7 +31,7 @@ static void before_auth(struct c2s *c, struct gr_stanza *f)
     }
     if (sasl_offers_binding(&c->login->props)) { /* XEP-0440 */
         struct gr_el *cb = gr_el_add(f, NULL, "urn:xmpp:sasl-cb:0", "sasl-channel-binding");
-        for (size_t i = 0; i < c->login->props.n_bindings; i++)
+        for (size_t i = 0; i < c->login->bindings_offered; i++)
             gr_el_set(f, gr_el_add(f, cb, NULL, "channel-binding"), "type",
                       c->login->props.bindings[i].type);
     }

@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Attempts that name no user guess no password: COMPAT slixmpp tries each -PLUS mechanism with a
+ * binding type that was not offered before it takes another, so these have a bound of their own. */
+#define ATTEMPTS_MAX 12
+
 static uint8_t secret[32];
 
 void c2s_set_secret(const void *data, size_t len)
@@ -55,6 +59,12 @@ void c2s_sasl_props(struct c2s *c)
         add_binding(l, "tls-exporter", l->exporter, conn_cb_exporter(c->conn, l->exporter));
         add_binding(l, "tls-server-end-point", l->endpoint,
                     conn_cb_endpoint(c->conn, l->endpoint));
+        l->bindings_offered = l->props.n_bindings;
+        /* COMPAT slixmpp: it binds to the client's Finished message under this name whatever the TLS
+         * version, and looks at no list. RFC 5929 defines it up to TLS 1.2; in 1.3 that message covers
+         * the whole handshake as well (we resume nothing), so accepting it is safe; it is never
+         * advertised. */
+        add_binding(l, "tls-unique", l->unique, conn_cb_unique(c->conn, l->unique));
     }
     l->sasl = sasl_new(&l->props);
 }
@@ -166,7 +176,9 @@ static void fail(struct c2s *c)
             sasl_username(l->sasl), sasl_mech_name(l->sasl), sasl_reason(l->sasl));
     hook_run_now(GR_HOOK_auth_failed, &e.ev);
     c->state = C2S_FEATURES;
-    if ((int64_t)sasl_failures(l->sasl) >= mod_loop()->gen->limits.auth_retries)
+    l->guesses += *sasl_username(l->sasl) != '\0';
+    if (l->guesses >= mod_loop()->gen->limits.auth_retries ||
+        sasl_failures(l->sasl) >= ATTEMPTS_MAX)
         c2s_error(c, "policy-violation", "too many failed logins"); /* RFC 6120, 6.4.5 */
 }
 
