@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STOP_MS 10000 /* what clients sent is worked off within this */
 #define EXIT_DISK 75 /* EX_TEMPFAIL: let the supervisor restart us */
 
 struct port {
@@ -35,7 +36,8 @@ static struct {
     size_t port_count;
     struct tls_ctx *tls;
     ev_signal hup, term, intr;
-    struct timer stop_deadline;
+    struct timer stop_poll;
+    int64_t stop_by;
     bool stopping;
 } server;
 
@@ -289,27 +291,21 @@ static void stop_streams(void *arg)
     c2s_shutdown();
 }
 
-static void on_stop_deadline(struct timer *t)
-{
-    (void)t;
-    loop_stop_main();
-}
-
 static void count_busy(void *arg)
 {
     *(size_t *)arg += c2s_count() + job_lanes();
 }
 
+/* Streams end, connections linger a moment for the peer's goodbye; at most STOP_MS in all. */
 static void poll_stop(struct timer *t)
 {
-    static int rounds;
-    size_t busy = 0;
+    size_t busy = conn_count();
 
     loops_call(count_busy, &busy);
-    if (busy == 0 || ++rounds > 200)
-        on_stop_deadline(t);
+    if (busy == 0 || gr_now_ms() >= server.stop_by)
+        loop_stop_main();
     else
-        timer_start(t, 25, poll_stop);
+        timer_start(t, 10, poll_stop);
 }
 
 /* Clients are told, what they sent is worked off, then the loops stop. */
@@ -321,7 +317,8 @@ static void begin_stop(void)
     gr_info("server.stopping", "closing streams");
     close_ports();
     loops_call(stop_streams, NULL);
-    timer_start(&server.stop_deadline, 10, poll_stop);
+    server.stop_by = gr_now_ms() + STOP_MS;
+    timer_start(&server.stop_poll, 1, poll_stop);
 }
 
 static void on_term(struct ev_loop *ev, ev_signal *w, int events)

@@ -8,10 +8,12 @@
 
 #include <string.h>
 
-#define LINGER_MS 5000
+#define LINGER_MS 5000      /* for the peer's </stream:stream> and FIN */
+#define LINGER_STOP_MS 1000 /* the same when the server stops */
 
 static struct tls_ctx *tls_of[LOOPS_MAX];
 static size_t streams[LOOPS_MAX];
+static bool stopping[LOOPS_MAX];
 
 static const struct conf_limits *limits(void)
 {
@@ -319,7 +321,7 @@ void c2s_error(struct c2s *c, const char *condition, const char *text)
         gr_debug("c2s.stream_error", "%s: %s", conn_peer(c->conn), condition);
     }
     c2s_write(c, "</stream:stream>");
-    conn_finish(&c->conn, LINGER_MS);
+    conn_finish(&c->conn, stopping[loop_index(loop_self())] ? LINGER_STOP_MS : LINGER_MS);
     release(c, condition != NULL ? GR_END_ERROR : GR_END_NORMAL);
 }
 
@@ -461,5 +463,6 @@ static void shut_down(void *ctx, struct gr_session *s)
 
 void c2s_shutdown(void)
 {
+    stopping[loop_index(loop_self())] = true;
     session_each(shut_down, NULL);
 }
