@@ -42,6 +42,7 @@ struct ctx {
     size_t waiting;          /* reads in line */
     int depth;
     size_t deferred;         /* reads put off because of the depth */
+    enum { CLOSED, OPEN, CLOSING } state; /* closing: what was asked is still answered */
 };
 
 /* Tells a loop to look at its completions. May arrive after store_close, and then finds none. */
@@ -52,10 +53,9 @@ struct wake {
 
 static struct ctx ctxs[LOOPS_MAX + 1]; /* the main loop's is the first; for the process's life */
 static pthread_once_t ctxs_once = PTHREAD_ONCE_INIT;
-static struct engine *engine;          /* NULL: closed */
+static struct engine *engine;          /* NULL: closed; loops ask their context's state */
 static struct store_coll *colls;
 static int dir_fd = -1;
-static bool closing;
 
 static int self_index(void)
 {
@@ -77,8 +77,10 @@ static void finish_req(struct ctx *ctx, struct store_req *req)
 static void run_read(struct ctx *ctx, struct store_req *req, const struct engine_query *q)
 {
     struct engine_answer a = { .count = 0 };
-    int rc = engine != NULL ? engine->ops->read(engine, (int)(ctx - ctxs), q, &a) : GR_ECANCELED;
+    int rc = GR_ECANCELED;
 
+    if (ctx->state != CLOSED)
+        rc = engine->ops->read(engine, (int)(ctx - ctxs), q, &a);
     if (rc != 0)
         rowset_fini(&a.rows);
     rowset_seal(&a.rows);
@@ -235,7 +237,7 @@ static struct store_read *keep_query(const struct engine_query *q)
 
 static int check_query(const struct ctx *ctx, const struct engine_query *q)
 {
-    if (engine == NULL || closing)
+    if (ctx->state != OPEN)
         return GR_ECANCELED;
     if (q->owner_len < 1 || q->owner_len > CODEC_OWNER_MAX || q->key_len > CODEC_MAP_KEY_MAX)
         return GR_ELIMIT;
@@ -317,10 +319,10 @@ static void refuse(struct ctx *ctx, struct store_txn *t, int rc)
     }
     req->rows = (struct gr_rows){ .rc = rc };
     req->post.run = on_refused;
-    if (engine == NULL || closing)
-        finish_req(ctx, req);
-    else
+    if (ctx->state == OPEN)
         loop_defer(&req->post);
+    else
+        finish_req(ctx, req);
 }
 
 static void hold_owner(struct ctx *ctx, const char *owner, size_t len, uint64_t ticket)
@@ -346,7 +348,7 @@ void store_commit(struct store_txn *take, struct store_req *req)
 
     take->req = req;
     take->ctx = index;
-    if (engine == NULL || closing)
+    if (ctx->state != OPEN)
         rc = GR_ECANCELED;
     else if (rc == 0 && take->ops > 0)
         rc = commit_reserve(take);
@@ -389,6 +391,8 @@ int store_open(const struct store_opts *opts, char **why)
         engine = engine_mem_open();
     }
     pthread_once(&ctxs_once, init_ctxs);
+    for (int i = 0; i <= loop_count(); i++)
+        ctxs[i].state = OPEN;
     space_open(dir_fd);
     commit_start(&o, engine, deliver);
     return 0;
@@ -399,24 +403,40 @@ void store_flush(void)
     commit_flush();
 }
 
-/* The engine stays until all completions ran: reads in line behind writes still are answered. */
+static void close_door(void *arg)
+{
+    (void)arg;
+    ctxs[self_index()].state = CLOSING;
+}
+
+/* The engine is still there: reads in line behind writes are answered like any others. */
+static void close_ctx(struct ctx *ctx)
+{
+    run_done(ctx, false);
+    gr_assert(ctx->pending.count == 0);
+    table_fini(&ctx->pending);
+    ctx->posted = false;
+    ctx->state = CLOSED;
+}
+
+static void close_loop(void *arg)
+{
+    (void)arg;
+    close_ctx(&ctxs[self_index()]);
+}
+
 void store_close(void)
 {
     struct engine *e = engine;
 
     if (e == NULL)
         return;
+    ctxs[0].state = CLOSING;
+    loops_call(close_door, NULL);
     commit_stop();
-    closing = true;
-    for (size_t i = 0; i < GR_COUNT(ctxs); i++)
-        run_done(&ctxs[i], false);
+    loops_call(close_loop, NULL);
+    close_ctx(&ctxs[0]);
     engine = NULL;
-    closing = false;
-    for (size_t i = 0; i < GR_COUNT(ctxs); i++) {
-        gr_assert(ctxs[i].pending.count == 0);
-        table_fini(&ctxs[i].pending);
-        ctxs[i].posted = false;
-    }
     while (colls != NULL) {
         struct store_coll *coll = colls;
 

@@ -28,10 +28,10 @@ struct store_opts {
  * it). Takes a lock on dir. */
 int store_open(const struct store_opts *opts, char **why);
 /* Main thread: returns when what was queued before the call is committed and its completions are
- * on their way to the loops: what a shutdown does before loops_stop. Not in manual mode. */
+ * on their way to the loops, which then may still send what depends on it. Not in manual mode. */
 void store_flush(void);
-/* Main thread, after loops_stop and before loops_fini. Commits what is queued; completions that no
- * loop ran yet are run here; requests that these issue are GR_ECANCELED. */
+/* Main thread, before loops_fini; loops may be running or stopped. Commits what is queued, runs the
+ * completions (on their loops, while these run); requests from then on are GR_ECANCELED. */
 void store_close(void);
 
 /* Registers (idempotent by name) or finds; NULL when the kind differs (also from what is on disk),

@@ -350,7 +350,10 @@ static void arrive(struct post *p)
     if (c->login != NULL)
         timer_start(&c->login->deadline, limits()->login_timeout, c->login->deadline.fire);
     c->state = C2S_HEADER;
-    c2s_continue(c);
+    if (stopping[loop_index(loop_self())])
+        c2s_error(c, "system-shutdown", NULL);
+    else
+        c2s_continue(c);
 }
 
 static void leave(struct post *p)
