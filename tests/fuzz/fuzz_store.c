@@ -1,8 +1,8 @@
-/* Stored records that are anything: errors or valid rows, never a crash, and never rows out of order.
+/* Stored records that are anything: errors or valid rows, never a crash, never rows out of order.
  *
  * Input: (database, key form, key length, value length, key, value)*; these pairs are put under the
- * engine, which is then read and written through, and taken out again. The pairs also go straight to
- * the decoders. */
+ * engine, which is then read and written through, and taken out again. The pairs also go straight
+ * to the decoders. */
 #include "base/log.h"
 #include "store/lmdb.h"
 

@@ -10,46 +10,25 @@
 
 struct h *h_current;
 
-/* --- modules of the test: copied into descriptors that are built in once and for all --- */
+/* --- modules of the test --- */
 
-static struct gr_module slot[H_MODULES_MAX];
-static char slot_name[H_MODULES_MAX][16];
-static size_t slots_used;
-
-static void slot_clear(size_t i)
-{
-    snprintf(slot_name[i], sizeof(slot_name[i]), "testslot%zu", i);
-    slot[i] = (struct gr_module){ .name = slot_name[i], .summary = "nothing",
-                                  .abi = GR_ABI_VERSION, .abi_tag = GR_ABI_TAG };
-}
+static struct gr_module own[H_MODULES_MAX];
+static size_t own_count;
 
 void h_module(const struct gr_module *desc)
 {
-    assert_true(slots_used < H_MODULES_MAX);
-    if (slot[0].name == NULL)
-        for (size_t i = 0; i < H_MODULES_MAX; i++)
-            slot_clear(i);
-    slot[slots_used] = *desc;
-    slot[slots_used].abi = GR_ABI_VERSION;
-    slot[slots_used++].abi_tag = GR_ABI_TAG;
+    assert_true(own_count < H_MODULES_MAX);
+    own[own_count] = *desc;
+    own[own_count].abi = GR_ABI_VERSION;
+    own[own_count++].abi_tag = GR_ABI_TAG;
 }
 
-static void once(void)
+static void add_builtins(void)
 {
-    static const uint8_t key[16] = "grapnel-harness";
-    static bool done;
-
-    if (done)
-        return;
-    done = true;
-    hash_set_key(key); /* the same homes every time */
     mod_add_builtin(&sm_module);
     mod_add_builtin(&auth_module);
-    for (size_t i = 0; i < H_MODULES_MAX; i++) {
-        if (slot[i].name == NULL)
-            slot_clear(i);
-        mod_add_builtin(&slot[i]);
-    }
+    for (size_t i = 0; i < own_count; i++)
+        mod_add_builtin(&own[i]);
 }
 
 /* --- log --- */
@@ -148,10 +127,12 @@ static char *complete(const char *ini)
 
     if (ini == NULL)
         ini = "[host localhost]\n";
+    const char *listen = strstr(ini, "[listen") != NULL ? "" : "\n[listen c2s]\ntype = c2s\n"
+                                                               "port = 0\n";
     if (strstr(ini, "[server]") != NULL)
-        return gr_strdup(ini);
-    return gr_asprintf("%s\n[server]\nmodule_path = %s\ndata_dir = /nonexistent\n", ini,
-                       modules_dir(dir, sizeof(dir)));
+        return gr_asprintf("%s%s", ini, listen);
+    return gr_asprintf("%s\n[server]\nmodule_path = %s\ndata_dir = /nonexistent\n%s", ini,
+                       modules_dir(dir, sizeof(dir)), listen);
 }
 
 /* The configuration, or NULL and what is wrong with it. */
@@ -181,6 +162,8 @@ static int load(struct h *h, char **errors)
 
     if (conf == NULL)
         return GR_EINVAL;
+    route_init();
+    add_builtins();
     loop_enter(loop_main());
     int rc = mod_load_first(conf, errors);
     loop_enter(loop_at(0));
@@ -206,6 +189,9 @@ static void release(struct h *h)
     }
     store_close();
     ev_prepare_stop(loop_ev(loop_main()), &h->committer);
+    loop_enter(loop_main());
+    mod_fini();
+    h_run(h);
     route_fini();
     loops_fini();
     log_set_sink(NULL, NULL);
@@ -214,9 +200,7 @@ static void release(struct h *h)
     gr_free(h->template);
     gr_free(h->ini);
     gr_free(h);
-    for (size_t i = 0; i < H_MODULES_MAX; i++)
-        slot_clear(i);
-    slots_used = 0;
+    own_count = 0;
     h_current = NULL;
 }
 
@@ -225,11 +209,12 @@ static void stop(struct h **take, bool strict);
 struct h *h_start_try(const char *ini, char **errors)
 {
     struct store_opts opts = { .manual = true, .commit_delay_us = -1 };
+    static const uint8_t key[16] = "grapnel-harness";
     struct h *left = h_current;
 
     if (left != NULL) /* of a test that failed */
         stop(&left, false);
-    once();
+    hash_set_key(key); /* the same homes every time */
     struct h *h = h_current = gr_alloc(sizeof(*h));
     list_init(&h->clients);
     list_init(&h->jids);
@@ -242,7 +227,6 @@ struct h *h_start_try(const char *ini, char **errors)
         h_fail("store_open: %s", why);
     ev_prepare_init(&h->committer, on_commit);
     ev_prepare_start(loop_ev(loop_main()), &h->committer);
-    route_init();
     if (load(h, errors) != 0) {
         release(h);
         return NULL;
@@ -367,8 +351,10 @@ void h_restart(struct h *h)
 
     if (left != NULL)
         h_fail("left behind before the restart:\n%s", left);
+    loop_enter(loop_main());
+    mod_fini();
+    h_run(h);
     route_fini();
-    route_init();
     if (load(h, &errors) != 0)
         h_fail("the server does not start again:\n%s", errors);
     h_run(h);

@@ -31,11 +31,12 @@ struct hs; /* a client */
 /* --- the server --- */
 
 /* Registers a module of the test's own, built into every host of the next h_start (and its restarts
- * and reloads), before the modules of the configuration. At most 8. Forgotten by h_stop. Its handlers
+ * and reloads), before the modules of the configuration; abi and abi_tag are filled in. At most 8.
+ * Forgotten by h_stop. Its handlers
  * may use static data: everything runs on one thread. */
 void h_module(const struct gr_module *desc);
-/* The configuration as in a file; NULL: "[host localhost]". A [server] section is added when there is
- * none. Fails the test when it is refused. */
+/* The configuration as in a file; NULL: "[host localhost]". [server] and [listen c2s] are added
+ * when there are none. Fails the test when it is refused. */
 struct h *h_start(const char *ini);
 /* The same, but hands out the errors (free with gr_free) when the configuration is refused, and
  * returns NULL then; *errors is NULL on success. */

@@ -2,9 +2,6 @@
  * thread, virtual time, real sockets. */
 #include "net/conn.h"
 
-#include "base/clock.h"
-#include "net/listen.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -429,23 +426,31 @@ static void test_stall(void **state)
 
 static void test_stall_counts_from_blocking(void **state)
 {
-    struct end e;
-    int peer = begin(&e);
     static char block[512 * 1024];
+    struct end e = { 0 };
+    int fd[2], same;
 
     (void)state;
+    pair(fd);
+    same = dup(fd[0]);
+    e.c = conn_new(fd[0], NULL, &limits, &events, &e);
     conn_write(e.c, block, sizeof(block));
     for (int i = 0; i < 10; i++) {
         loops_step();
-        drain(peer, NULL);
+        drain(fd[1], NULL);
     }
     loops_advance(175000); /* idle, the old timer still runs */
-    conn_write(e.c, block, sizeof(block));
+    while (send(same, block, sizeof(block), MSG_NOSIGNAL) > 0)
+        ; /* now the socket does not take a byte of the conn's */
+    while (send(same, block, 1, MSG_NOSIGNAL) > 0)
+        ;
+    conn_write(e.c, "x", 1);
     loops_advance(178000);
     assert_int_equal(e.ended, 0);
     loops_advance(3000);
     assert_int_equal(e.ended, 1);
-    finish(&e, peer);
+    close(same);
+    finish(&e, fd[1]);
 }
 
 /* --- marks --- */
@@ -719,6 +724,25 @@ static void test_data_before_close_is_not_lost(void **state)
     finish(&e, -1);
 }
 
+/* It neither reads nor closes: a broken output ends the conn all the same. */
+static void test_peer_stops_reading(void **state)
+{
+    struct end e;
+    int peer = begin(&e);
+
+    (void)state;
+    say(peer, "still talking");
+    shutdown(peer, SHUT_RD);
+    loops_step();
+    assert_int_equal(e.ended, 0);
+    conn_write(e.c, "x", 1);
+    loops_step();
+    got(&e, "still talking");
+    assert_int_equal(e.ended, 1);
+    assert_int_equal(e.why, CONN_ERROR);
+    finish(&e, peer);
+}
+
 static void test_reset(void **state)
 {
     struct linger now = { 1, 0 };
@@ -858,13 +882,31 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_round_trip), T(test_out_buffer), T(test_fairness), T(test_holds_keep_order),
-        T(test_hold_stops_reading), T(test_full_and_drained), T(test_hard_bound),
-        T(test_burst_over_the_bound), T(test_stall), T(test_stall_counts_from_blocking),
-        T(test_marks), T(test_marks_fail), T(test_free_inside), T(test_free_of_kept_inside),
-        T(test_free_with_resume_pending), T(test_finish), T(test_finish_lingers_only_so_long),
-        T(test_finish_at_once), T(test_half_close), T(test_data_before_close_is_not_lost),
-        T(test_reset), T(test_detach_attach), T(test_move_inside), T(test_end_survives_move),
+        T(test_round_trip),
+        T(test_out_buffer),
+        T(test_fairness),
+        T(test_holds_keep_order),
+        T(test_hold_stops_reading),
+        T(test_full_and_drained),
+        T(test_hard_bound),
+        T(test_burst_over_the_bound),
+        T(test_stall),
+        T(test_stall_counts_from_blocking),
+        T(test_marks),
+        T(test_marks_fail),
+        T(test_free_inside),
+        T(test_free_of_kept_inside),
+        T(test_free_with_resume_pending),
+        T(test_finish),
+        T(test_finish_lingers_only_so_long),
+        T(test_finish_at_once),
+        T(test_half_close),
+        T(test_data_before_close_is_not_lost),
+        T(test_peer_stops_reading),
+        T(test_reset),
+        T(test_detach_attach),
+        T(test_move_inside),
+        T(test_end_survives_move),
     };
 
     return cmocka_run_group_tests_name("conn", tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* net/conn under TLS: STARTTLS, broken peers, ends, volume in both directions with holds, bounds, and
- * moving between loops, at last between two threads under traffic. */
+/* net/conn under TLS: STARTTLS, broken peers, ends, volume in both directions with holds, bounds,
+ * and moving between loops, at last between two threads under traffic. */
 #include "tls_peer.h"
 
 #include <poll.h>
@@ -184,7 +184,10 @@ static void test_ends(void **state)
 
     open_pair(&e, &k, t, 0); /* a record that does not decrypt */
     assert_int_equal(client_connect(&k), 1);
-    assert_int_equal(send(k.fd, "\x17\x03\x03\x00\x20" "0123456789012345678901234567890123", 37, 0),
+    assert_int_equal(send(k.fd,
+                          "\x17\x03\x03\x00\x20"
+                          "0123456789012345678901234567890123",
+                          37, 0),
                      37);
     loops_step();
     assert_int_equal(e.ended, 1);
@@ -403,10 +406,10 @@ struct mover {
     struct conn *c;
     int fd;
     struct tls_ctx *t;
-    size_t next_move;     /* moves when so many bytes have been echoed */
+    size_t next_move; /* moves when so many bytes have been echoed */
     size_t seen;
     unsigned int moves;
-    bool by_hand;         /* conn_detach and our own message instead of conn_move */
+    bool by_hand; /* conn_detach and our own message instead of conn_move */
     bool leaving;
     atomic_int ended;
 };
@@ -554,10 +557,19 @@ static void test_move_under_traffic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_starttls), T(test_starttls_injection), T(test_starttls_while_holding),
-        T(test_garbage), T(test_huge_hello), T(test_many_hellos), T(test_ends),
-        T(test_last_words_of_a_broken_peer), T(test_echo), T(test_key_updates), T(test_bounds),
-        T(test_move_with_pending), cmocka_unit_test(test_move_under_traffic),
+        T(test_starttls),
+        T(test_starttls_injection),
+        T(test_starttls_while_holding),
+        T(test_garbage),
+        T(test_huge_hello),
+        T(test_many_hellos),
+        T(test_ends),
+        T(test_last_words_of_a_broken_peer),
+        T(test_echo),
+        T(test_key_updates),
+        T(test_bounds),
+        T(test_move_with_pending),
+        cmocka_unit_test(test_move_under_traffic),
     };
 
     return cmocka_run_group_tests_name("conn_tls", tests, make_all, remove_all);

@@ -360,7 +360,8 @@ static unsigned rnd(unsigned *seed, unsigned below)
 /* Short keys, prefixes of each other, and long ones around the lengths where formats change. */
 static char *random_key(unsigned *seed)
 {
-    static const unsigned lens[] = { 0, 1, 2, 470, 471, 472, 473, 490, 492, 493, 494, 503, 504, 700 };
+    static const unsigned lens[] = { 0,   1,   2,   470, 471, 472, 473,
+                                     490, 492, 493, 494, 503, 504, 700 };
     unsigned len = lens[rnd(seed, GR_COUNT(lens))];
     char *key = gr_alloc(len + 1);
 
@@ -476,8 +477,9 @@ static void engines_agree(void **state)
     }
 }
 
-#define both(f)                                                                      \
-    { #f " (memory)", f, setup_mem, teardown, NULL }, { #f " (lmdb)", f, setup_lmdb, teardown, NULL }
+#define both(f)                                          \
+    { #f " (memory)", f, setup_mem, teardown, NULL },    \
+        { #f " (lmdb)", f, setup_lmdb, teardown, NULL }
 
 int main(void)
 {

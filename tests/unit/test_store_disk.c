@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -256,7 +257,9 @@ static void full_file_system(void **state)
     int fd, n = 0;
 
     (void)state;
-    if (mount("none", mnt, "tmpfs", 0, "size=16m,mode=0700") != 0) {
+    /* In a mount namespace of its own, so that it ends with this process whatever happens. */
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", mnt, "tmpfs", 0, "size=16m,mode=0700") != 0) {
         print_message("# skipped: a tmpfs cannot be mounted here: %s\n", strerror(errno));
         skip();
     }
@@ -528,8 +531,8 @@ static void write_until_killed(int fd)
     _exit(5);
 }
 
-/* Everything acknowledged must be there, and of each transaction everything or nothing. What is there
- * without having been acknowledged counts from now on. */
+/* Everything acknowledged must be there, and of each transaction everything or nothing. What is
+ * there without having been acknowledged counts from now on. */
 static void check_kept(uint64_t acked[CHAINS])
 {
     loops_init(1, true);

@@ -18,6 +18,8 @@ struct chain {
 };
 static struct chain chains[LOOPS * CHAINS];
 static atomic_int left, wrong;
+static char payload[8192];
+static size_t payload_len = 1; /* of each appended row */
 
 static void begin_round(struct chain *c);
 
@@ -68,7 +70,7 @@ static void begin_round(struct chain *c)
     struct store_txn *t = store_txn_new();
 
     store_txn_add(t, STORE_PUT, map, c->owner, "k", 1, &c->round, sizeof(c->round));
-    store_txn_add(t, STORE_APPEND, logc, c->owner, NULL, 0, "v", 1);
+    store_txn_add(t, STORE_APPEND, logc, c->owner, NULL, 0, payload, payload_len);
     store_commit(t, &c->write);
     store_get(&c->read, map, c->owner, "k", 1);
     store_count(&c->count, logc, c->owner);
@@ -131,8 +133,10 @@ static void lmdb_that_grows(void **state)
 {
     (void)state;
     dir = temp_dir();
-    hammer(&(struct store_opts){ .dir = dir, .map_start = 64 << 10, .map_size = 64 << 20,
+    payload_len = sizeof(payload);
+    hammer(&(struct store_opts){ .dir = dir, .map_start = 64 << 10, .map_size = 256 << 20,
                                  .commit_delay_us = -1 });
+    payload_len = 1;
     remove_dir(dir);
 }
 
@@ -141,7 +145,7 @@ static void lmdb_that_grows(void **state)
 static atomic_int told;
 static void tell(struct store_req *req)
 {
-    check(req->rows.rc == 0);
+    check(req->rows.rc == 0 && loop_index(loop_self()) == 1);
     atomic_fetch_add(&told, 1);
 }
 
@@ -159,25 +163,28 @@ static void burst(struct post *p)
 
 static void shut_down_with_a_full_queue(void **state)
 {
+    enum { CLOSE_FIRST, FLUSH_FIRST, STOP_FIRST };
     struct post go = { .run = burst };
 
     (void)state;
-    for (int flush = 0; flush < 2; flush++) {
+    for (int how = CLOSE_FIRST; how <= STOP_FIRST; how++) {
         dir = temp_dir();
-        loops_init(1, false);
+        loops_init(2, false);
         must_open(&(struct store_opts){ .dir = dir });
         logc = store_coll("test.log", GR_COLL_LOG);
         wrong = told = 0;
         loops_start();
-        loop_post(loop_at(0), &go);
+        loop_post(loop_at(1), &go);
         loop_run_main();
-        if (flush)
+        if (how == FLUSH_FIRST)
             store_flush();
-        loops_stop();
-        if (flush)
+        if (how != CLOSE_FIRST)
+            loops_stop();
+        if (how == FLUSH_FIRST)
             assert_int_equal(told, 1000);
         store_close();
         assert_int_equal(told, 1000);
+        loops_stop();
         assert_int_equal(wrong, 0);
         loops_fini();
         remove_dir(dir);

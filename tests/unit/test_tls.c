@@ -136,7 +136,8 @@ static void test_sni(void **state)
 {
     struct tls_ctx *t = load((const char *const[]){ "a", "b", "b", "idn", NULL },
                              (const char *const[]){ "a.example", "b.example", "B2.example",
-                                                    "b\xc3\xbc" "cher.example" },
+                                                    "b\xc3\xbc"
+                                                    "cher.example" },
                              false, TLS_ALPN_CLIENT);
 
     (void)state;
@@ -335,14 +336,16 @@ static void test_channel_binding(void **state)
             assert_int_equal(conn_cb_exporter(e.c, mine), 32);
             assert_int_equal(SSL_export_keying_material(k.ssl, theirs, 32,
                                                         "EXPORTER-Channel-Binding", 24,
-                                                        (const unsigned char *)"", 0, 1), 1);
+                                                        (const unsigned char *)"", 0, 1),
+                             1);
             assert_memory_equal(mine, theirs, 32);
             if (row[i].hash == NULL) {
                 assert_int_equal(conn_cb_endpoint(e.c, mine), GR_ENOTSUP);
             } else {
                 X509 *x = SSL_get1_peer_certificate(k.ssl);
 
-                assert_int_equal(X509_digest(x, EVP_get_digestbyname(row[i].hash), theirs, &len), 1);
+                assert_int_equal(X509_digest(x, EVP_get_digestbyname(row[i].hash), theirs, &len),
+                                 1);
                 assert_int_equal(conn_cb_endpoint(e.c, mine), len);
                 assert_memory_equal(mine, theirs, len);
                 X509_free(x);
@@ -373,8 +376,15 @@ static void test_exporter_needs_ems(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_direct), T(test_policy), T(test_no_renegotiation), T(test_sni), T(test_alpn),
-        T(test_bad_files), T(test_warnings), T(test_channel_binding), T(test_exporter_needs_ems),
+        T(test_direct),
+        T(test_policy),
+        T(test_no_renegotiation),
+        T(test_sni),
+        T(test_alpn),
+        T(test_bad_files),
+        T(test_warnings),
+        T(test_channel_binding),
+        T(test_exporter_needs_ems),
     };
 
     return cmocka_run_group_tests_name("tls", tests, make_all, remove_all);

@@ -1,5 +1,5 @@
-/* tests/unit/tls_peer.h: for the tests of TLS: certificates made on the spot, a conn with a recording
- * upper layer, and OpenSSL's client at the other end of a socket pair, all in one thread. */
+/* tests/unit/tls_peer.h: for the tests of TLS: certificates made on the spot, a conn with a
+ * recording upper layer, and OpenSSL's client at the other end of a socket pair. */
 #pragma once
 
 #include "net/conn.h"
@@ -43,7 +43,8 @@ static inline void write_key(EVP_PKEY *key, const char *file, const EVP_CIPHER *
 
     assert_non_null(f);
     assert_int_equal(PEM_write_PrivateKey(f, key, cipher, NULL, 0, NULL,
-                                          (void *)(cipher != NULL ? "secret" : NULL)), 1);
+                                          (void *)(cipher != NULL ? "secret" : NULL)),
+                     1);
     fclose(f);
     assert_int_equal(chmod(path(file), 0600), 0);
 }
@@ -73,7 +74,7 @@ static inline X509 *make_cert(EVP_PKEY *key, const char *name, const EVP_MD *md,
 
 /* NAME.pem (certificate) and NAME.key; takes the key. */
 static inline void make_pair_of(EVP_PKEY *key, const char *file, const char *name, const EVP_MD *md,
-                         long from, long to)
+                                long from, long to)
 {
     X509 *x = make_cert(key, name, md, from, to);
     char fname[64];
@@ -95,8 +96,8 @@ static inline void make_pair(const char *file, const char *name)
     make_pair_of(EVP_EC_gen("P-256"), file, name, EVP_sha256(), -3600, 86400 * 90L);
 }
 
-static inline struct tls_ctx *load(const char *const *names, const char *const *domains, bool modern,
-                            enum tls_alpn alpn)
+static inline struct tls_ctx *load(const char *const *names, const char *const *domains,
+                                   bool modern, enum tls_alpn alpn)
 {
     struct tls_cert certs[8];
     char files[8][2][128];
@@ -130,7 +131,7 @@ struct end {
     struct tls_ctx *starttls; /* begin it when "<starttls/>" arrives */
     int secured, ended, drained;
     enum conn_end why;
-    size_t hold;              /* takes at most so much, then holds; 0: all */
+    size_t hold; /* takes at most so much, then holds; 0: all */
     bool echo;
     int rc;
 };
