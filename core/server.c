@@ -26,14 +26,16 @@
 #define STOP_MS 10000 /* what clients sent is worked off within this */
 #define EXIT_DISK 75 /* EX_TEMPFAIL: let the supervisor restart us */
 
+/* An open listener. Loops read only `tls`, which never changes. */
 struct port {
-    struct conf_listen conf; /* strings belong to the generation in force */
+    struct link link;
+    enum conf_tls tls;
+    char *key;               /* everything its configuration says */
     struct listener *listener;
 };
 static struct {
     const char *config;
-    struct port *ports;
-    size_t port_count;
+    struct link ports;
     struct tls_ctx *tls;
     ev_signal hup, term, intr;
     struct timer stop_poll;
@@ -77,7 +79,11 @@ static int load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
             certs[opts.count++] = (struct tls_cert){ h->domain, h->certificate, h->key };
     }
     *out = NULL;
-    if (opts.count > 0)
+    if (conf->component_count > 0) {
+        *why = gr_asprintf("[component %s]: this version serves no components",
+                           conf->components[0].domain);
+        rc = GR_ENOTSUP;
+    } else if (opts.count > 0)
         rc = tls_ctx_new(&opts, out, why);
     gr_free(certs);
     return rc;
@@ -101,47 +107,111 @@ static void on_accepted(void *ctx, int fd, const struct sockaddr_storage *peer, 
 {
     const struct port *p = ctx;
 
-    c2s_accept(&p->conf, fd, peer, first_is_tls);
+    c2s_accept(p->tls, fd, peer, first_is_tls);
 }
 
-static int open_port(struct port *p, const struct conf *conf, char **why)
+static char *port_key(const struct conf_listen *l, const struct conf_limits *lim)
 {
-    const struct conf_limits *lim = &conf->limits;
+    struct buf b = { 0 };
+    char *key;
+
+    buf_printf(&b, "%s %d %d %lld %lld %lld %lld", l->name, (int)l->type, (int)l->tls,
+               (long long)l->port, (long long)l->max_per_ip,
+               (long long)lim->unauthenticated_per_ip, (long long)lim->accept_rate_per_ip);
+    for (size_t i = 0; l->address[i] != NULL; i++)
+        buf_printf(&b, " %s", l->address[i]);
+    key = gr_strdup(buf_str(&b));
+    buf_fini(&b);
+    return key;
+}
+
+static struct port *find_port(const struct link *ports, const char *key)
+{
+    list_each(p, ports, struct port, link)
+        if (strcmp(p->key, key) == 0)
+            return p;
+    return NULL;
+}
+
+static void close_port(struct port *p)
+{
+    list_remove(&p->link);
+    if (p->listener != NULL)
+        listener_close(&p->listener);
+    gr_free(p->key);
+    gr_free(p);
+}
+
+static void close_ports(struct link *ports)
+{
+    while (!list_empty(ports))
+        close_port(list_entry(ports->next, struct port, link));
+}
+
+static int open_port(struct link *ports, const struct conf_listen *l, const struct conf_limits *lim,
+                     char *take_key, char **why)
+{
+    struct port *p = gr_alloc(sizeof(*p));
     struct listen_opts o = {
-        .name = p->conf.name, .addresses = p->conf.address, .port = (uint16_t)p->conf.port,
-        .direct_tls = p->conf.tls == CONF_TLS_DIRECT, .sniff_tls = true,
-        .max_per_ip = (int)p->conf.max_per_ip,
+        .name = l->name, .addresses = l->address, .port = (uint16_t)l->port,
+        .direct_tls = l->tls == CONF_TLS_DIRECT, .sniff_tls = true,
+        .max_per_ip = (int)l->max_per_ip,
         .max_unauthenticated_per_ip = (int)lim->unauthenticated_per_ip,
         .max_unauthenticated = (int)(sysconf(_SC_OPEN_MAX) * lim->unauthenticated_percent / 100),
         .new_per_ip_per_s = (int)lim->accept_rate_per_ip,
         .accepted = on_accepted, .ctx = p,
     };
 
-    if (p->conf.type != CONF_C2S) {
-        *why = gr_asprintf("[listen %s]: this version speaks type = c2s only", p->conf.name);
+    p->tls = l->tls;
+    p->key = take_key;
+    list_append(ports, &p->link);
+    if (l->type != CONF_C2S) {
+        *why = gr_asprintf("[listen %s]: this version speaks type = c2s only", l->name);
         return GR_ENOTSUP;
     }
     return listener_open(&o, &p->listener, why);
 }
 
-static void close_ports(void)
+/* What `conf` wants and is not open yet, into `fresh`. On failure fresh is empty again. */
+static int open_ports(const struct conf *conf, struct link *fresh, char **why)
 {
-    for (size_t i = 0; i < server.port_count; i++)
-        if (server.ports[i].listener != NULL)
-            listener_close(&server.ports[i].listener);
-}
-
-static int open_ports(const struct conf *conf, char **why)
-{
-    server.ports = gr_alloc((conf->listen_count + 1) * sizeof(*server.ports));
+    list_init(fresh);
     for (size_t i = 0; i < conf->listen_count; i++) {
-        struct port *p = &server.ports[server.port_count++];
-        p->conf = conf->listens[i];
-        int rc = open_port(p, conf, why);
-        if (rc != 0)
+        char *key = port_key(&conf->listens[i], &conf->limits);
+        if (find_port(&server.ports, key) != NULL) {
+            gr_free(key);
+            continue;
+        }
+        int rc = open_port(fresh, &conf->listens[i], &conf->limits, key, why);
+        if (rc != 0) {
+            close_ports(fresh);
             return rc;
+        }
     }
     return 0;
+}
+
+/* Cannot fail: closes what `conf` no longer names and starts the new ones. */
+static void use_ports(const struct conf *conf, struct link *fresh)
+{
+    list_each(p, &server.ports, struct port, link) {
+        bool wanted = false;
+        for (size_t i = 0; i < conf->listen_count && !wanted; i++) {
+            char *key = port_key(&conf->listens[i], &conf->limits);
+            wanted = strcmp(key, p->key) == 0;
+            gr_free(key);
+        }
+        if (!wanted)
+            close_port(p);
+    }
+    while (!list_empty(fresh)) {
+        struct port *p = list_entry(fresh->next, struct port, link);
+        list_remove(&p->link);
+        list_append(&server.ports, &p->link);
+        listener_start(p->listener);
+        gr_info("server.listening", "%.*s on port %u", (int)strcspn(p->key, " "), p->key,
+                (unsigned)listener_port(p->listener));
+    }
 }
 
 /* --- secrets --- */
@@ -185,64 +255,31 @@ static void disk_failed(void)
 
 /* --- reload --- */
 
-static bool same_listener(const struct conf_listen *a, const struct conf_listen *b)
-{
-    size_t i = 0;
-
-    if (strcmp(a->name, b->name) != 0 || a->type != b->type || a->port != b->port ||
-        a->tls != b->tls || a->max_per_ip != b->max_per_ip)
-        return false;
-    for (; a->address[i] != NULL && b->address[i] != NULL; i++)
-        if (strcmp(a->address[i], b->address[i]) != 0)
-            return false;
-    return a->address[i] == b->address[i];
-}
-
-/* Listeners stay as they are over a reload unless the configuration names others; changing them
- * needs a restart, which the report says. */
-static bool listeners_changed(const struct conf *conf)
-{
-    if (conf->listen_count != server.port_count)
-        return true;
-    for (size_t i = 0; i < conf->listen_count; i++)
-        if (!same_listener(&conf->listens[i], &server.ports[i].conf))
-            return true;
-    return false;
-}
-
-static void adopt_listener_strings(const struct conf *conf)
-{
-    for (size_t i = 0; i < server.port_count && i < conf->listen_count; i++)
-        if (same_listener(&conf->listens[i], &server.ports[i].conf))
-            server.ports[i].conf = conf->listens[i];
-}
-
-/* NULL, or why nothing was changed (caller frees). */
+/* NULL, or why nothing was changed (caller frees). Everything that can fail comes first. */
 static char *reload(char **report)
 {
     struct conf *conf;
     struct tls_ctx *tls;
+    struct link fresh;
     char *errors = NULL;
 
     *report = NULL;
     if (load_conf(server.config, &conf, &errors) != 0)
         return errors;
-    if (load_tls(conf, &tls, &errors) != 0) {
+    if (load_tls(conf, &tls, &errors) != 0 || open_ports(conf, &fresh, &errors) != 0) {
+        tls_ctx_unref(&tls);
         conf_free(&conf);
         return errors;
     }
-    bool rebind = listeners_changed(conf);
     if (mod_reload(conf, &errors) != 0) {
+        close_ports(&fresh);
         tls_ctx_unref(&tls);
         return errors != NULL ? errors : gr_strdup("reload failed");
     }
     use_tls(tls);
+    use_ports(mod_current(), &fresh);
     log_set_level((enum gr_log_level)mod_current()->server.log_level);
-    if (!rebind)
-        adopt_listener_strings(mod_current());
-    *report = gr_asprintf("%s%s", errors != NULL ? errors : "",
-                          rebind ? "listeners changed: they take effect at the next start\n" : "");
-    gr_free(errors);
+    *report = errors != NULL ? errors : gr_strdup("");
     return NULL;
 }
 
@@ -315,7 +352,7 @@ static void begin_stop(void)
         return;
     server.stopping = true;
     gr_info("server.stopping", "closing streams");
-    close_ports();
+    close_ports(&server.ports);
     loops_call(stop_streams, NULL);
     server.stop_by = gr_now_ms() + STOP_MS;
     timer_start(&server.stop_poll, 1, poll_stop);
@@ -363,6 +400,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
                                 .commit_delay_us = s->commit_delay * 1000, .sync = true,
                                 .failed = disk_failed };
     struct tls_ctx *tls;
+    struct link fresh;
     int rc;
 
     if (mkdir(s->data_dir, 0700) != 0 && errno != EEXIST) {
@@ -385,21 +423,21 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     }
     loops_start();
     use_tls(tls);
-    if ((rc = open_ports(mod_current(), why)) != 0)
+    if ((rc = open_ports(mod_current(), &fresh, why)) != 0)
         return rc;
     command_add_main(main_commands, GR_COUNT(main_commands));
-    if ((rc = control_open(mod_current()->server.ctl_socket, why)) != 0)
+    if ((rc = control_open(mod_current()->server.ctl_socket, why)) != 0) {
+        close_ports(&fresh);
         return rc;
-    for (size_t i = 0; i < server.port_count; i++)
-        listener_start(server.ports[i].listener);
+    }
+    use_ports(mod_current(), &fresh);
     return 0;
 }
 
 static void stop_all(void)
 {
     control_close();
-    close_ports();
-    gr_free(server.ports);
+    close_ports(&server.ports);
     use_tls(NULL);
     mod_stop_all();
     store_close();
@@ -446,6 +484,7 @@ int server_run(const char *config)
     char *why = NULL;
 
     server.config = config;
+    list_init(&server.ports);
     set_preparation();
     if (load_conf(config, &conf, &why) != 0) {
         print_lines(why);
@@ -460,9 +499,6 @@ int server_run(const char *config)
     watch_signal(&server.intr, SIGINT, on_term);
     int rc = start_all(conf, conf, &why);
     if (rc == 0) {
-        for (size_t i = 0; i < server.port_count; i++)
-            gr_info("server.listening", "%s on port %u", server.ports[i].conf.name,
-                    (unsigned)listener_port(server.ports[i].listener));
         loop_run_main();
     } else {
         print_lines(why);

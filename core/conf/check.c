@@ -36,13 +36,10 @@ static void limits_check(const struct conf *c, struct conf_errors *errs)
     if (l->output_hard < l->output_high)
         conf_errors_add(errs, key_place(c, "limits", "output_hard"),
                         "`output_hard` is below `output_high`: raise it");
-    if (l->auth_delay_max < l->auth_delay)
-        conf_errors_add(errs, key_place(c, "limits", "auth_delay_max"),
-                        "`auth_delay_max` is below `auth_delay`: raise it");
-    if (l->memory_before_login < 2 * l->stanza_before_login)
+    if (l->memory_before_login < 6 * l->stanza_before_login)
         conf_errors_add(errs, key_place(c, "limits", "memory_before_login"),
                         "`memory_before_login` has no room for `stanza_before_login`: make it at "
-                        "least twice as large");
+                        "least six times as large");
 }
 
 static const char *address_shared(const struct conf_listen *a, const struct conf_listen *b)

@@ -25,14 +25,13 @@ struct conf_server {
 
 /* [limits]; durations in ms, sizes in bytes, rates per second */
 struct conf_limits {
-    int64_t stanza_before_login, memory_before_login, stanza_c2s, stanza_s2s, stanza_component;
+    int64_t stanza_before_login, memory_before_login, stanza_c2s;
     int64_t xml_depth, xml_attributes, xml_name, xml_token;
-    int64_t rate_c2s, burst_c2s, stanza_rate_c2s, stanza_burst_c2s, rate_s2s, burst_s2s;
-    int64_t tls_timeout, login_timeout, idle_timeout, idle_grace;
+    int64_t rate_c2s, burst_c2s;
+    int64_t login_timeout, idle_timeout;
     int64_t unauthenticated_per_ip, unauthenticated_percent;
-    int64_t connections_per_ip, accept_rate_per_ip, accept_burst_per_ip;
-    int64_t auth_retries, auth_failures_per_ip, auth_failures_window, auth_delay, auth_delay_max;
-    int64_t password_queue, sessions_per_account;
+    int64_t connections_per_ip, accept_rate_per_ip;
+    int64_t auth_retries, password_queue, sessions_per_account;
     int64_t output_high, output_hard, output_timeout;
 };
 

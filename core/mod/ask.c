@@ -123,6 +123,23 @@ void asks_forget(const struct gr_mod *self)
     }
 }
 
+static struct gr_ask *unanswerable(void)
+{
+    list_each (ask, &mod_loop()->asks, struct gr_ask, in_loop) {
+        if (ask->answerer != NULL && ask->answerer->stopped)
+            return ask;
+    }
+    return NULL;
+}
+
+void asks_cancel(void)
+{
+    struct gr_ask *ask;
+
+    while ((ask = unanswerable()) != NULL)
+        gr_answer_error(ask, GR_SERVICE_UNAVAILABLE, NULL);
+}
+
 void gr_answer_result(struct gr_ask *take, enum gr_result result)
 {
     const struct gr_answer a = { .result = result };

@@ -10,7 +10,7 @@
 #include "mod/bag.h"
 #include "mod/instance.h"
 #include "mod/iq_table.h"
-#include "mod/provider.h"
+#include "mod/provider_priv.h"
 #include "mod/reload.h"
 
 void (*mod_reload_objects)(struct gr_mod *old, struct gr_mod *now);
@@ -322,5 +322,6 @@ void commit_stop_all(void)
     }
     while ((self = not_stopped(ml)) != NULL)
         instance_stop(self);
+    asks_cancel();
     ml->first = NULL;
 }

@@ -6,7 +6,10 @@
 
 #include <string.h>
 
+#include <grapnel/log.h>
+
 #include "mod/hook.h"
+#include "mod/instance.h"
 #include "mod/iq_table.h"
 #include "mod/provider.h"
 
@@ -86,6 +89,11 @@ void hosts_fini(void)
         of_loop[i] = NULL;
         if (ml == NULL)
             continue;
+        list_each (self, &ml->retired, struct gr_mod, of_host) {
+            gr_warn("mod.left", "mod_%s of %s: %u completions never came", self->desc->name,
+                    self->host->jid->domain, self->pending);
+            list_remove(&self->of_host);
+        }
         while ((n = table_first(&ml->hosts)) != NULL) {
             table_remove(&ml->hosts, n);
             host_free(GR_CONTAINER_OF(n, struct gr_host, by_name));

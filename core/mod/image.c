@@ -285,15 +285,27 @@ size_t image_count(void)
     return n;
 }
 
+/* What a file of that path must call itself; NULL: its name does not say. */
+static char *name_in_path(const char *path)
+{
+    const char *file = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+    size_t len = strlen(file);
+    bool usual = len > 7 && strncmp(file, "mod_", 4) == 0 && strcmp(file + len - 3, ".so") == 0;
+
+    return usual ? gr_strndup(file + 4, len - 7) : NULL;
+}
+
 int mod_check_file(const char *path, char **why)
 {
     struct contents c = { NULL, 0 };
+    char *name = name_in_path(path);
     int rc;
 
     *why = NULL;
     rc = read_file(path, &c, why);
     if (rc == 0)
-        rc = elf_check(c.data, c.len, NULL, why);
+        rc = elf_check(c.data, c.len, name, why);
     gr_free(c.data);
+    gr_free(name);
     return rc;
 }

@@ -97,9 +97,10 @@ static void leave(struct gr_mod *self)
 
 static void go(struct gr_mod *self)
 {
+    if (!self->stopped) /* else the host may be gone as well */
+        gr_debug("mod.gone", "mod_%s of %s: the old instance is gone", self->desc->name,
+                 self->host->jid->domain);
     leave(self);
-    gr_debug("mod.gone", "mod_%s of %s: the old instance is gone", self->desc->name,
-             self->host->jid->domain);
     holds_forget(self);
     provider_forget(self);
     list_remove(&self->of_host);

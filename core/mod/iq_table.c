@@ -132,3 +132,17 @@ void host_each_feature(const struct gr_host *host, bool account,
             f(ctx, *list);
     }
 }
+
+void gr_host_each_feature(struct gr_mod *self, bool account,
+                          void (*f)(void *ctx, const char *feature), void *ctx)
+{
+    const unsigned where = account ? GR_TO_ACCOUNT : GR_TO_HOST;
+
+    list_each (other, &self->host->instances, struct gr_mod, of_host) {
+        for (const struct gr_iq *iq = other->desc->iqs; iq != NULL && iq->where != 0; iq++) {
+            if ((iq->where & where) != 0)
+                f(ctx, iq->ns);
+        }
+    }
+    host_each_feature(self->host, account, f, ctx);
+}

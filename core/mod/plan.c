@@ -21,7 +21,7 @@ struct coll_owner {
     const char *coll, *module;
 };
 struct maker {
-    struct conf *conf;
+    const struct conf *conf;
     const struct gr_module *const *builtins;
     const struct plan *old;
     struct conf_errors *errs;
@@ -359,7 +359,7 @@ static struct list host_list(struct maker *mk, const struct conf_host *host)
     return list;
 }
 
-struct plan *plan_make(struct conf *conf, const struct gr_module *const *builtins,
+struct plan *plan_make(const struct conf *conf, const struct gr_module *const *builtins,
                        const struct plan *old, struct conf_errors *errs)
 {
     struct maker mk = { conf, builtins, old, errs, NULL, NULL };

@@ -11,14 +11,14 @@ struct plan_host {
     size_t count;
 };
 struct plan {
-    struct conf *conf;           /* not owned */
+    const struct conf *conf;     /* not owned */
     struct plan_host *hosts;
     size_t count;
 };
 
 /* builtins: NULL-terminated. `old` may be NULL; what is unchanged keeps its spec. Never NULL; of use
  * when errs did not grow. */
-struct plan *plan_make(struct conf *conf, const struct gr_module *const *builtins,
+struct plan *plan_make(const struct conf *conf, const struct gr_module *const *builtins,
                        const struct plan *old, struct conf_errors *errs);
 void plan_free(struct plan **take);
 /* Of the plan's modules, any; NULL: not there. `name` with or without mod_. */

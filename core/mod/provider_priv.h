@@ -68,6 +68,8 @@ void ask_to(struct gr_ask *ask, struct provider_inst *pi);
 void ask_sent(struct gr_ask *ask);
 /* The instance goes: what it never answered is freed. */
 void asks_forget(const struct gr_mod *self);
+/* Shutdown: no module answers any more. */
+void asks_cancel(void);
 
 /* provider_ask.c, for account.c: no hooks yet. */
 void provider_create_user(struct gr_host *h, struct gr_ask *ask, const char *user,

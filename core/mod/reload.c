@@ -17,7 +17,8 @@
 
 static const struct gr_module *builtins[BUILTINS_MAX + 1];
 static struct plan *current;
-static struct conf *before; /* the generation before the one in force */
+static struct conf *in_force;
+static struct conf *before; /* the generation before that */
 static int64_t started_ms = -1;
 
 void mod_add_builtin(const struct gr_module *desc)
@@ -34,7 +35,7 @@ void mod_add_builtin(const struct gr_module *desc)
 
 const struct conf *mod_current(void)
 {
-    return current != NULL ? current->conf : NULL;
+    return in_force;
 }
 
 int64_t gr_uptime_ms(void)
@@ -193,6 +194,7 @@ int mod_load_first(struct conf *conf, char **errors)
     gr_assert(current == NULL);
     spec_main_thread();
     current = go_over(conf, &errs);
+    in_force = current != NULL ? conf : NULL;
     *errors = current == NULL ? errors_text(&errs) : NULL;
     if (current != NULL && started_ms < 0)
         started_ms = clock_monotonic_ms();
@@ -213,7 +215,8 @@ int mod_reload(struct conf *conf, char **report)
     if (plan == NULL)
         return GR_EINVAL;
     conf_free(&before);
-    before = current->conf;
+    before = in_force;
+    in_force = conf;
     plan_free(&current);
     current = plan;
     return 0;
@@ -227,11 +230,9 @@ void mod_stop_all(void)
 
 void mod_fini(void)
 {
-    struct conf *conf = current != NULL ? current->conf : NULL;
-
     hosts_fini();
     plan_free(&current);
-    conf_free(&conf);
+    conf_free(&in_force);
     conf_free(&before);
     memset(builtins, 0, sizeof(builtins));
     started_ms = -1;
@@ -256,9 +257,12 @@ void mod_each(void (*f)(void *ctx, const struct gr_mod *self), void *ctx)
 int mod_check_conf(const struct conf *conf, char **errors)
 {
     struct conf_errors errs = { 0 };
-    struct plan *plan = plan_make((struct conf *)conf, builtins, NULL, &errs);
-    int rc = errs.count > 0 ? GR_EINVAL : 0;
+    struct plan *plan;
+    int rc;
 
+    spec_main_thread();
+    plan = plan_make(conf, builtins, NULL, &errs);
+    rc = errs.count > 0 ? GR_EINVAL : 0;
     *errors = rc != 0 ? errors_text(&errs) : NULL;
     plan_free(&plan);
     conf_errors_fini(&errs);

@@ -35,15 +35,11 @@ static const char *domain(struct gr_mod *self)
     return gr_host_name(gr_mod_host(self));
 }
 
-/* Iteration counts as the host's configuration wants them. */
-static const uint32_t *iterations(struct gr_mod *self, uint32_t out[SCRAM_HASHES])
+const uint32_t *auth_iterations(const struct conf_host *host, uint32_t out[SCRAM_HASHES])
 {
-    int64_t n = self->host->conf->scram_iterations;
-
-    if (n <= 0)
-        return creds_iterations;
     for (int i = 0; i < SCRAM_HASHES; i++)
-        out[i] = (uint32_t)n;
+        out[i] = host->scram_iterations > 0 ? (uint32_t)host->scram_iterations
+                                            : creds_iterations[i];
     return out;
 }
 
@@ -191,10 +187,9 @@ static void submit(struct gr_mod *self, struct hashing *h,
 static struct hashing *hashing_new(struct gr_mod *self, const struct call *c)
 {
     struct hashing *h = gr_alloc(sizeof(*h));
-    uint32_t mine[SCRAM_HASHES];
     size_t len = strlen(c->password);
 
-    memcpy(h->iterations, iterations(self, mine), sizeof(h->iterations));
+    auth_iterations(self->host->conf, h->iterations);
     h->ask = c->ask;
     snprintf(h->user, sizeof(h->user), "%s", c->user);
     if (len < sizeof(h->password)) /* longer ones are refused by preparation, as "" is */

@@ -179,6 +179,8 @@ static void before_auth(struct c2s *c, struct gr_stanza *st)
 /* More must wait: an answer decides how the next element is to be read, or too much is in flight. */
 static bool must_wait(const struct c2s *c)
 {
+    if (c->paused)
+        return true;
     if (c->state == C2S_OPEN)
         return c->session->unhandled >= C2S_UNHANDLED_MAX;
     return c->waiting || c->state == C2S_MOVING ||
@@ -219,6 +221,8 @@ static const struct xml_events events = { on_open, on_element, on_close };
 
 /* --- bytes --- */
 
+static void on_idle(struct timer *t);
+
 /* Bytes behind <starttls/> came in clear: never interpreted, and the stream ends (reliability 6.7). */
 static void handshake(struct c2s *c, bool more)
 {
@@ -235,12 +239,31 @@ static void handshake(struct c2s *c, bool more)
         c2s_error(c, "internal-server-error", NULL);
 }
 
+/* A bucket that fills at rate_c2s up to burst_c2s. Overdrawn: nothing is read until it is level again
+ * (reliability 6.5: over a rate we stop reading, and nobody is disconnected). */
+static void charge(struct c2s *c, size_t bytes)
+{
+    const struct conf_limits *lim = limits();
+    int64_t now = gr_now_ms();
+
+    if (lim->rate_c2s > 0) {
+        c->credit += (now - c->last_input_ms) * lim->rate_c2s / 1000;
+        if (c->credit > lim->burst_c2s)
+            c->credit = lim->burst_c2s;
+        c->credit -= (int64_t)bytes;
+        if (c->credit < 0) {
+            c->paused = true;
+            timer_start(&c->idle, -c->credit * 1000 / lim->rate_c2s + 1, on_idle);
+        }
+    }
+    c->last_input_ms = now;
+}
+
 static size_t on_data(void *ctx, const char *data, size_t len)
 {
     struct c2s *c = ctx;
     size_t taken = 0;
 
-    c->last_input_ms = gr_now_ms();
     while (taken < len && c->state != C2S_CLOSED && !must_wait(c)) {
         size_t n;
         enum xml_status status = xml_parser_feed(c->parser, data + taken, len - taken, &n);
@@ -256,7 +279,10 @@ static size_t on_data(void *ctx, const char *data, size_t len)
             break;
         }
     }
-    return c->state == C2S_CLOSED ? len : taken;
+    if (c->state == C2S_CLOSED)
+        return len;
+    charge(c, taken);
+    return taken;
 }
 
 void c2s_continue(struct c2s *c)
@@ -346,6 +372,7 @@ static void arrive(struct post *p)
     }
     session_authenticated(c->session, jid, mech);
     gr_free(mech);
+    c->paused = false;
     timer_start(&c->idle, limits()->idle_timeout, c->idle.fire);
     if (c->login != NULL)
         timer_start(&c->login->deadline, limits()->login_timeout, c->login->deadline.fire);
@@ -404,6 +431,10 @@ static void on_idle(struct timer *t)
     struct c2s *c = GR_CONTAINER_OF(t, struct c2s, idle);
     int64_t quiet = gr_now_ms() - c->last_input_ms;
 
+    if (c->paused) {
+        c->paused = false;
+        c2s_continue(c);
+    }
     if (quiet < limits()->idle_timeout) {
         timer_start(t, limits()->idle_timeout - quiet, on_idle);
         return;
@@ -422,7 +453,7 @@ static bool refused(const struct sockaddr_storage *peer, const char *ip)
     return e.refuse;
 }
 
-void c2s_accept(const struct conf_listen *listen, int take_fd, const struct sockaddr_storage *peer,
+void c2s_accept(enum conf_tls tls, int take_fd, const struct sockaddr_storage *peer,
                 bool first_is_tls)
 {
     const struct conf_limits *lim = limits();
@@ -433,14 +464,16 @@ void c2s_accept(const struct conf_listen *listen, int take_fd, const struct sock
 
     c->login = l;
     l->stream = c;
-    l->tls = listen->tls;
+    l->tls = tls;
     c->last_input_ms = gr_now_ms();
+    c->credit = lim->burst_c2s;
     c->conn = conn_new(take_fd, peer, &cl, &conn_ev, c);
     conn_peer_key(c->conn, c->peer);
     c->parser = xml_parser_new(&(struct xml_limits){
         .stanza_bytes = (size_t)lim->stanza_before_login, .depth = (size_t)lim->xml_depth,
         .attrs = (size_t)lim->xml_attributes, .name = (size_t)lim->xml_name,
-        .token = (size_t)lim->stanza_before_login }, &events, c);
+        .token = (size_t)lim->stanza_before_login,
+        .memory = (size_t)lim->memory_before_login }, &events, c);
     c->session = session_new(&c2s_out, c);
     streams[loop_index(loop_self())]++;
     l->deadline.fire = on_deadline;

@@ -37,6 +37,7 @@ struct c2s_login {
     bool disabled;           /* the account whose keys were fetched may not log in */
     bool start_tls;          /* <proceed/> is written, the handshake comes next */
     enum conf_tls tls;
+    uint32_t iterations[SCRAM_HASHES];
     struct gr_stanza *bind;  /* the request in progress */
 };
 
@@ -45,16 +46,17 @@ struct c2s {
     struct xml_parser *parser;
     struct gr_session *session;
     struct c2s_login *login;
-    struct timer idle;
+    struct timer idle;       /* also ends a pause for the rate limit */
     int64_t last_input_ms;
+    int64_t credit;          /* bytes that may be read now; negative: overdrawn */
     enum c2s_state state;
-    bool header_sent, waiting, authenticated, freeing;
+    bool header_sent, waiting, authenticated, freeing, paused;
     uint8_t peer[16];
     struct post post;
 };
 
-/* A listener's callback: takes fd, on the accepting loop. */
-void c2s_accept(const struct conf_listen *listen, int take_fd, const struct sockaddr_storage *peer,
+/* A listener's callback: takes fd, on the accepting loop. `tls`: what its listener demands. */
+void c2s_accept(enum conf_tls tls, int take_fd, const struct sockaddr_storage *peer,
                 bool first_is_tls);
 /* Certificates for new handshakes on the calling loop; NULL: no TLS. Takes a reference. */
 void c2s_set_tls(struct tls_ctx *tls);

@@ -1,5 +1,6 @@
 /* stream/c2s_sasl.c: the SASL exchange on a client stream (RFC 6120, 6). The state machine is
  * sasl.c; here it meets XML, the auth provider and the connection's channel bindings. */
+#include "stream/auth.h"
 #include "stream/c2s.h"
 
 #include <stdio.h>
@@ -54,6 +55,7 @@ void c2s_sasl_props(struct c2s *c)
         .bindings = l->bindings,
         .disabled = conf->sasl_disable, .n_disabled = count(conf->sasl_disable),
         .secret = secret, .secret_len = sizeof(secret),
+        .iterations = auth_iterations(conf, l->iterations),
     };
     if (conn_is_tls(c->conn)) {
         add_binding(l, "tls-exporter", l->exporter, conn_cb_exporter(c->conn, l->exporter));

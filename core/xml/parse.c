@@ -21,7 +21,7 @@
 extern XML_Bool XML_SetReparseDeferralEnabled(XML_Parser parser, XML_Bool enabled)
     __attribute__((weak));
 
-static const uint32_t default_limits[LIM_COUNT] = { 262144, 64, 64, 32, 512, 16384 };
+static const uint32_t default_limits[LIM_COUNT] = { 262144, 64, 64, 32, 512, 16384, 0 };
 
 /* expat's memory functions have no context: set around every call into it. */
 static _Thread_local struct budget {
@@ -29,12 +29,27 @@ static _Thread_local struct budget {
     size_t max;
 } budget;
 
+/* Of limits.memory five eighths are for expat, the rest for the element. */
+static size_t parser_memory(const struct xml_parser *p)
+{
+    size_t all = p->limits[LIM_MEMORY];
+
+    return all > 0 ? all / 8 * 5 : EXPAT_MEMORY + 2 * (size_t)p->limits[LIM_STANZA];
+}
+
+size_t xml_element_memory(const struct xml_parser *p)
+{
+    size_t all = p->limits[LIM_MEMORY];
+
+    return all > 0 ? all / 8 * 3 : 12 * (size_t)p->limits[LIM_STANZA] + 16384;
+}
+
 static struct budget budget_for(struct xml_parser *p)
 {
     struct budget before = budget;
 
     budget.held = &p->work->memory;
-    budget.max = p->whole ? SIZE_MAX : EXPAT_MEMORY + 2 * (size_t)p->limits[LIM_STANZA];
+    budget.max = p->whole ? SIZE_MAX : parser_memory(p);
     return before;
 }
 
@@ -126,6 +141,7 @@ void xml_parser_set_limits(struct xml_parser *p, const struct xml_limits *limits
     p->limits[LIM_NAMESPACES] = limit(limits->namespaces, LIM_NAMESPACES);
     p->limits[LIM_NAME] = limit(limits->name, LIM_NAME);
     p->limits[LIM_TOKEN] = limit(limits->token, LIM_TOKEN);
+    p->limits[LIM_MEMORY] = limit(limits->memory, LIM_MEMORY);
 }
 
 void xml_parser_set_content_ns(struct xml_parser *p, const char *ns)

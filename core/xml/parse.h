@@ -16,6 +16,7 @@ struct xml_limits { /* 0: the default */
     size_t namespaces;   /* declared per element; 32. A stream header: 16 and 2 KiB. */
     size_t name;         /* bytes of a local name or a prefix; 512 */
     size_t token;        /* bytes of one tag, comment, ...; 16384 */
+    size_t memory;       /* of parser and element together; 80 KiB + 14 * stanza_bytes */
 };
 
 struct xml_header {

@@ -253,7 +253,7 @@ static void element_start(struct xml_parser *p, struct qname *q, const XML_Char 
     w->at = stanza_add_el(w->st, w->at, q->ns, q->local);
     add_attrs(w, atts);
     /* A tree costs more than its text; a stanza of nothing but <a/> costs twenty times as much. */
-    if (!p->whole && w->st->arena.used > 12 * (size_t)p->limits[LIM_STANZA] + 16384)
+    if (!p->whole && w->st->arena.used > xml_element_memory(p))
         xml_fail(p, XML_S_LIMIT);
 }
 

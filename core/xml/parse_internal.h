@@ -34,7 +34,8 @@ struct xml_work {
     } inner_decls[INNER_DECLS];
 };
 
-enum { LIM_STANZA, LIM_DEPTH, LIM_ATTRS, LIM_NAMESPACES, LIM_NAME, LIM_TOKEN, LIM_COUNT };
+enum { LIM_STANZA, LIM_DEPTH, LIM_ATTRS, LIM_NAMESPACES, LIM_NAME, LIM_TOKEN,
+       LIM_MEMORY, LIM_COUNT };
 enum xml_state { XML_HEADER, XML_OPEN, XML_CLOSED };
 
 struct xml_parser {
@@ -55,3 +56,5 @@ void xml_build_attach(struct xml_parser *p);
 /* Keeps what the finished piece holds of the payload. */
 void xml_build_piece_done(struct xml_parser *p);
 void xml_fail(struct xml_parser *p, enum xml_status status);
+/* Bytes that the element being built may take (parse.c). */
+size_t xml_element_memory(const struct xml_parser *p);

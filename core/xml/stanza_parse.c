@@ -31,7 +31,7 @@ static int on_one_close(void *ctx)
 
 int gr_stanza_parse(const char *xml, size_t len, struct gr_stanza **out)
 {
-    static const struct xml_limits limits = { PARSE_MAX, 256, 256, 256, 2048, PARSE_MAX };
+    static const struct xml_limits limits = { PARSE_MAX, 256, 256, 256, 2048, PARSE_MAX, 0 };
     static const struct xml_events events = { .element = on_one, .close = on_one_close };
     static const char root[] = "<x xmlns='" GR_NS_CLIENT "'>";
     struct one one = { 0 };
