@@ -448,7 +448,7 @@ static void core_refuses(void **state)
             "[mod_x localhost] at t:5");
     refused(f, LISTEN HOST "[mod_x]\nenabled = perhaps\n", 6, "write yes or no");
     refused(f, LISTEN HOST "[limits]\noutput_hard = 512K\n", 6, "below `output_high`");
-    refused(f, LISTEN HOST "[limits]\nmemory_before_login = 32K\n", 5, "at least six times");
+    refused(f, LISTEN HOST "[limits]\nmemory_before_login = 32K\n", 6, "at least six times");
     refused(f, LISTEN HOST "[limits]\nstanza_before_login = 100K\n", 5, "has no room for");
     refused(f, LISTEN HOST "[server]\ndata_dir =\n", 6, "`data_dir` is empty");
     refused(f, LISTEN, 0, "there is no host");
