@@ -10,6 +10,7 @@
 #include "control.h"
 #include "loop/work.h"
 #include "mod/reload.h"
+#include "ports.h"
 #include "store/store.h"
 #include "stream/auth.h"
 #include "stream/c2s.h"
@@ -26,16 +27,8 @@
 #define STOP_MS 10000 /* what clients sent is worked off within this */
 #define EXIT_DISK 75 /* EX_TEMPFAIL: let the supervisor restart us */
 
-/* An open listener. Loops read only `tls`, which never changes. */
-struct port {
-    struct link link;
-    enum conf_tls tls;
-    char *key;               /* everything its configuration says */
-    struct listener *listener;
-};
 static struct {
     const char *config;
-    struct link ports;
     struct tls_ctx *tls;
     ev_signal hup, term, intr;
     struct timer stop_poll;
@@ -101,119 +94,6 @@ static void use_tls(struct tls_ctx *take)
     loops_call(set_tls, take);
 }
 
-/* --- listeners --- */
-
-static void on_accepted(void *ctx, int fd, const struct sockaddr_storage *peer, bool first_is_tls)
-{
-    const struct port *p = ctx;
-
-    c2s_accept(p->tls, fd, peer, first_is_tls);
-}
-
-static char *port_key(const struct conf_listen *l, const struct conf_limits *lim)
-{
-    struct buf b = { 0 };
-    char *key;
-
-    buf_printf(&b, "%s %d %d %lld %lld %lld %lld", l->name, (int)l->type, (int)l->tls,
-               (long long)l->port, (long long)l->max_per_ip,
-               (long long)lim->unauthenticated_per_ip, (long long)lim->accept_rate_per_ip);
-    for (size_t i = 0; l->address[i] != NULL; i++)
-        buf_printf(&b, " %s", l->address[i]);
-    key = gr_strdup(buf_str(&b));
-    buf_fini(&b);
-    return key;
-}
-
-static struct port *find_port(const struct link *ports, const char *key)
-{
-    list_each(p, ports, struct port, link)
-        if (strcmp(p->key, key) == 0)
-            return p;
-    return NULL;
-}
-
-static void close_port(struct port *p)
-{
-    list_remove(&p->link);
-    if (p->listener != NULL)
-        listener_close(&p->listener);
-    gr_free(p->key);
-    gr_free(p);
-}
-
-static void close_ports(struct link *ports)
-{
-    while (!list_empty(ports))
-        close_port(list_entry(ports->next, struct port, link));
-}
-
-static int open_port(struct link *ports, const struct conf_listen *l, const struct conf_limits *lim,
-                     char *take_key, char **why)
-{
-    struct port *p = gr_alloc(sizeof(*p));
-    struct listen_opts o = {
-        .name = l->name, .addresses = l->address, .port = (uint16_t)l->port,
-        .direct_tls = l->tls == CONF_TLS_DIRECT, .sniff_tls = true,
-        .max_per_ip = (int)l->max_per_ip,
-        .max_unauthenticated_per_ip = (int)lim->unauthenticated_per_ip,
-        .max_unauthenticated = (int)(sysconf(_SC_OPEN_MAX) * lim->unauthenticated_percent / 100),
-        .new_per_ip_per_s = (int)lim->accept_rate_per_ip,
-        .accepted = on_accepted, .ctx = p,
-    };
-
-    p->tls = l->tls;
-    p->key = take_key;
-    list_append(ports, &p->link);
-    if (l->type != CONF_C2S) {
-        *why = gr_asprintf("[listen %s]: this version speaks type = c2s only", l->name);
-        return GR_ENOTSUP;
-    }
-    return listener_open(&o, &p->listener, why);
-}
-
-/* What `conf` wants and is not open yet, into `fresh`. On failure fresh is empty again. */
-static int open_ports(const struct conf *conf, struct link *fresh, char **why)
-{
-    list_init(fresh);
-    for (size_t i = 0; i < conf->listen_count; i++) {
-        char *key = port_key(&conf->listens[i], &conf->limits);
-        if (find_port(&server.ports, key) != NULL) {
-            gr_free(key);
-            continue;
-        }
-        int rc = open_port(fresh, &conf->listens[i], &conf->limits, key, why);
-        if (rc != 0) {
-            close_ports(fresh);
-            return rc;
-        }
-    }
-    return 0;
-}
-
-/* Cannot fail: closes what `conf` no longer names and starts the new ones. */
-static void use_ports(const struct conf *conf, struct link *fresh)
-{
-    list_each(p, &server.ports, struct port, link) {
-        bool wanted = false;
-        for (size_t i = 0; i < conf->listen_count && !wanted; i++) {
-            char *key = port_key(&conf->listens[i], &conf->limits);
-            wanted = strcmp(key, p->key) == 0;
-            gr_free(key);
-        }
-        if (!wanted)
-            close_port(p);
-    }
-    while (!list_empty(fresh)) {
-        struct port *p = list_entry(fresh->next, struct port, link);
-        list_remove(&p->link);
-        list_append(&server.ports, &p->link);
-        listener_start(p->listener);
-        gr_info("server.listening", "%.*s on port %u", (int)strcspn(p->key, " "), p->key,
-                (unsigned)listener_port(p->listener));
-    }
-}
-
 /* --- secrets --- */
 
 /* The server's own secret (decoys of unknown users must look the same after a restart). */
@@ -266,18 +146,18 @@ static char *reload(char **report)
     *report = NULL;
     if (load_conf(server.config, &conf, &errors) != 0)
         return errors;
-    if (load_tls(conf, &tls, &errors) != 0 || open_ports(conf, &fresh, &errors) != 0) {
+    if (load_tls(conf, &tls, &errors) != 0 || ports_open(conf, &fresh, &errors) != 0) {
         tls_ctx_unref(&tls);
         conf_free(&conf);
         return errors;
     }
     if (mod_reload(conf, &errors) != 0) {
-        close_ports(&fresh);
+        ports_drop(&fresh);
         tls_ctx_unref(&tls);
         return errors != NULL ? errors : gr_strdup("reload failed");
     }
     use_tls(tls);
-    use_ports(mod_current(), &fresh);
+    ports_use(mod_current(), &fresh);
     log_set_level((enum gr_log_level)mod_current()->server.log_level);
     *report = errors != NULL ? errors : gr_strdup("");
     return NULL;
@@ -352,7 +232,7 @@ static void begin_stop(void)
         return;
     server.stopping = true;
     gr_info("server.stopping", "closing streams");
-    close_ports(&server.ports);
+    ports_close();
     loops_call(stop_streams, NULL);
     server.stop_by = gr_now_ms() + STOP_MS;
     timer_start(&server.stop_poll, 1, poll_stop);
@@ -423,21 +303,21 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     }
     loops_start();
     use_tls(tls);
-    if ((rc = open_ports(mod_current(), &fresh, why)) != 0)
+    if ((rc = ports_open(mod_current(), &fresh, why)) != 0)
         return rc;
     command_add_main(main_commands, GR_COUNT(main_commands));
     if ((rc = control_open(mod_current()->server.ctl_socket, why)) != 0) {
-        close_ports(&fresh);
+        ports_drop(&fresh);
         return rc;
     }
-    use_ports(mod_current(), &fresh);
+    ports_use(mod_current(), &fresh);
     return 0;
 }
 
 static void stop_all(void)
 {
     control_close();
-    close_ports(&server.ports);
+    ports_close();
     use_tls(NULL);
     mod_stop_all();
     store_close();
@@ -484,7 +364,6 @@ int server_run(const char *config)
     char *why = NULL;
 
     server.config = config;
-    list_init(&server.ports);
     set_preparation();
     if (load_conf(config, &conf, &why) != 0) {
         print_lines(why);
