@@ -1,5 +1,5 @@
-/* stream/c2s.c: a client stream from the accepted connection to its end: header, dispatch of elements
- * by state, stream errors, timers, moving home (RFC 6120, 4). Every way of giving up goes through
+/* stream/c2s.c: a client stream from the accepted connection to its end: dispatch of elements by state,
+ * stream errors, timers (RFC 6120, 4). Every way of giving up goes through
  * c2s_error or c2s_end. */
 #include "stream/c2s.h"
 
@@ -15,9 +15,19 @@ static struct tls_ctx *tls_of[LOOPS_MAX];
 static size_t streams[LOOPS_MAX];
 static bool stopping[LOOPS_MAX];
 
-static const struct conf_limits *limits(void)
+const struct conf_limits *c2s_limits(void)
 {
     return &mod_loop()->gen->limits;
+}
+
+void c2s_counted(int change)
+{
+    streams[loop_index(loop_self())] += (size_t)change;
+}
+
+bool c2s_stopping(void)
+{
+    return stopping[loop_index(loop_self())];
 }
 
 void c2s_set_tls(struct tls_ctx *tls)
@@ -60,7 +70,7 @@ static void release(struct c2s *c, enum gr_end_reason reason)
     timer_stop(&c->idle);
     c2s_login_free(c);
     peers_gone(c->peer, c->authenticated);
-    streams[loop_index(loop_self())]--;
+    c2s_counted(-1);
     if (c->session != NULL)
         session_terminate(&c->session, reason);
     c->post.run = run_free;
@@ -78,72 +88,6 @@ void c2s_login_free(struct c2s *c)
     gr_stanza_unref(&l->bind);
     gr_free(l);
     c->login = NULL;
-}
-
-/* --- header --- */
-
-static const char *host_of(const struct c2s *c)
-{
-    if (c->session != NULL && c->session->host != NULL)
-        return gr_host_name(c->session->host);
-    return gr_host_name(host_default());
-}
-
-static void write_header(struct c2s *c, const struct xml_header *h)
-{
-    struct buf *out = conn_out(c->conn);
-    char id[GR_ID_SIZE];
-
-    gr_random_id(id);
-    buf_printf(out, "<?xml version='1.0'?><stream:stream xmlns='" GR_NS_CLIENT
-               "' xmlns:stream='" GR_NS_STREAM "' id='%s' from='", id);
-    xml_escape_attr(out, host_of(c), strlen(host_of(c)));
-    if (h != NULL && h->from != NULL) { /* RFC 6120, 4.7.2 */
-        buf_puts(out, "' to='");
-        xml_escape_attr(out, h->from->bare, h->from->bare_len);
-    }
-    buf_puts(out, "' version='1.0' xml:lang='en'>");
-    conn_wrote(c->conn);
-    c->header_sent = true;
-}
-
-/* Which stream error a header deserves, or NULL (RFC 6120, 4.7 to 4.9). */
-static const char *judge_header(struct c2s *c, const struct xml_header *h)
-{
-    if (strcmp(h->ns, GR_NS_STREAM) != 0)
-        return "invalid-namespace";
-    if (strcmp(h->name, "stream") != 0)
-        return "bad-format";
-    if (strcmp(h->content_ns, GR_NS_CLIENT) != 0)
-        return "invalid-namespace";
-    if (h->to == NULL)
-        return h->to_raw == NULL ? "improper-addressing" : "host-unknown";
-    struct gr_host *host = gr_jid_is_domain(h->to) ? host_find(h->to->domain) : NULL;
-    if (host == NULL)
-        return "host-unknown";
-    if (c->session->jid != NULL && host != c->session->host)
-        return "not-authorized"; /* authenticated elsewhere: RFC 6120, 4.3.5 */
-    c->session->host = host;
-    if (h->version == NULL || strncmp(h->version, "1.", 2) != 0)
-        return "unsupported-version";
-    return NULL;
-}
-
-static int on_open(void *ctx, const struct xml_header *h)
-{
-    struct c2s *c = ctx;
-    const char *error = judge_header(c, h);
-
-    write_header(c, h);
-    if (error != NULL) {
-        c2s_error(c, error, NULL);
-        return 1;
-    }
-    if (h->lang != NULL && c->session->lang == NULL)
-        c->session->lang = gr_strdup(h->lang);
-    c->state = c->session->jid != NULL ? C2S_BIND : C2S_FEATURES;
-    c2s_features(c);
-    return 0;
 }
 
 /* --- elements --- */
@@ -217,7 +161,7 @@ static int on_close(void *ctx)
     return 1;
 }
 
-static const struct xml_events events = { on_open, on_element, on_close };
+static const struct xml_events events = { c2s_open, on_element, on_close };
 
 /* --- bytes --- */
 
@@ -243,7 +187,7 @@ static void handshake(struct c2s *c, bool more)
  * (reliability 6.5: over a rate we stop reading, and nobody is disconnected). */
 static void charge(struct c2s *c, size_t bytes)
 {
-    const struct conf_limits *lim = limits();
+    const struct conf_limits *lim = c2s_limits();
     int64_t now = gr_now_ms();
 
     if (lim->rate_c2s > 0) {
@@ -333,7 +277,7 @@ void c2s_error(struct c2s *c, const char *condition, const char *text)
     if (c->state == C2S_CLOSED || c->conn == NULL)
         return;
     if (!c->header_sent)
-        write_header(c, NULL);
+        c2s_write_header(c, NULL);
     if (condition != NULL) {
         struct buf *out = conn_out(c->conn);
         buf_printf(out, "<stream:error><%s xmlns='" GR_NS_STREAMS "'/>", condition);
@@ -347,72 +291,8 @@ void c2s_error(struct c2s *c, const char *condition, const char *text)
         gr_debug("c2s.stream_error", "%s: %s", conn_peer(c->conn), condition);
     }
     c2s_write(c, "</stream:stream>");
-    conn_finish(&c->conn, stopping[loop_index(loop_self())] ? LINGER_STOP_MS : LINGER_MS);
+    conn_finish(&c->conn, c2s_stopping() ? LINGER_STOP_MS : LINGER_MS);
     release(c, condition != NULL ? GR_END_ERROR : GR_END_NORMAL);
-}
-
-/* --- moving home --- */
-
-static void arrive(struct post *p)
-{
-    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
-    struct gr_jid *jid = c->session->jid;
-    char *mech = c->session->auth_mech;
-
-    streams[loop_index(loop_self())]++;
-    conn_attach(c->conn);
-    session_attach(c->session);
-    c->session->jid = NULL;
-    c->session->auth_mech = NULL;
-    if (c->session->host == NULL) { /* the host went by a reload on the way */
-        gr_jid_free(&jid);
-        gr_free(mech);
-        c2s_error(c, "host-gone", NULL);
-        return;
-    }
-    session_authenticated(c->session, jid, mech);
-    gr_free(mech);
-    c->paused = false;
-    timer_start(&c->idle, limits()->idle_timeout, c->idle.fire);
-    if (c->login != NULL)
-        timer_start(&c->login->deadline, limits()->login_timeout, c->login->deadline.fire);
-    c->state = C2S_HEADER;
-    if (stopping[loop_index(loop_self())])
-        c2s_error(c, "system-shutdown", NULL);
-    else
-        c2s_continue(c);
-}
-
-static void leave(struct post *p)
-{
-    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
-    struct loop *home = loop_home(c->session->jid->hash);
-
-    if (c->state != C2S_MOVING)
-        return;
-    timer_stop(&c->idle);
-    timer_stop(&c->login->deadline);
-    conn_detach(c->conn);
-    session_detach(c->session);
-    streams[loop_index(loop_self())]--;
-    c->post.run = arrive;
-    loop_post(home, &c->post);
-}
-
-/* SASL is through (the session knows its bare JID): a new stream on the account's home loop. */
-void c2s_go_home(struct c2s *c)
-{
-    c->state = C2S_MOVING;
-    c->header_sent = false;
-    c->authenticated = true;
-    peers_authenticated(c->peer);
-    xml_parser_restart(c->parser);
-    xml_parser_set_limits(c->parser, &(struct xml_limits){
-        .stanza_bytes = (size_t)limits()->stanza_c2s, .depth = (size_t)limits()->xml_depth,
-        .attrs = (size_t)limits()->xml_attributes, .name = (size_t)limits()->xml_name,
-        .token = (size_t)limits()->xml_token });
-    c->post.run = leave;
-    loop_defer(&c->post);
 }
 
 /* --- beginning --- */
@@ -435,13 +315,13 @@ static void on_idle(struct timer *t)
         c->paused = false;
         c2s_continue(c);
     }
-    if (quiet < limits()->idle_timeout) {
-        timer_start(t, limits()->idle_timeout - quiet, on_idle);
+    if (quiet < c2s_limits()->idle_timeout) {
+        timer_start(t, c2s_limits()->idle_timeout - quiet, on_idle);
         return;
     }
     if (c->state == C2S_OPEN)
         c2s_write(c, " ");
-    timer_start(t, limits()->idle_timeout, on_idle);
+    timer_start(t, c2s_limits()->idle_timeout, on_idle);
 }
 
 static bool refused(const struct sockaddr_storage *peer, const char *ip)
@@ -456,7 +336,7 @@ static bool refused(const struct sockaddr_storage *peer, const char *ip)
 void c2s_accept(enum conf_tls tls, int take_fd, const struct sockaddr_storage *peer,
                 bool first_is_tls)
 {
-    const struct conf_limits *lim = limits();
+    const struct conf_limits *lim = c2s_limits();
     struct conn_limits cl = { (size_t)lim->output_high, (size_t)lim->output_hard,
                               lim->output_timeout };
     struct c2s *c = gr_alloc(sizeof(*c));
@@ -475,7 +355,7 @@ void c2s_accept(enum conf_tls tls, int take_fd, const struct sockaddr_storage *p
         .token = (size_t)lim->stanza_before_login,
         .memory = (size_t)lim->memory_before_login }, &events, c);
     c->session = session_new(&c2s_out, c);
-    streams[loop_index(loop_self())]++;
+    c2s_counted(1);
     l->deadline.fire = on_deadline;
     c->idle.fire = on_idle;
     timer_start(&l->deadline, lim->login_timeout, on_deadline);

@@ -67,6 +67,11 @@ void c2s_shutdown(void);
 size_t c2s_count(void); /* streams of the calling loop */
 
 /* --- between the files of c2s --- */
+const struct conf_limits *c2s_limits(void);
+void c2s_counted(int change);                             /* streams of this loop */
+bool c2s_stopping(void);
+int c2s_open(void *ctx, const struct xml_header *h);      /* c2s_header.c */
+void c2s_write_header(struct c2s *c, const struct xml_header *h); /* h NULL: none came */
 void c2s_write(struct c2s *c, const char *xml);           /* raw, well-formed */
 void c2s_write_el(struct c2s *c, const struct gr_stanza *st);
 void c2s_error(struct c2s *c, const char *condition, const char *text); /* stream error, then end */
@@ -78,7 +83,7 @@ void c2s_sasl_fini(struct c2s_login *login);
 void c2s_bind_element(struct c2s *c, struct gr_stanza *take); /* c2s_bind.c */
 void c2s_stanza(struct c2s *c, struct gr_stanza *take);       /* c2s_stanza.c */
 void c2s_login_free(struct c2s *c);
-void c2s_go_home(struct c2s *c);
+void c2s_go_home(struct c2s *c);                          /* c2s_home.c */
 extern const struct session_out c2s_out;                      /* c2s_out.c */
 /* Input may go on: nothing that must come first is outstanding. */
 void c2s_continue(struct c2s *c);

@@ -1,0 +1,65 @@
+/* stream/c2s_home.c: after SASL a stream moves, connection and TLS session included, to the home loop of
+ * its account. Between leave() and arrive() it is in a mailbox and nobody looks at it. */
+#include "stream/c2s.h"
+
+static void arrive(struct post *p)
+{
+    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
+    struct gr_jid *jid = c->session->jid;
+    char *mech = c->session->auth_mech;
+
+    c2s_counted(1);
+    conn_attach(c->conn);
+    session_attach(c->session);
+    c->session->jid = NULL;
+    c->session->auth_mech = NULL;
+    if (c->session->host == NULL) { /* the host went by a reload on the way */
+        gr_jid_free(&jid);
+        gr_free(mech);
+        c2s_error(c, "host-gone", NULL);
+        return;
+    }
+    session_authenticated(c->session, jid, mech);
+    gr_free(mech);
+    c->paused = false;
+    timer_start(&c->idle, c2s_limits()->idle_timeout, c->idle.fire);
+    if (c->login != NULL)
+        timer_start(&c->login->deadline, c2s_limits()->login_timeout, c->login->deadline.fire);
+    c->state = C2S_HEADER;
+    if (c2s_stopping())
+        c2s_error(c, "system-shutdown", NULL);
+    else
+        c2s_continue(c);
+}
+
+static void leave(struct post *p)
+{
+    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
+    struct loop *home = loop_home(c->session->jid->hash);
+
+    if (c->state != C2S_MOVING)
+        return;
+    timer_stop(&c->idle);
+    timer_stop(&c->login->deadline);
+    conn_detach(c->conn);
+    session_detach(c->session);
+    c2s_counted(-1);
+    c->post.run = arrive;
+    loop_post(home, &c->post);
+}
+
+/* SASL is through (the session knows its bare JID): a new stream on the account's home loop. */
+void c2s_go_home(struct c2s *c)
+{
+    c->state = C2S_MOVING;
+    c->header_sent = false;
+    c->authenticated = true;
+    peers_authenticated(c->peer);
+    xml_parser_restart(c->parser);
+    xml_parser_set_limits(c->parser, &(struct xml_limits){
+        .stanza_bytes = (size_t)c2s_limits()->stanza_c2s, .depth = (size_t)c2s_limits()->xml_depth,
+        .attrs = (size_t)c2s_limits()->xml_attributes, .name = (size_t)c2s_limits()->xml_name,
+        .token = (size_t)c2s_limits()->xml_token });
+    c->post.run = leave;
+    loop_defer(&c->post);
+}
