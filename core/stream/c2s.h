@@ -29,6 +29,8 @@ struct c2s_login {
     struct timer deadline;
     struct sasl *sasl;
     struct sasl_props props;
+    char *disabled_names[SASL_MECHS_MAX];
+    size_t n_disabled;
     struct scram_binding bindings[3];
     size_t bindings_offered; /* the first so many are advertised (XEP-0440) */
     uint8_t exporter[32], endpoint[64], unique[64];

@@ -22,15 +22,16 @@ void c2s_sasl_fini(struct c2s_login *l)
 {
     sasl_free(&l->sasl);
     gr_wipe(l->exporter, sizeof(l->exporter));
+    for (size_t i = 0; i < l->n_disabled; i++)
+        gr_free(l->disabled_names[i]);
+    l->n_disabled = 0;
 }
 
-static size_t count(const char *const *list)
+/* A copy: the configuration may be replaced before the login is over. */
+static void keep_disabled(struct c2s_login *l, const char *const *names)
 {
-    size_t n = 0;
-
-    while (list != NULL && list[n] != NULL)
-        n++;
-    return n;
+    while (names != NULL && *names != NULL && l->n_disabled < GR_COUNT(l->disabled_names))
+        l->disabled_names[l->n_disabled++] = gr_strdup(*names++);
 }
 
 static void add_binding(struct c2s_login *l, const char *type, const void *data, int len)
@@ -44,7 +45,8 @@ void c2s_sasl_props(struct c2s *c)
     struct c2s_login *l = c->login;
     const struct conf_host *conf = c->session->host->conf;
 
-    sasl_free(&l->sasl);
+    c2s_sasl_fini(l);
+    keep_disabled(l, conf->sasl_disable);
     l->props = (struct sasl_props){
         .host = gr_host_name(c->session->host),
         .secure = conn_is_tls(c->conn),
@@ -53,7 +55,7 @@ void c2s_sasl_props(struct c2s *c)
         .can_check = conf->plain != CONF_PLAIN_NEVER,
         .hashes = provider_auth_serves_keys(c->session->host) ? SCRAM_ALL_HASHES : 0,
         .bindings = l->bindings,
-        .disabled = conf->sasl_disable, .n_disabled = count(conf->sasl_disable),
+        .disabled = (const char *const *)l->disabled_names, .n_disabled = l->n_disabled,
         .secret = secret, .secret_len = sizeof(secret),
         .iterations = auth_iterations(conf, l->iterations),
     };
