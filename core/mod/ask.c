@@ -93,17 +93,25 @@ void gr_answer(struct gr_ask *take, const struct gr_answer *a)
     loop_defer(&take->post);
 }
 
+/* Answered by the core in the provider's place. */
+static void expire(struct gr_ask *ask, enum gr_cond cond)
+{
+    const struct gr_answer a = { .result = GR_R_ERROR, .cond = cond };
+
+    timer_stop(&ask->timer);
+    ask->expired = true;
+    deliver(ask, &a);
+    let_go(ask);
+}
+
 /* The provider may still be at work on its instance, which therefore stays. */
 static void on_timeout(struct timer *t)
 {
     struct gr_ask *ask = GR_CONTAINER_OF(t, struct gr_ask, timer);
-    const struct gr_answer a = { .result = GR_R_ERROR, .cond = GR_REMOTE_SERVER_TIMEOUT };
 
     gr_error("provider.timeout", "mod_%s has not answered for %d s", ask->answerer->desc->name,
              ASK_MS / 1000);
-    ask->expired = true;
-    deliver(ask, &a);
-    let_go(ask);
+    expire(ask, GR_REMOTE_SERVER_TIMEOUT);
 }
 
 void ask_sent(struct gr_ask *ask)
@@ -112,32 +120,38 @@ void ask_sent(struct gr_ask *ask)
         timer_start(&ask->timer, ASK_MS, on_timeout);
 }
 
-void asks_forget(const struct gr_mod *self)
+static struct gr_ask *unfinished(const struct gr_mod *answerer)
 {
     list_each (ask, &mod_loop()->asks, struct gr_ask, in_loop) {
-        if (!ask->expired || ask->answerer != self)
-            continue;
-        list_remove(&ask->in_loop);
-        provider_inst_done(ask->inst);
-        gr_free(ask);
-    }
-}
-
-static struct gr_ask *unanswerable(void)
-{
-    list_each (ask, &mod_loop()->asks, struct gr_ask, in_loop) {
-        if (ask->answerer != NULL && ask->answerer->stopped)
+        if (ask->answerer == answerer && (!ask->expired || ask->inst != NULL))
             return ask;
     }
     return NULL;
 }
 
-void asks_cancel(void)
+void asks_expire(const struct gr_mod *answerer)
 {
     struct gr_ask *ask;
 
-    while ((ask = unanswerable()) != NULL)
-        gr_answer_error(ask, GR_SERVICE_UNAVAILABLE, NULL);
+    while ((ask = unfinished(answerer)) != NULL) {
+        struct provider_inst *pi = ask->inst;
+
+        ask->inst = NULL;
+        if (!ask->expired)
+            expire(ask, GR_SERVICE_UNAVAILABLE);
+        provider_inst_done(pi);
+    }
+}
+
+void asks_forget(const struct gr_mod *answerer)
+{
+    list_each (ask, &mod_loop()->asks, struct gr_ask, in_loop) {
+        if (ask->answerer != answerer)
+            continue;
+        gr_assert(ask->expired && ask->inst == NULL);
+        list_remove(&ask->in_loop);
+        gr_free(ask);
+    }
 }
 
 void gr_answer_result(struct gr_ask *take, enum gr_result result)

@@ -10,7 +10,7 @@
 #include "mod/bag.h"
 #include "mod/instance.h"
 #include "mod/iq_table.h"
-#include "mod/provider_priv.h"
+#include "mod/provider.h"
 #include "mod/reload.h"
 
 void (*mod_reload_objects)(struct gr_mod *old, struct gr_mod *now);
@@ -310,6 +310,7 @@ void commit_stop_all(void)
     struct mod_loop *ml = mod_loop();
     struct gr_mod *self;
 
+    ml->stopping = true;
     drop_all_holds();
     exchange_global(&nothing);
     for (struct table_node *n = table_first(&ml->hosts); n != NULL; n = table_after(&ml->hosts, n)) {
@@ -322,6 +323,5 @@ void commit_stop_all(void)
     }
     while ((self = not_stopped(ml)) != NULL)
         instance_stop(self);
-    asks_cancel();
     ml->first = NULL;
 }

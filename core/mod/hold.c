@@ -56,6 +56,8 @@ struct gr_hold *gr_hold(struct gr_mod *self, struct gr_ev *ev)
     struct gr_run *run = ev->run;
     struct gr_hold *h;
 
+    if (mod_loop()->stopping) /* its completion would come too late */
+        return NULL;
     if (run == NULL || !run->may_pend || run->suspended || run->hold != NULL ||
         run_handler(run)->self != self || self->stopped) {
         gr_error("hook.hold", "mod_%s cannot hold %s here", self->desc->name,

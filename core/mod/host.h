@@ -35,6 +35,7 @@ struct mod_loop {
     const struct conf *gen;
     struct link retired;                /* struct gr_mod.of_host: waiting for what is pending */
     struct link asks;                   /* provider calls in flight */
+    bool stopping;                      /* nobody can hold a chain any more */
     uint64_t runs[GR_HOOK_COUNT + 1];   /* per hook; the last one: custom hooks */
 };
 /* Of the calling loop (the main loop has one without hosts); made at its first use. */

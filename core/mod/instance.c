@@ -85,22 +85,28 @@ static void leave(struct gr_mod *self)
         return;
     own_stop_timers(self);
     provider_close_all(self);
-    asks_forget(self);
+    asks_expire(self);
     slots_reload_all(self, NULL);
     if (self->started && self->desc->stop != NULL)
         self->desc->stop(self);
     own_stop_timers(self); /* should stop() have started one */
     self->stopped = true;
+    asks_forget(self);
     gr_free(self->state);
     self->state = NULL;
 }
 
 static void go(struct gr_mod *self)
 {
+    self->gone_posted = true; /* nobody else */
     if (!self->stopped) /* else the host may be gone as well */
         gr_debug("mod.gone", "mod_%s of %s: the old instance is gone", self->desc->name,
                  self->host->jid->domain);
     leave(self);
+    if (self->pending > 0) { /* its stop() has written something */
+        self->gone_posted = false;
+        return;
+    }
     holds_forget(self);
     provider_forget(self);
     list_remove(&self->of_host);

@@ -66,10 +66,10 @@ void ask_issue(struct gr_ask *ask);
 /* Around the provider's function. */
 void ask_to(struct gr_ask *ask, struct provider_inst *pi);
 void ask_sent(struct gr_ask *ask);
-/* The instance goes: what it never answered is freed. */
-void asks_forget(const struct gr_mod *self);
-/* Shutdown: no module answers any more. */
-void asks_cancel(void);
+/* The instance goes. Before stop(): calls it has not answered (timed out, or cut short by a shutdown)
+ * are answered for it and its open instances can be closed. After stop(): the shells are freed. */
+void asks_expire(const struct gr_mod *answerer);
+void asks_forget(const struct gr_mod *answerer);
 
 /* provider_ask.c, for account.c: no hooks yet. */
 void provider_create_user(struct gr_host *h, struct gr_ask *ask, const char *user,

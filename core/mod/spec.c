@@ -10,6 +10,8 @@ static bool main_known;
 
 void spec_main_thread(void)
 {
+    if (main_known && pthread_equal(pthread_self(), main_thread))
+        return; /* loops read it */
     main_thread = pthread_self();
     main_known = true;
 }

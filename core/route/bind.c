@@ -53,11 +53,22 @@ static void bind_answer(struct bind_op *b, enum gr_cond cond, const char *text)
     bind_free(b);
 }
 
+/* Without those that only wait for what they have sent. */
+static int64_t live_sessions(const struct gr_account *a)
+{
+    int64_t n = 0;
+
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
+        n++;
+    return n;
+}
+
 /* Sessions that must make room: the same resource, and the oldest ones over the account's limit. */
 static void make_room(struct gr_session *s, const struct gr_jid *full)
 {
     struct gr_account *a = account_find(full);
     struct gr_session *old;
+    int64_t over;
 
     if (a == NULL)
         return;
@@ -66,8 +77,8 @@ static void make_room(struct gr_session *s, const struct gr_jid *full)
         if ((a = account_find(full)) == NULL)
             return;
     }
-    while ((int64_t)a->count >= s->host->conf->max_sessions &&
-           (old = gr_account_next(a, NULL)) != NULL) {
+    over = live_sessions(a) + 1 - s->host->conf->max_sessions;
+    while (over-- > 0 && (old = gr_account_next(a, NULL)) != NULL) {
         session_end(old, "conflict", "Too many sessions", GR_END_REPLACED);
         if ((a = account_find(full)) == NULL)
             return;
@@ -344,7 +355,13 @@ bool session_kept(struct gr_session *s, enum session_stop why, const char *reaso
         [SESSION_STOP_REQUEST] = GR_HOOK_user_stop_request,
     };
 
-    return s->account != NULL && session_hook(s, hook[why], GR_END_NORMAL, reason) == GR_STOP;
+    if (s->account == NULL || session_hook(s, hook[why], GR_END_NORMAL, reason) != GR_STOP)
+        return false;
+    if (why != SESSION_STOP_REQUEST) { /* the stream goes all the same */
+        s->out = &gone;
+        s->out_ctx = NULL;
+    }
+    return true;
 }
 
 struct close_post {

@@ -208,6 +208,10 @@ void job_from_client(struct gr_session *s, struct gr_stanza *take)
 {
     struct job *j = job_new(take, acc_new(GR_FROM_C2S), NULL, JOB_SEND_PACKET);
 
+    if (j->e.from == NULL) { /* no stanza: the stream has not stamped it */
+        j->own_from = gr_jid_dup(s->jid);
+        j->e.from = j->own_from;
+    }
     if (j->e.to == NULL) { /* the sender's own account, RFC 6120, 10.3 */
         j->own_to = gr_jid_dup_bare(s->jid);
         j->e.to = j->own_to;
@@ -280,7 +284,7 @@ static bool received(struct job *j)
         deliver_to_host(j);
         return true;
     }
-    if (loop_home(j->e.to->hash) != loop_self()) { /* redirected */
+    if (j->e.to->hash != j->turn) { /* redirected: behind what waits there */
         leave_lane(j);
         post_home(j, JOB_DELIVER);
         return false;
@@ -334,6 +338,7 @@ static bool advance(struct job *j)
             j->stage = JOB_DONE;
             return true;
         }
+        j->turn = j->e.to->hash;
         j->stage = JOB_RECEIVED;
         return run(j, GR_HOOK_filter_local_packet, &j->e.ev, on_verdict);
     case JOB_RECEIVED:

@@ -52,6 +52,7 @@ struct job {
     bool answered, suspended;        /* of the chain in progress */
     struct gr_session *sender;       /* while in its queue */
     struct lane *lane;               /* while it blocks or waits for an account */
+    uint64_t turn;                   /* hash of the account whose turn it is */
 };
 
 /* A stanza from a client, its addresses checked by the stream. Takes it. */

@@ -32,11 +32,13 @@ static void reload_objects(struct gr_mod *old, struct gr_mod *now)
 static void host_gone(struct gr_host *host)
 {
     struct route_loop *rl = route_loop();
+    struct table_node *next;
 
-    for (struct table_node *n = table_first(&rl->sessions); n; n = table_after(&rl->sessions, n)) {
+    for (struct table_node *n = table_first(&rl->sessions); n != NULL; n = next) {
         struct gr_session *s = GR_CONTAINER_OF(n, struct gr_session, by_id);
-        if (s->host == host)
-            session_request_close(s, "host-gone", NULL, true);
+        next = table_after(&rl->sessions, n);
+        if (s->host == host) /* now: its hooks are still there */
+            session_end(s, "host-gone", NULL, GR_END_NORMAL);
     }
 }
 
@@ -77,6 +79,8 @@ struct gr_session *session_new(const struct session_out *out, void *ctx)
 void session_detach(struct gr_session *s)
 {
     gr_assert(s->pins == 0 && s->account == NULL);
+    provider_insts_fini(&s->providers, s); /* instances belong to a loop */
+    slots_detach(&s->slots);
     table_remove(&route_loop()->sessions, &s->by_id);
     s->loop = NULL;
 }
@@ -87,6 +91,7 @@ void session_attach(struct gr_session *s)
     table_insert(&route_loop()->sessions, &s->by_id, &s->id, sizeof(s->id));
     if (s->host != NULL) /* a host is a different object on every loop */
         s->host = host_find(gr_host_name(s->host));
+    slots_attach(&s->slots, s->host);
 }
 
 struct gr_session *session_by_id(uint64_t id)

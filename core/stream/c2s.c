@@ -125,8 +125,8 @@ static bool must_wait(const struct c2s *c)
 {
     if (c->paused)
         return true;
-    if (c->state == C2S_OPEN)
-        return c->session->unhandled >= C2S_UNHANDLED_MAX;
+    if (c->state == C2S_OPEN) /* the second: answers to what it asks would pile up */
+        return c->session->unhandled >= C2S_UNHANDLED_MAX || conn_is_full(c->conn);
     return c->waiting || c->state == C2S_MOVING ||
            (c->session != NULL && c->session->unhandled > 0);
 }
@@ -253,7 +253,7 @@ static void on_ended(void *ctx, enum conn_end why)
 
 static void on_drained(void *ctx)
 {
-    (void)ctx; /* senders wait for receipts, not for us */
+    c2s_continue(ctx); /* other senders wait for receipts, not for us */
 }
 
 static const struct conn_events conn_ev = { on_data, on_secured, on_ended, on_drained };

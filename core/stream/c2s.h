@@ -34,7 +34,7 @@ struct c2s_login {
     struct scram_binding bindings[3];
     size_t bindings_offered; /* the first so many are advertised (XEP-0440) */
     uint8_t exporter[32], endpoint[64], unique[64];
-    unsigned bind_tries;
+    unsigned bind_tries, exchanges;
     int64_t guesses;         /* failed logins that named a user */
     bool disabled;           /* the account whose keys were fetched may not log in */
     bool start_tls;          /* <proceed/> is written, the handshake comes next */

@@ -22,6 +22,14 @@ static void bound(struct c2s *c)
     c->state = C2S_OPEN;
 }
 
+static void refused(struct c2s *c, struct gr_stanza *take)
+{
+    answer(c, take);
+    gr_stanza_unref(&c->login->bind);
+    if (++c->login->bind_tries >= C2S_BIND_TRIES)
+        c2s_error(c, "policy-violation", "too many failed attempts to bind");
+}
+
 static void on_bound(struct gr_session *s, enum gr_cond cond, const char *text)
 {
     struct c2s *c = s->out_ctx;
@@ -30,10 +38,7 @@ static void on_bound(struct gr_session *s, enum gr_cond cond, const char *text)
     if (cond == GR_COND_NONE) {
         bound(c);
     } else {
-        answer(c, gr_error_reply(c->login->bind, cond, text));
-        gr_stanza_unref(&c->login->bind);
-        if (++c->login->bind_tries >= C2S_BIND_TRIES)
-            c2s_error(c, "policy-violation", "too many failed attempts to bind");
+        refused(c, gr_error_reply(c->login->bind, cond, text));
     }
     c2s_continue(c);
 }
@@ -49,7 +54,7 @@ void c2s_bind_element(struct c2s *c, struct gr_stanza *take)
     } else if (kind != GR_IQ) {
         job_xmlel(c->session, take);
     } else if (gr_stanza_type(take) != GR_SET || bind == NULL || gr_stanza_id(take) == NULL) {
-        answer(c, gr_error_reply(take, GR_BAD_REQUEST, NULL));
+        refused(c, gr_error_reply(take, GR_BAD_REQUEST, NULL));
         gr_stanza_unref(&take);
     } else {
         const struct gr_el *resource = gr_el_child(bind, NS_BIND, "resource");

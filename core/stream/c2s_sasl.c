@@ -240,6 +240,10 @@ void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st)
     }
     if (strcmp(name, "auth") == 0) {
         const char *mech = gr_el_attr(root, "mechanism");
+        if (++l->exchanges > ATTEMPTS_MAX) { /* also those that are left half-way */
+            c2s_error(c, "policy-violation", "too many attempts to log in");
+            return;
+        }
         l->disabled = false;
         c->state = C2S_SASL;
         carry_out(c, sasl_start_text(l->sasl, mech != NULL ? mech : "", text, len));

@@ -46,6 +46,26 @@ static const char *iq_fault(const struct gr_stanza *st)
     return NULL;
 }
 
+/* RFC 3921, 3: asked for by old clients because the feature says that it is there; means nothing. */
+static bool is_session_request(const struct c2s *c, const struct gr_stanza *st)
+{
+    const struct gr_jid *to = gr_stanza_to(st), *own = c->session->jid;
+
+    return gr_stanza_kind(st) == GR_IQ && gr_stanza_type(st) == GR_SET &&
+           gr_stanza_child(st, NS_SESSION, "session") != NULL &&
+           (to == NULL || (to->resource == NULL && (gr_jid_bare_equal(to, own) ||
+            (to->node == NULL && strcmp(to->domain, own->domain) == 0))));
+}
+
+static void session_result(struct c2s *c, const struct gr_stanza *st)
+{
+    struct gr_stanza *result = gr_iq_result(st);
+
+    gr_stanza_set_to(result, c->session->jid);
+    c2s_write_el(c, result);
+    gr_stanza_unref(&result);
+}
+
 void c2s_stanza(struct c2s *c, struct gr_stanza *take)
 {
     enum gr_kind kind = gr_stanza_kind(take);
@@ -62,6 +82,8 @@ void c2s_stanza(struct c2s *c, struct gr_stanza *take)
         refuse(c, take, GR_JID_MALFORMED, NULL);
     } else if (kind == GR_IQ && (fault = iq_fault(take)) != NULL) {
         refuse(c, take, GR_BAD_REQUEST, fault);
+    } else if (is_session_request(c, take)) {
+        session_result(c, take);
     } else {
         gr_stanza_set_from(take, c->session->jid);
         job_from_client(c->session, gr_stanza_ref(take));

@@ -5,7 +5,8 @@
  *   GR_OK       the next handler runs
  *   GR_STOP     the chain ends; for verdict hooks (kind V) the caller acts on it
  *   GR_DROP     filter_packet and filter_local_packet only: the stanza disappears silently
- *   GR_FAIL     logged; the accumulator and the stanza are as before this handler; the next one runs
+ *   GR_FAIL     logged; the accumulator, the stanza and the members of the event are as before this
+ *               handler (only elements added to features or disco results stay); the next one runs
  *   GR_PENDING  hooks marked P: the chain waits for gr_resume() of a hold taken with gr_hold();
  *               later stanzas of the same entity wait behind it, in order
  * Kind V: verdict and accumulator count. Kind A: only the accumulator. Kind N: nothing; the handler
