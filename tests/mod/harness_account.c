@@ -1,5 +1,5 @@
-/* tests/mod/harness_account.c: accounts. Hashing a password takes milliseconds, so it is done once per
- * server: further accounts get a copy of that row. */
+/* tests/mod/harness_account.c: accounts. Hashing a password takes milliseconds, so it is done once
+ * per server: further accounts get a copy of that row. */
 #include "harness_priv.h"
 
 #include <stdio.h>

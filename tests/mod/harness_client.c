@@ -1,5 +1,5 @@
-/* tests/mod/harness_client.c: clients: sessions that speak through the harness instead of a stream. What
- * the output does here is what stream/c2s_out.c and c2s.c do with a connection. */
+/* tests/mod/harness_client.c: clients: sessions that speak through the harness instead of a stream.
+ * What the output does here is what stream/c2s_out.c and c2s.c do with a connection. */
 #include "harness_priv.h"
 
 #include "xml/write.h"
@@ -134,16 +134,14 @@ void hs_lose(struct hs *s)
 
 /* --- beginning --- */
 
-struct hs *h_connect(struct h *h, const char *bare)
+struct hs *h_accept(struct h *h, const char *host)
 {
     struct hs *s = gr_alloc(sizeof(*s));
 
-    if (gr_jid_parse(bare, strlen(bare), &s->jid) != 0)
-        h_fail("\"%s\" is no address", bare);
     s->h = h;
+    s->jid = gr_jid_dup(h_parse_jid(h, host));
     list_init(&s->marks);
     list_append(&h->clients, &s->link);
-    /* Accepted somewhere, like any connection; then to where the account lives. */
     s->loop = loop_at(h->loops - 1);
     loop_enter(s->loop);
     s->s = session_new(&out, s);
@@ -151,12 +149,27 @@ struct hs *h_connect(struct h *h, const char *bare)
     s->s->host = host_find(s->jid->domain);
     if (s->s->host == NULL)
         h_fail("%s is not served", s->jid->domain);
+    return s;
+}
+
+void h_authenticate(struct hs *s, const char *bare)
+{
+    gr_jid_free(&s->jid);
+    s->jid = gr_jid_dup(h_parse_jid(s->h, bare));
+    loop_enter(s->loop);
     session_detach(s->s);
     s->loop = loop_home(s->jid->hash);
     loop_enter(s->loop);
     session_attach(s->s);
     session_authenticated(s->s, gr_jid_dup_bare(s->jid), "SCRAM-SHA-256");
-    h_run(h);
+    h_run(s->h);
+}
+
+struct hs *h_connect(struct h *h, const char *bare)
+{
+    struct hs *s = h_accept(h, h_parse_jid(h, bare)->domain);
+
+    h_authenticate(s, bare);
     return s;
 }
 
@@ -318,15 +331,14 @@ void h_disconnect(struct hs **take, bool clean)
         closed(s, NULL);
         session_terminate(&s->s, GR_END_NORMAL);
     } else if (s->s != NULL) {
-        s->kept = session_kept(s->s, SESSION_SOCKET_ERROR, NULL);
+        bool kept = session_kept(s->s, SESSION_SOCKET_ERROR, NULL);
         s->broken = true;
         hs_lose(s);
-        if (!s->kept)
+        if (!kept)
             session_terminate(&s->s, GR_END_ERROR);
     }
     forget(s);
-    if (!s->kept) /* else the session still points here; it goes with the server */
-        hs_free(&s);
+    hs_free(&s);
 }
 
 const char *h_closed(const struct hs *s)
@@ -341,8 +353,8 @@ void h_expect_closed(struct hs **take, const char *condition)
 
     if (s->closed == NULL || strcmp(s->closed, condition) != 0) {
         hs_print(&text, s);
-        h_fail("%s should have been closed with \"%s\" but %s%s; it got\n%s", s->jid->full, condition,
-               s->closed != NULL ? "was with " : "is open", s->closed != NULL ? s->closed : "",
+        h_fail("%s should have been closed with \"%s\" but %s%s; it got\n%s", s->jid->full,
+               condition, s->closed != NULL ? "was with " : "is open", s->closed != NULL ? s->closed : "",
                buf_str(&text));
     }
     *take = NULL;
@@ -364,18 +376,21 @@ void hs_free(struct hs **take)
     gr_free(s);
 }
 
+static void end_session(void *ctx, struct gr_session *s)
+{
+    enum gr_end_reason reason = *(enum gr_end_reason *)ctx;
+
+    session_end(s, reason == GR_END_SHUTDOWN ? "system-shutdown" : NULL, NULL, reason);
+}
+
+static void end_sessions(void *ctx)
+{
+    session_each(end_session, ctx);
+}
+
 void hs_end_all(struct h *h, enum gr_end_reason reason)
 {
-    list_each (s, &h->clients, struct hs, link) {
-        loop_enter(s->loop);
-        if (s->kept) {
-            struct gr_session *session = session_by_id(s->id);
-            if (session != NULL)
-                session_terminate(&session, reason);
-        } else if (s->s != NULL) {
-            session_end(s->s, reason == GR_END_SHUTDOWN ? "system-shutdown" : NULL, NULL, reason);
-        }
-    }
+    loops_call(end_sessions, &reason);
     h_run(h);
     list_each (s, &h->clients, struct hs, link)
         hs_lose(s);

@@ -45,7 +45,7 @@ struct hs {
     struct gr_session *s;        /* NULL once the stream is closed */
     uint64_t id;
     struct gr_jid *jid;
-    bool broken, stalled, kept;
+    bool broken, stalled;
     enum gr_cond bound;
     char *closed;                /* condition; NULL: open */
     unsigned resumed, iqs;

@@ -36,9 +36,9 @@ if not TMP:
     atexit.register(shutil.rmtree, TMP, ignore_errors=True)
 
 # Tests come from one address and faster than people do.
-LIMITS = {'accept_rate_per_ip': 100000, 'accept_burst_per_ip': 100000,
+LIMITS = {'accept_rate_per_ip': 100000,
           'unauthenticated_per_ip': 1000, 'unauthenticated_percent': 100,
-          'connections_per_ip': 5000}
+          'connections_per_ip': 5000, 'rate_c2s': 'unlimited'}
 
 os.umask(0o077)                         # the server refuses keys that everybody may read
 
@@ -74,7 +74,7 @@ class Server:
     count = 0
 
     def __init__(self, modules=(), limits=None, listen=None, server=None, host=None, extra='',
-                 hosts=(HOST, HOST2), module_path=''):
+                 hosts=(HOST, HOST2), module_path='', files=None):
         Server.count += 1
         self.dir = f'{TMP}/s{Server.count}'
         os.makedirs(f'{self.dir}/conf.d')
@@ -98,7 +98,7 @@ class Server:
                 'certificate': certificate(name), 'scram_iterations': 4096, **(host or {})}
         for name in modules:
             self.sections[name if name.startswith('mod_') else f'mod_{name}'] = {}
-        self.extra = extra
+        self.extra, self.files = extra, files
         self.write_config()
 
     # ---- configuration ---------------------------------------------------------------------------
@@ -149,7 +149,10 @@ class Server:
     def spawn(self):
         """Starts the process without waiting; the position in the log."""
         since = len(self.lines)
-        self.process = subprocess.Popen([GRAPNEL, '--config', self.ini], stdin=subprocess.DEVNULL,
+        argv = [GRAPNEL, '--config', self.ini]
+        if self.files:                                 # file descriptors
+            argv = ['prlimit', f'--nofile={self.files}:{self.files}'] + argv
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         cwd=self.dir, text=True, errors='replace')
         running.append(self)

@@ -10,6 +10,7 @@ import itertools
 import re
 import select
 import socket
+import threading
 import time
 import xml.etree.ElementTree as ET
 
@@ -76,6 +77,7 @@ class Client:
     def __init__(self, server, host=HOST, timeout=TIMEOUT, address='127.0.0.1', rcvbuf=None):
         self.server, self.host, self.timeout = server, host, timeout
         self.tls = None
+        self.tls_lock, self.sending = threading.Lock(), threading.Lock()
         self.received = b''                 # every byte of the XML level since the last header
         self.items = collections.deque()
         self.eof = None
@@ -115,23 +117,25 @@ class Client:
             self.sock.sendall(data)
             return
         view = memoryview(data)
-        while view:
-            sent = self.tls.send(view[:16384])
-            view = view[sent:]
-            self.flush_tls()
+        while view:                            # a test may send and receive in two threads
+            with self.sending:
+                with self.tls_lock:
+                    view = view[self.tls.send(view[:16384]):]
+                    out = self.tls_output()
+                self.sock.sendall(out)
 
     def send_slowly(self, data):
         """Every byte a segment (or TLS record) of its own."""
         for byte in data.encode('utf-8') if isinstance(data, str) else data:
             self.send(bytes([byte]))
 
-    def flush_tls(self):
+    def tls_output(self):
+        out = b''
         while True:
             try:
-                out = self.tls.bio_read(65536)
+                out += self.tls.bio_read(65536)
             except SSL.WantReadError:
-                return
-            self.sock.sendall(out)
+                return out
 
     def fill(self, deadline):
         """Reads once; False at the deadline. Afterwards something may be in items, or eof is set."""
@@ -149,16 +153,23 @@ class Client:
         if self.tls is None:
             self.feed(data)
             return True
-        self.tls.bio_write(data)
-        while True:
+        while data:
+            with self.tls_lock:
+                data = data[self.tls.bio_write(data):]
+            while self.decrypt():
+                pass
+        return True
+
+    def decrypt(self):
+        with self.tls_lock:
             try:
-                self.feed(self.tls.recv(65536))
+                clear = self.tls.recv(65536)
             except SSL.WantReadError:
-                break
+                return False
             except SSL.ZeroReturnError:
                 self.eof = 'close_notify'
-                break
-        self.flush_tls()
+                return False
+        self.feed(clear)
         return True
 
     def feed(self, data):
@@ -310,14 +321,14 @@ class Client:
                 tls.do_handshake()
                 break
             except SSL.WantReadError:
-                self.flush_tls()
+                self.sock.sendall(self.tls_output())
             if not select.select([self.sock], [], [], max(deadline - time.monotonic(), 0))[0]:
                 raise AssertionError('no end of the TLS handshake')
             data = self.sock.recv(65536)
             if not data:
                 raise Ended(None, 'fin in the handshake')
             tls.bio_write(data)
-        self.flush_tls()
+        self.sock.sendall(self.tls_output())
         return tls
 
     def peer_names(self):
@@ -328,7 +339,8 @@ class Client:
     def binding(self, type_):
         """Channel binding data: RFC 9266, RFC 5929 section 4."""
         if type_ == 'tls-exporter':
-            return type_, self.tls.export_keying_material(b'EXPORTER-Channel-Binding', 32)
+            return type_, self.tls.export_keying_material(b'EXPORTER-Channel-Binding', 32,
+                                                          b'')
         cert = self.tls.get_peer_certificate()
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, cert)
         return type_, hashlib.sha256(der).digest()
@@ -366,7 +378,7 @@ class Client:
             assert kind == 'success', kind
             return None
         if mechanism.endswith('-PLUS'):
-            how['binding'] = how.get('binding') or self.binding(binding)
+            how['binding'] = self.binding(binding) if isinstance(binding, str) else binding
         scram = sasl.Scram(mechanism, user, password, **how)
         self.send(self.auth_element(mechanism, scram.first()))
         kind, data = self.sasl_answer()

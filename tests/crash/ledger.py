@@ -1,0 +1,124 @@
+"""tests/crash/ledger.py: what the server has acknowledged, and the judges that compare it with what it
+gives back. Every writer notes an operation before it sends it and once more when the answer has come;
+what was sent and not answered may have happened or not. Writers use keys of their own, so that the
+interpreter's own locking is enough.
+
+The judges are tested themselves: test_crash.py, self_test."""
+import collections
+import hashlib
+
+ABSENT = None
+
+
+def body_of(id_):
+    """The text of a message, told by its id: of several lengths, with characters that need escaping."""
+    digest = hashlib.sha256(id_.encode('utf-8')).hexdigest()
+    return digest * (1 + int(digest[0], 16) % 8) + ' <&>\'" äß𝄞'
+
+
+class Messages:
+    """Ids are SENDER/RECIPIENT/N with N counting up for the pair."""
+
+    def __init__(self):
+        self.sent = set()
+        self.acked = set()
+        self.refused = {}                   # id -> condition
+        self.arrivals = collections.defaultdict(list)   # recipient -> [what arrived() says]
+        self.next_n = collections.Counter()
+
+    # ---- writers ---------------------------------------------------------------------------------
+
+    def new(self, sender, recipient):
+        self.next_n[sender, recipient] += 1
+        id_ = f'{sender}/{recipient}/{self.next_n[sender, recipient]}'
+        self.sent.add(id_)
+        return id_
+
+    def ack(self, ids):
+        self.acked.update(ids)
+
+    def refuse(self, id_, condition):
+        self.refused[id_] = condition
+
+    def arrived(self, recipient, session, id_, body, stored):
+        """stored: it carries a delay."""
+        self.arrivals[recipient].append((session, id_, body, stored))
+
+    # ---- judges ----------------------------------------------------------------------------------
+
+    def missing(self, recipient):
+        """Acknowledged, and not arrived so far."""
+        there = {id_ for _, id_, _, _ in self.arrivals[recipient]}
+        return {id_ for id_ in self.acked - self.refused.keys() - there
+                if id_.split('/')[1] == recipient}
+
+    def judge(self, recipient):
+        """Call when everything has been fetched. Order is that of each sender's messages when they
+        arrive for the first time, apart for what was stored and what came at once: a message for
+        somebody who has just come may overtake those that wait for him (`overtaken`)."""
+        verdict = {'lost': sorted(self.missing(recipient)), 'corrupt': [], 'reordered_live': [],
+                   'reordered_stored': [], 'overtaken': [], 'twice_in_a_session': [], 'again': []}
+        seen, in_session, last = set(), set(), collections.Counter()
+        for session, id_, body, stored in self.arrivals[recipient]:
+            if id_ not in self.sent or id_.split('/')[1] != recipient or body != body_of(id_):
+                verdict['corrupt'].append(id_)
+                continue
+            if (session, id_) in in_session:
+                verdict['twice_in_a_session'].append(id_)
+            in_session.add((session, id_))
+            if id_ in seen:
+                verdict['again'].append(id_)
+                continue
+            seen.add(id_)
+            sender, n = id_.split('/')[0], int(id_.split('/')[2])
+            if n < last[sender, stored]:
+                verdict['reordered_stored' if stored else 'reordered_live'].append(id_)
+            elif n < last[sender, not stored]:
+                verdict['overtaken'].append(id_)
+            last[sender, stored] = max(last[sender, stored], n)
+        return verdict
+
+
+class Registers:
+    """Things with one value each: a roster item, a vCard, the password of an account."""
+
+    def __init__(self):
+        self.settled = {}                   # key -> value of the last acknowledged operation
+        self.open = collections.defaultdict(list)       # key -> values sent since
+        self.acks = collections.Counter()   # by kind, the first part of a key
+        self.refused = []
+        self.history = collections.defaultdict(lambda: collections.deque(maxlen=8))
+
+    def begin(self, key, value):
+        self.open[key].append(value)
+        self.history[key].append(f'sent {value!r:.60}')
+
+    def done(self, key):
+        """The answer to the last begin."""
+        self.settled[key] = self.open[key][-1]
+        self.open[key] = []
+        self.acks[key[0]] += 1
+        self.history[key].append('acknowledged')
+
+    def refuse(self, key, condition):
+        self.open[key].pop()
+        self.history[key].append(f'refused: {condition}')
+        self.refused.append((key, condition))
+
+    def keys(self, *prefix):
+        found = set(self.settled) | set(self.open)
+        return sorted((k for k in found if k[:len(prefix)] == prefix), key=repr)
+
+    def is_open(self, key):
+        return bool(self.open[key])
+
+    def check(self, key, observed):
+        """None, or what is wrong. Nothing may be under way. What was read once stays so."""
+        allowed = [self.settled.get(key, ABSENT), *self.open[key]]
+        self.history[key].append(f'read {observed!r:.60}')
+        if observed not in allowed:
+            return (f'{key}: {observed!r:.60} is there, expected: {allowed!r:.200}; '
+                    f'{", ".join(self.history[key])}')
+        self.settled[key] = observed
+        self.open[key] = []
+        return None
