@@ -4,7 +4,7 @@
 
 VERSION  = 0.1.0
 PREFIX   = /usr/local
-SYSCONF  = $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+SYSCONF  = /etc
 
 ifeq ($(origin CC),default)
 CC       = gcc

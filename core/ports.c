@@ -31,9 +31,10 @@ static char *port_key(const struct conf_listen *l, const struct conf_limits *lim
     struct buf b = { 0 };
     char *key;
 
-    buf_printf(&b, "%s %d %d %lld %lld %lld %lld", l->name, (int)l->type, (int)l->tls,
+    buf_printf(&b, "%s %d %d %lld %lld %lld %lld %lld", l->name, (int)l->type, (int)l->tls,
                (long long)l->port, (long long)l->max_per_ip,
-               (long long)lim->unauthenticated_per_ip, (long long)lim->accept_rate_per_ip);
+               (long long)lim->unauthenticated_per_ip, (long long)lim->accept_rate_per_ip,
+               (long long)lim->unauthenticated_percent);
     for (size_t i = 0; l->address[i] != NULL; i++)
         buf_printf(&b, " %s", l->address[i]);
     key = gr_strdup(buf_str(&b));

@@ -64,18 +64,27 @@ static int load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
 {
     struct tls_cert *certs = gr_alloc((conf->host_count + 1) * sizeof(*certs));
     struct tls_opts opts = { .certs = certs, .alpn = TLS_ALPN_CLIENT };
+    bool needed = false;
     int rc = 0;
 
     for (size_t i = 0; i < conf->host_count; i++) {
         const struct conf_host *h = &conf->hosts[i];
         if (h->certificate != NULL)
-            certs[opts.count++] = (struct tls_cert){ h->domain, h->certificate, h->key };
+            certs[opts.count++] = (struct tls_cert){
+                h->domain, h->certificate,
+                strcmp(h->key, h->certificate) == 0 ? NULL : h->key };
     }
+    for (size_t i = 0; i < conf->listen_count; i++)
+        needed = needed || conf->listens[i].tls != CONF_TLS_OPTIONAL;
     *out = NULL;
     if (conf->component_count > 0) {
         *why = gr_asprintf("[component %s]: this version serves no components",
                            conf->components[0].domain);
         rc = GR_ENOTSUP;
+    } else if (opts.count == 0 && needed) {
+        *why = gr_strdup("no [host ...] has a certificate and TLS is required, so nobody could log in: "
+                         "name one, or set `tls = optional` in the [listen ...] section");
+        rc = GR_EINVAL;
     } else if (opts.count > 0)
         rc = tls_ctx_new(&opts, out, why);
     gr_free(certs);
@@ -154,6 +163,7 @@ static char *reload(char **report)
     if (mod_reload(conf, &errors) != 0) {
         ports_drop(&fresh);
         tls_ctx_unref(&tls);
+        conf_free(&conf);
         return errors != NULL ? errors : gr_strdup("reload failed");
     }
     use_tls(tls);
@@ -299,6 +309,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     mod_add_builtin(&admin_module);
     if ((rc = mod_load_first(take_conf, why)) != 0) {
         tls_ctx_unref(&tls);
+        conf_free(&take_conf);
         return rc;
     }
     loops_start();
@@ -383,7 +394,8 @@ int server_run(const char *config)
         print_lines(why);
     }
     stop_all();
-    gr_info("server.stopped", "all committed");
+    if (rc == 0) /* else the last line is the reason */
+        gr_info("server.stopped", "all committed");
     loops_fini();
     return rc == 0 ? 0 : 1;
 }

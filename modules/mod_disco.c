@@ -1,8 +1,9 @@
-/* mod_disco: service discovery (XEP-0030) for the host and for accounts, contact addresses (XEP-0157).
+/* mod_disco: service discovery (XEP-0030) for the host and for accounts, contact addresses
+ * (XEP-0157).
  *
- * It asks the disco_* chains and sends what they gathered; its own handlers stand at the end of these
- * chains like those of any other module. Who may learn something about an account is asked first
- * (XEP-0030, 8): strangers get the same answers whether it exists or not. */
+ * It asks the disco_* chains and sends what they gathered; its own handlers stand at the end of
+ * these chains like those of any other module. Who may learn something about an account is asked
+ * first (XEP-0030, 8): strangers get the same answers whether it exists or not. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,7 +115,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Handlers append as they are called; clients get identities, then features in order, then forms. */
+/* Handlers append as they are called; clients get identities, sorted features, then forms. */
 static struct gr_stanza *in_order(const struct gr_stanza *iq, const struct gr_stanza *gathered)
 {
     struct gr_stanza *result = new_result(iq);

@@ -1,7 +1,7 @@
 /* mod_last: when an account was last online (XEP-0012), and the server's uptime.
  *
- * Each time a resource goes offline the time and its last status are written; nobody waits for that.
- * Who may not see a user's presence may not ask, neither the account nor one of its resources
+ * Each time a resource goes offline the time and its last status are written; nobody waits for
+ * that. Who may not see a user's presence may not ask, neither the account nor one of its resources
  * (XEP-0012, 3, 4 and 8), and gets the same answer whether they exist or not. */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 static const struct gr_coll collections[] = { GR_MAP("last"), GR_COLL_END };
 static const char row_key[] = "last";
 
-/* A request to a resource whose sender was found to be a contact: it may pass when it comes again. */
+/* A request to a resource whose sender was found to be a contact: it may pass the next time. */
 struct pass {
     struct pass *next;
     uint64_t session;

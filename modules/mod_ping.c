@@ -1,9 +1,9 @@
-/* mod_ping: answers pings (XEP-0199, 4.2 and 4.3) and, when configured, pings clients that are silent
- * for long (4.1) and ends the sessions of those that do not answer.
+/* mod_ping: answers pings (XEP-0199, 4.2 and 4.3) and, when configured, pings clients that are
+ * silent for long (4.1) and ends the sessions of those that do not answer.
  *
- * A session that is watched has one timer. Input only notes the time; the timer looks at it when it
- * fires and goes to sleep again for the rest. Any stanza proves that the client is there, also an
- * error instead of a pong. After an unanswered ping the client is left alone until it speaks again. */
+ * A session that is watched has one timer. Input only notes the time; the timer looks at it when
+ * it fires and goes to sleep again for the rest. Any stanza proves that the client is there, also
+ * an error instead of a pong. After an unanswered ping the client is left alone until it speaks. */
 #include <string.h>
 
 #include <grapnel/module.h>

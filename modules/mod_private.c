@@ -1,8 +1,8 @@
 /* mod_private: XML that clients keep on the server for themselves (XEP-0049): old bookmarks, notes.
  *
- * One row per namespace: its elements, one after the other, as text. A set is one transaction. The
- * bounds (bytes per namespace, namespaces per account) are checked before it; the answer follows the
- * commit. */
+ * One row per namespace: its elements, one after the other, as text. A set is one transaction.
+ * The bounds (bytes per namespace, namespaces per account) are checked before it; the answer
+ * follows the commit. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -276,8 +276,11 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
-    if (path == NULL && (path = socket_of(config)) == NULL)
+    if (path == NULL && (path = socket_of(config)) == NULL) {
+        gr_wipe(request.mem, request.cap);
+        buf_fini(&request);
         return 1;
+    }
     int fd = connect_to(path);
     if (fd < 0) {
         int err = errno;

@@ -21,8 +21,9 @@
 #elif defined(__s390x__)
 #define MACHINE EM_S390
 #else
-#error "add this machine's number"
+#define MACHINE EM_NONE
 #endif
+_Static_assert(MACHINE != EM_NONE, "add this machine's number");
 
 struct bytes {
     const char *at;

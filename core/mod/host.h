@@ -37,6 +37,11 @@ struct mod_loop {
     struct link asks;                   /* provider calls in flight */
     bool stopping;                      /* nobody can hold a chain any more */
     uint64_t runs[GR_HOOK_COUNT + 1];   /* per hook; the last one: custom hooks */
+    struct {
+        int64_t tick_ns;                /* when it was looked at: hook.c, how long handlers take */
+        int64_t cpu_ns;
+        long slept, preempted;          /* times the thread was switched away from */
+    } used;
 };
 /* Of the calling loop (the main loop has one without hosts); made at its first use. */
 struct mod_loop *mod_loop(void);

@@ -47,11 +47,12 @@ void iq_table_free(struct iq_table **take)
 /* 0: too long. */
 static size_t make_key(char key[KEY_MAX], const char *ns, const char *name)
 {
-    size_t ns_len = strlen(ns), name_len = strlen(name);
+    size_t ns_len = strnlen(ns, KEY_MAX), name_len = strnlen(name, KEY_MAX);
 
-    if (ns_len > KEY_MAX || name_len > KEY_MAX || ns_len + 1 + name_len > KEY_MAX)
+    if (ns_len + 1 + name_len > KEY_MAX)
         return 0;
-    memcpy(key, ns, ns_len + 1);
+    memcpy(key, ns, ns_len);
+    key[ns_len] = '\0';
     memcpy(key + ns_len + 1, name, name_len);
     return ns_len + 1 + name_len;
 }

@@ -232,9 +232,10 @@ void provider_inst_done(struct provider_inst *pi)
 /* Out of its lists; closed now or by its last answer. */
 static void inst_close(struct provider_inst *pi)
 {
-    struct provider_inst **at =
-        pi->holder != NULL ? &pi->holder->inst[pi->type] : &pi->provider->of_loop;
+    struct provider_inst **at;
 
+    gr_assert(!pi->dying);
+    at = pi->holder != NULL ? &pi->holder->inst[pi->type] : &pi->provider->of_loop;
     while (*at != pi)
         at = &(*at)->next;
     *at = pi->next;

@@ -67,7 +67,8 @@ void gr_iq_reply(struct gr_iq_req *take, struct gr_stanza *take_result)
 {
     gr_stanza_set_from(take_result, take->to); /* also when the request left `to` out */
     gr_stanza_set_to(take_result, take->from);
-    job_route(take_result, NULL, NULL);
+    job_route(take_result, NULL, take->receipt); /* handled when the answer is out */
+    take->receipt = NULL;
     req_free(take);
 }
 

@@ -14,7 +14,7 @@ void route_bounce(struct job *j, enum gr_cond cond, const char *text)
     /* From the address that could not be served, also when it was only implied. */
     gr_stanza_set_from(reply, j->e.to);
     gr_stanza_set_to(reply, j->e.from);
-    job_route(reply, NULL, NULL);
+    job_route(reply, NULL, receipt_ref(j->receipt)); /* handled when the error is out */
 }
 
 static bool addressed(struct gr_mod *self, const struct gr_stanza *st)

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#define CLOSING_MS 30000    /* for answers to what was sent before </stream:stream> */
 #define LINGER_MS 5000      /* for the peer's </stream:stream> and FIN */
 #define LINGER_STOP_MS 1000 /* the same when the server stops */
 
@@ -120,10 +121,12 @@ static void before_auth(struct c2s *c, struct gr_stanza *st)
         job_xmlel(c->session, gr_stanza_ref(st));
 }
 
+static void on_idle(struct timer *t);
+
 /* More must wait: an answer decides how the next element is to be read, or too much is in flight. */
 static bool must_wait(const struct c2s *c)
 {
-    if (c->paused)
+    if (c->paused || c->closing)
         return true;
     if (c->state == C2S_OPEN) /* the second: answers to what it asks would pile up */
         return c->session->unhandled >= C2S_UNHANDLED_MAX || conn_is_full(c->conn);
@@ -154,18 +157,23 @@ static int on_element(void *ctx, struct gr_stanza *take)
     return c->state == C2S_CLOSED || must_wait(c) || (c->login != NULL && c->login->start_tls);
 }
 
-/* </stream:stream>: what was sent before it is worked off, then we say the same (RFC 6120, 4.4). */
+/* </stream:stream>: what was sent before it is worked off and answered, then we say the same (RFC 6120,
+ * 4.4). */
 static int on_close(void *ctx)
 {
-    c2s_error(ctx, NULL, NULL);
+    struct c2s *c = ctx;
+
+    c->closing = true;
+    if (c->session->unhandled == 0 && !c->waiting)
+        c2s_error(c, NULL, NULL);
+    else
+        timer_start(&c->idle, CLOSING_MS, on_idle);
     return 1;
 }
 
 static const struct xml_events events = { c2s_open, on_element, on_close };
 
 /* --- bytes --- */
-
-static void on_idle(struct timer *t);
 
 /* Bytes behind <starttls/> came in clear: never interpreted, and the stream ends (reliability 6.7). */
 static void handshake(struct c2s *c, bool more)
@@ -231,7 +239,9 @@ static size_t on_data(void *ctx, const char *data, size_t len)
 
 void c2s_continue(struct c2s *c)
 {
-    if (c->state != C2S_CLOSED && c->conn != NULL && !must_wait(c))
+    if (c->closing && c->state != C2S_CLOSED && c->session->unhandled == 0 && !c->waiting)
+        c2s_error(c, NULL, NULL);
+    else if (c->state != C2S_CLOSED && c->conn != NULL && !must_wait(c))
         conn_resume(c->conn);
 }
 
@@ -311,6 +321,10 @@ static void on_idle(struct timer *t)
     struct c2s *c = GR_CONTAINER_OF(t, struct c2s, idle);
     int64_t quiet = gr_now_ms() - c->last_input_ms;
 
+    if (c->closing) { /* something it asked for takes too long */
+        c2s_error(c, NULL, NULL);
+        return;
+    }
     if (c->paused) {
         c->paused = false;
         c2s_continue(c);

@@ -52,7 +52,7 @@ struct c2s {
     int64_t last_input_ms;
     int64_t credit;          /* bytes that may be read now; negative: overdrawn */
     enum c2s_state state;
-    bool header_sent, waiting, authenticated, freeing, paused;
+    bool header_sent, waiting, authenticated, freeing, paused, closing;
     uint8_t peer[16];
     struct post post;
 };

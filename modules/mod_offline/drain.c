@@ -31,7 +31,7 @@ static struct sent *same_key(struct queue *q, const char *key)
 {
     struct sent *s = q->sent;
 
-    while (s != NULL && (s->state >= DONE || strcmp(s->key, key) != 0))
+    while (s != NULL && (s->state >= DONE || strcmp(s->key, key) != 0)) /* those have none */
         s = s->next;
     return s;
 }
@@ -55,31 +55,81 @@ bool drain_took_back(struct queue *q, const struct gr_stanza_ev *ev)
     return true;
 }
 
+/* --- pauses --- */
+
+static void on_retry(struct gr_mod *self, struct gr_timer *t)
+{
+    struct queue *q = GR_CONTAINER_OF(t, struct queue, retry);
+    struct sent *next;
+
+    (void)self;
+    q->armed = q->off = false;
+    for (struct sent *s = q->sent; s != NULL; s = next) {
+        next = s->next;
+        if (s->state == FOREIGN)
+            queue_drop_sent(q, s);
+    }
+    drain(q);
+}
+
+void drain_later(struct queue *q, int64_t ms)
+{
+    q->armed = true;
+    gr_timer_start(q->self, &q->retry, ms, on_retry);
+}
+
+/* Twice as long each time until something works. */
+static void back_off(struct queue *q)
+{
+    q->backoff_ms = q->backoff_ms == 0 ? BACKOFF_MS : 2 * q->backoff_ms;
+    if (q->backoff_ms > BACKOFF_MAX_MS)
+        q->backoff_ms = BACKOFF_MAX_MS;
+    if (!q->armed)
+        drain_later(q, q->backoff_ms);
+}
+
 /* --- deleting --- */
+
+static void forget_deleted(struct queue *q)
+{
+    struct sent *next;
+
+    for (struct sent *s = q->sent; s != NULL; s = next) {
+        next = s->next;
+        if (s->state == DELETING)
+            queue_drop_sent(q, s);
+    }
+    q->plain = false;
+}
+
+/* They stay in memory, so that nobody gets them again, until they can be deleted: on a full disk only
+ * what does nothing else may do so, and then perhaps only later. */
+static void delete_again(struct queue *q, int rc)
+{
+    for (struct sent *s = q->sent; s != NULL; s = s->next)
+        if (s->state == DELETING)
+            s->state = DONE;
+    q->stale = true;
+    if (!q->plain) {
+        q->plain = true;
+        return;
+    }
+    gr_warn("offline.not_deleted", "delivered messages of %s cannot be deleted yet: %s",
+            q->owner->bare, gr_strerror(rc));
+    q->off = true;
+    back_off(q);
+}
 
 static void on_deleted(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct queue *q = *(struct queue **)gr_req_data(req);
-    struct sent *next;
 
     (void)self;
     q->deleting = false;
-    if (rows->rc == 0 || q->plain) {
-        if (rows->rc != 0)
-            gr_error("offline.not_deleted", "messages of %s will be delivered again: %s",
-                     q->owner->bare, gr_strerror(rows->rc));
-        q->plain = false;
-        for (struct sent *s = q->sent; s != NULL; s = next) {
-            next = s->next;
-            if (s->state == DELETING)
-                queue_drop_sent(q, s);
-        }
-    } else { /* on a full disk only what does nothing else may delete */
-        q->plain = q->stale = true;
-        for (struct sent *s = q->sent; s != NULL; s = s->next)
-            if (s->state == DELETING)
-                s->state = DONE;
-    }
+    if (rows->rc == 0)
+        forget_deleted(q);
+    else
+        delete_again(q, rows->rc);
     drain_continue(q);
 }
 
@@ -88,7 +138,7 @@ static void delete_done(struct queue *q)
     struct gr_txn *t;
     struct gr_req *req;
 
-    if (q->deleting || queue_count_sent(q, DONE) == 0)
+    if (q->deleting || q->off || queue_count_sent(q, DONE) == 0)
         return;
     if (!q->loaded && !q->plain) {
         queue_load(q);
@@ -218,30 +268,25 @@ static void read_page(struct queue *q)
 
 /* --- when --- */
 
-/* Somebody to whom a message for the account would go (RFC 6121, 8.5.2.1.1). */
+/* Somebody to whom a message for the account would go (RFC 6121, 8.5.2.1.1), and it is on us to send. */
 static bool has_receiver(const struct queue *q)
 {
+    const struct offline *o = gr_state(q->self);
     const struct gr_account *a = gr_account_find(q->self, q->owner);
-    struct gr_session *s = a != NULL ? gr_account_next(a, NULL) : NULL;
+    struct gr_session *s = a != NULL && !o->retired ? gr_account_next(a, NULL) : NULL;
 
     while (s != NULL && (!gr_session_available(s) || gr_session_priority(s) < 0))
         s = gr_account_next(a, s);
     return s != NULL;
 }
 
-static void on_retry(struct gr_mod *self, struct gr_timer *t)
-{
-    struct queue *q = GR_CONTAINER_OF(t, struct queue, retry);
-
-    (void)self;
-    q->armed = false;
-    drain(q);
-}
-
 static void start(struct queue *q)
 {
-    gr_timer_stop(&q->retry);
-    q->armed = q->again = q->failed = q->eof = q->blocked = q->appended = false;
+    if (queue_count_sent(q, FOREIGN) == 0 && !q->off) {
+        gr_timer_stop(&q->retry);
+        q->armed = false;
+    }
+    q->again = q->failed = q->eof = q->blocked = q->appended = false;
     q->draining = true;
     q->cursor = 0;
 }
@@ -250,13 +295,8 @@ static void start(struct queue *q)
 static void pause_drain(struct queue *q)
 {
     q->draining = false;
-    if (!has_receiver(q))
-        return; /* the next one asks for them */
-    q->backoff_ms = q->backoff_ms == 0 ? BACKOFF_MS : 2 * q->backoff_ms;
-    if (q->backoff_ms > BACKOFF_MAX_MS)
-        q->backoff_ms = BACKOFF_MAX_MS;
-    q->armed = true;
-    gr_timer_start(q->self, &q->retry, q->backoff_ms, on_retry);
+    if (has_receiver(q))
+        back_off(q); /* else the next one asks for them */
 }
 
 /* The log has been read to its end and is empty now. A crash on a full disk may have left totals that
@@ -264,7 +304,7 @@ static void pause_drain(struct queue *q)
 static void finished(struct queue *q)
 {
     q->draining = false;
-    if (q->loaded && !q->appended && q->count > 0) {
+    if (q->loaded && !q->appended && q->count > 0 && q->sent == NULL) {
         q->count = q->bytes = 0;
         q->stale = true;
     }
@@ -282,7 +322,7 @@ static void advance(struct queue *q)
             read_page(q);
         } else if (q->failed) {
             pause_drain(q);
-        } else if (q->sent == NULL) {
+        } else if (queue_count_sent(q, DONE) + queue_count_sent(q, DELETING) == 0) {
             finished(q);
         }
     } else if (!has_receiver(q)) {

@@ -149,6 +149,11 @@ static enum gr_verdict on_account_features(struct gr_mod *self, struct gr_disco_
     return ev->subscribed ? on_features(self, ev) : GR_OK;
 }
 
+static void save(struct gr_mod *self, struct gr_bag *bag)
+{
+    queues_save(gr_state(self), bag);
+}
+
 static void stop(struct gr_mod *self)
 {
     queues_free(gr_state(self));
@@ -169,4 +174,5 @@ static const struct gr_hook hooks[] = {
 GR_MODULE(offline,
     .summary = "keeps messages for users who are away (XEP-0160)",
     .conf_size = sizeof(struct offline_conf), .state_size = sizeof(struct offline),
-    .options = options, .hooks = hooks, .collections = collections, .stop = stop);
+    .options = options, .hooks = hooks, .collections = collections, .stop = stop,
+    .save = save, .restore = queues_restore);

@@ -17,10 +17,11 @@ extern const struct gr_coll collections[];
 
 /* A stored message on its way to the recipient. */
 enum sent_state {
-    SENT,     /* routed; nothing known yet                        */
-    BACK,     /* came back to offline_message: nobody was there   */
-    DONE,     /* handled: the row is to be deleted                */
-    DELETING
+    SENT,     /* routed; nothing known yet                            */
+    BACK,     /* came back to offline_message: nobody was there       */
+    DONE,     /* handled: the row is to be deleted                    */
+    DELETING,
+    FOREIGN   /* sent by the instance before the reload, which sees to it */
 };
 struct sent {
     struct sent *next;
@@ -44,6 +45,7 @@ struct queue {
     /* Redelivery (drain.c). */
     bool draining, reading, again, failed, eof, blocked, appended;
     bool deleting, plain;     /* plain: delete without writing totals */
+    bool off;                 /* not even that works now: after the pause */
     uint64_t cursor;          /* rows before it were looked at */
     struct sent *sent;
     struct gr_timer retry;
@@ -53,6 +55,7 @@ struct queue {
 #define QUEUE_BUCKETS 256
 struct offline { /* the state of an instance */
     struct queue *bucket[QUEUE_BUCKETS];
+    bool retired; /* after a reload the totals are the successor's */
 };
 
 struct queue *queue_find(struct gr_mod *self, const struct gr_jid *jid);
@@ -60,6 +63,9 @@ struct queue *queue_get(struct gr_mod *self, const struct gr_jid *jid); /* creat
 /* Frees it when nothing happens any more. */
 void queue_release(struct queue *q);
 void queues_free(struct offline *o);
+/* A reload: what is on its way is named to the successor, which leaves it alone for a while. */
+void queues_save(struct offline *o, struct gr_bag *bag);
+void queues_restore(struct gr_mod *self, const struct gr_bag *bag);
 /* Adds the totals to a transaction that changes them. */
 void queue_put_totals(struct queue *q, struct gr_txn *t);
 /* Asks for the totals; keep_waiting and drain_continue follow, perhaps at once. */
@@ -85,6 +91,8 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 /* --- drain.c: delivering --- */
 
 void drain(struct queue *q);
+/* The same after a pause. */
+void drain_later(struct queue *q, int64_t ms);
 /* Looks what can be done now; may free the queue. */
 void drain_continue(struct queue *q);
 /* Is it one of those on their way, which found nobody? Then it is marked. */

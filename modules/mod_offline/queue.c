@@ -5,7 +5,12 @@
  * the numbers in memory are the truth, because only this loop writes for this account. */
 #include "offline.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* How long a successor waits for what its predecessor has sent: longer than a client may keep a
+ * connection busy without reading. */
+#define FOREIGN_MS (5 * GR_MINUTE)
 
 static const char totals_key[] = "total";
 
@@ -91,7 +96,7 @@ void queue_release(struct queue *q)
     if (q->loading || q->reading || q->draining || q->deleting || q->writes > 0 || q->pins > 0 ||
         q->waiting != NULL || q->sent != NULL || q->armed)
         return;
-    if (q->stale) {
+    if (q->stale && !((struct offline *)gr_state(q->self))->retired) {
         write_totals(q);
         return;
     }
@@ -120,9 +125,12 @@ static uint64_t get_u64(const uint8_t *in)
 
 void queue_put_totals(struct queue *q, struct gr_txn *t)
 {
+    const struct offline *o = gr_state(q->self);
     uint8_t row[16];
 
     q->stale = false;
+    if (o->retired)
+        return;
     if (q->count == 0) {
         gr_txn_del(t, TOTALS, q->owner->bare, totals_key, sizeof(totals_key) - 1);
         return;
@@ -204,4 +212,68 @@ void queue_drop_sent(struct queue *q, struct sent *take)
     gr_stanza_unref(&take->stanza);
     gr_free(take->key);
     gr_free(take);
+}
+
+/* --- reload --- */
+
+/* "0": bare JID, NUL, numbers; "1": the next one; ... */
+static void save_queue(const struct queue *q, struct gr_bag *bag, unsigned n)
+{
+    size_t len = q->owner->bare_len + 1u, at = len;
+    uint8_t *blob;
+    char key[16];
+
+    for (const struct sent *s = q->sent; s != NULL; s = s->next)
+        len += 8;
+    blob = gr_alloc(len);
+    memcpy(blob, q->owner->bare, at);
+    for (const struct sent *s = q->sent; s != NULL; s = s->next, at += 8)
+        put_u64(blob + at, s->seq);
+    snprintf(key, sizeof(key), "%u", n);
+    gr_bag_put_blob(bag, key, blob, len);
+    gr_free(blob);
+}
+
+void queues_save(struct offline *o, struct gr_bag *bag)
+{
+    unsigned n = 0;
+
+    o->retired = true;
+    for (int i = 0; i < QUEUE_BUCKETS; i++)
+        for (const struct queue *q = o->bucket[i]; q != NULL; q = q->next)
+            if (q->sent != NULL || q->armed || q->draining)
+                save_queue(q, bag, n++);
+}
+
+static void restore_queue(struct gr_mod *self, const uint8_t *blob, size_t len)
+{
+    size_t at = strnlen((const char *)blob, len);
+    struct gr_jid *owner;
+    struct queue *q;
+
+    if (at == len || gr_jid_parse((const char *)blob, at, &owner) != 0)
+        return;
+    q = queue_get(self, owner);
+    gr_jid_free(&owner);
+    for (at++; at + 8 <= len; at += 8) {
+        struct sent *s = gr_alloc(sizeof(*s));
+
+        s->seq = get_u64(blob + at);
+        s->state = FOREIGN;
+        s->next = q->sent;
+        q->sent = s;
+    }
+    drain_later(q, q->sent != NULL ? FOREIGN_MS : 1);
+}
+
+void queues_restore(struct gr_mod *self, const struct gr_bag *bag)
+{
+    const uint8_t *blob;
+    char key[16] = "0";
+    size_t len;
+
+    for (unsigned n = 1; (blob = gr_bag_blob(bag, key, &len)) != NULL; n++) {
+        restore_queue(self, blob, len);
+        snprintf(key, sizeof(key), "%u", n);
+    }
 }

@@ -3,12 +3,16 @@
  * Both addresses are reduced to bare JIDs, roster_out_subscription records the new state and says
  * whether the stanza travels; it is routed after that, because a subscription that travels without
  * being on disk would be answered by a contact that we then do not know. The session's next stanza
- * waits meanwhile. */
+ * waits meanwhile.
+ *
+ * The hook's event has no accumulator: the client's stanza owns that one, and it goes after 30 s when the
+ * core gives up our hold, while a handler of this chain may still be waiting (and is given up later). */
 #include "presence.h"
 
 struct outbound {
     struct gr_stanza_ev e;
     struct gr_hold *hold;
+    struct gr_acc *acc;       /* the client's stanza's; until HOLD_GONE_MS after since_ms */
     struct gr_jid *from, *to; /* bare */
     int64_t since_ms;
 };
@@ -49,14 +53,14 @@ static void recorded(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verd
     struct gr_stanza_ev *e = GR_CONTAINER_OF(ev, struct gr_stanza_ev, ev);
     struct outbound *o = GR_CONTAINER_OF(e, struct outbound, e);
     bool fresh = gr_now_ms() - o->since_ms < HOLD_GONE_MS;
-    bool granted = fresh && gr_acc_get(ev->acc, "roster", "granted") != NULL;
 
     (void)verdict; /* a value hook */
-    if (e->deliver && fresh)
-        gr_send_in(self, ev, gr_stanza_ref(e->stanza));
-    else if (e->deliver)
-        gr_send(self, gr_stanza_ref(e->stanza));
-    if (granted)
+    if (e->deliver) {
+        struct gr_ev of = { .acc = fresh ? o->acc : NULL };
+        gr_send_in(self, &of, gr_stanza_ref(e->stanza));
+    }
+    /* An approval travels only when it grants something (A.2, table 4). */
+    if (e->deliver && gr_stanza_type(e->stanza) == GR_SUBSCRIBED)
         show_presence(self, o);
     gr_resume(o->hold, GR_OK);
     gr_stanza_unref(&e->stanza);
@@ -82,7 +86,7 @@ enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
     o->since_ms = gr_now_ms();
     o->from = gr_jid_dup_bare(ev->from);
     o->to = gr_jid_dup_bare(ev->to);
-    o->e.ev.acc = ev->ev.acc;
+    o->acc = ev->ev.acc;
     o->e.session = ev->session;
     o->e.from = o->from;
     o->e.to = o->to;

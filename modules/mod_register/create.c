@@ -1,9 +1,9 @@
 /* mod_register/create.c: an account for somebody who has not logged in (XEP-0077, 3.1.1).
  *
- * The iq comes as user_send_xmlel and is answered straight to the stream. While the account is being
- * made the chain is held, so the stream reads nothing further; whatever was asked for lives in a
- * `struct making`, which the session's slot points to, because the connection may end meanwhile. A
- * stream makes one account and has a bounded number of attempts. */
+ * The iq comes as user_send_xmlel and is answered straight to the stream. While the account is
+ * being made the chain is held, so the stream reads nothing further; whatever was asked for lives
+ * in a `struct making`, which the session's slot points to, because the connection may end
+ * meanwhile. A stream makes one account and has a bounded number of attempts. */
 #include <string.h>
 
 #include "register.h"

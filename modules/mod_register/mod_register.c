@@ -173,8 +173,8 @@ struct replied {
     int hops;
 };
 
-/* A post follows the stanzas sent before it to the same place; the first hop lets the reply be routed,
- * the second lets it arrive. */
+/* A post follows the stanzas sent before it to the same place; the first hop lets the reply be
+ * routed, the second lets it arrive. */
 static void on_replied(struct gr_mod *self, const struct gr_jid *jid, const void *data, size_t len)
 {
     struct replied r;

@@ -1,9 +1,9 @@
 /* mod_register/rate.c: how many accounts were made within the last hour, per address and in all.
  *
- * One row per account: the key is the time (microseconds, big-endian) and 8 random bytes, the value
- * the address; IPv6 addresses count by their /64, which is what one customer has. Rows older than an
- * hour go when the next one comes. Two loops that ask at the same instant may both get the last
- * place; otherwise the bounds are exact. */
+ * One row per account: the key is the time (microseconds, big-endian) and 8 random bytes, the
+ * value the address; IPv6 addresses count by their /64, which is what one customer has. Rows older
+ * than an hour go when the next one comes. Two loops that ask at the same instant may both get the
+ * last place; otherwise the bounds are exact. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,16 +25,19 @@ struct asking {
 /* "192.0.2.1" or "2001:db8::/64". */
 static void group_of(const char *ip, char *out, size_t size)
 {
-    unsigned char addr[16];
-
-    if (inet_pton(AF_INET6, ip, addr) != 1 || memcmp(addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0) {
-        snprintf(out, size, "%s", strncasecmp(ip, "::ffff:", 7) == 0 ? ip + 7 : ip);
-        return;
-    }
     char text[INET6_ADDRSTRLEN];
-    memset(addr + 8, 0, 8);
-    inet_ntop(AF_INET6, addr, text, sizeof(text));
-    snprintf(out, size, "%s/64", text);
+    struct in6_addr addr;
+
+    if (inet_pton(AF_INET6, ip, &addr) != 1) {
+        snprintf(out, size, "%s", ip);
+    } else if (IN6_IS_ADDR_V4MAPPED(&addr)) {
+        inet_ntop(AF_INET, addr.s6_addr + 12, text, sizeof(text));
+        snprintf(out, size, "%s", text);
+    } else {
+        memset(addr.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &addr, text, sizeof(text));
+        snprintf(out, size, "%s/64", text);
+    }
 }
 
 static void make_key(unsigned char key[RATE_KEY_SIZE], int64_t us)

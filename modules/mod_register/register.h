@@ -32,13 +32,13 @@ const char *rule_password(const struct register_conf *conf, const char *node,
 /* Text of a child of the query, NULL when it is missing. */
 const char *field(const struct gr_el *query, const char *name);
 
-/* rate.c: accounts made within the last hour, in the store: the bounds hold for all loops together and
- * over a restart. */
+/* rate.c: accounts made within the last hour, in the store: the bounds hold for all loops together
+ * and over a restart. */
 #define RATE_KEY_SIZE 16
 extern const struct gr_coll rate_collections[];
 typedef void (*rate_f)(struct gr_mod *self, void *ctx, bool allowed);
-/* Asks whether another account may be made from this address, and notes it: *key names the note. done
- * is not called when the module stops first. */
+/* Asks whether another account may be made from this address, and notes it: *key names the note.
+ * done is not called when the module stops first. */
 void rate_take(struct gr_mod *self, const char *ip, unsigned char key[RATE_KEY_SIZE], rate_f done,
                void *ctx);
 /* It was not made after all. */

@@ -2,207 +2,19 @@
  * and transaction (backends.md 3). On the owner's home loop, in turn (turn.c).
  *
  * Read are the owner's counters, the item and the request; where a bound is reached also what must
- * make room: the oldest request, the oldest remembered removal. Everything is written together, and the
- * answer follows the commit. */
-#include "roster.h"
+ * make room: the oldest request, the oldest remembered removal. db_write.c does the rest. */
+#include "db.h"
 
 #include <string.h>
-
-struct op {
-    struct turn turn;
-    struct gr_mod *self;
-    struct gr_ask *ask;
-    enum gr_roster_op what;
-    struct gr_jid *user, *contact;
-    struct gr_stanza *stanza;
-    struct gr_roster_list *update; /* name and groups to be; one entry */
-    struct meta meta;
-    struct contact old, now;       /* now: texts of old or update */
-    struct bits before, after;
-    char *oldest;                  /* whose request goes */
-    size_t oldest_len;
-    int64_t oldest_us;
-    uint64_t forgotten;            /* the removal that goes; 0: none */
-};
 
 enum gr_subscription sub_of(bool from, bool to)
 {
     return from && to ? GR_SUB_BOTH : from ? GR_SUB_FROM : to ? GR_SUB_TO : GR_SUB_NONE;
 }
 
-static struct op *op_of(struct gr_req *req)
-{
-    return *(struct op **)gr_req_data(req);
-}
-
-static struct gr_req *request_for(struct op *op, gr_store_f done)
-{
-    struct gr_req *req = gr_req_new(op->self, sizeof(op), done);
-
-    *(struct op **)gr_req_data(req) = op;
-    return req;
-}
-
 static void read_row(struct op *op, int coll, const char *key, gr_store_f done)
 {
-    gr_store_get(request_for(op, done), &roster_colls[coll], op->user->bare, key, strlen(key));
-}
-
-/* --- the answer --- */
-
-static void finish(struct op *op, const struct gr_answer *a)
-{
-    gr_answer(op->ask, a);
-    turn_leave(&op->turn);
-    gr_jid_free(&op->user);
-    gr_jid_free(&op->contact);
-    gr_stanza_unref(&op->stanza);
-    gr_roster_list_free(&op->update);
-    contact_fini(&op->old);
-    gr_free(op->oldest);
-    gr_free(op);
-}
-
-static void fail(struct op *op, enum gr_cond cond, const char *text)
-{
-    finish(op, &(struct gr_answer){ .result = GR_R_ERROR, .cond = cond, .text = text });
-}
-
-static void finish_result(struct op *op, enum gr_result r)
-{
-    finish(op, &(struct gr_answer){ .result = r });
-}
-
-static struct gr_roster_item shown(const struct op *op, const struct bits *b,
-                                   const struct contact *c)
-{
-    struct gr_roster_item item = { .ver = c->ver };
-
-    if (!b->listed && !b->pending)
-        return item;
-    item.jid = op->contact;
-    item.in_roster = b->listed;
-    item.pending_in = b->pending;
-    if (!b->listed)
-        return item;
-    item.name = c->name;
-    item.groups = c->groups;
-    item.sub = sub_of(b->from, b->to);
-    item.ask = b->ask;
-    item.approved = b->approved;
-    return item;
-}
-
-static void finish_ok(struct op *op)
-{
-    finish(op, &(struct gr_answer){ .result = GR_R_OK,
-                                    .before = shown(op, &op->before, &op->old),
-                                    .after = shown(op, &op->after, &op->now) });
-}
-
-/* --- writing --- */
-
-static void committed(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct op *op = op_of(req);
-
-    (void)self;
-    if (rows->rc != 0)
-        fail(op, gr_cond_of(rows->rc), NULL);
-    else
-        finish_ok(op);
-}
-
-static void write_item(struct op *op, struct gr_txn *t)
-{
-    const char *owner = op->user->bare, *key = op->contact->bare;
-    size_t key_len = op->contact->bare_len, len;
-    uint8_t ver[8];
-    void *row;
-
-    if (op->after.listed) {
-        row = contact_encode(&op->now, &len);
-        gr_assert(row != NULL); /* may_hold has looked */
-        gr_txn_put(t, &roster_colls[COLL_ITEMS], owner, key, key_len, row, len);
-        gr_free(row);
-        return;
-    }
-    gr_txn_del(t, &roster_colls[COLL_ITEMS], owner, key, key_len);
-    put_u64(ver, op->now.ver);
-    gr_txn_put(t, &roster_colls[COLL_REMOVED], owner, ver, sizeof(ver), key, key_len);
-    op->meta.removed++;
-    if (op->forgotten == 0)
-        return;
-    put_u64(ver, op->forgotten);
-    gr_txn_del(t, &roster_colls[COLL_REMOVED], owner, ver, sizeof(ver));
-    op->meta.removed--;
-    op->meta.floor = op->forgotten;
-}
-
-/* The request without what was inside: for one that is too long to be kept. */
-static struct gr_stanza *bare_request(const struct gr_stanza *st)
-{
-    struct gr_stanza *copy =
-        gr_presence_new(GR_SUBSCRIBE, gr_stanza_from(st), gr_stanza_to(st));
-
-    if (gr_stanza_id(st) != NULL)
-        gr_stanza_set_id(copy, gr_stanza_id(st));
-    return copy;
-}
-
-static void write_request(struct op *op, struct gr_txn *t)
-{
-    const struct roster_conf *conf = gr_conf(op->self);
-    const struct gr_coll *coll = &roster_colls[COLL_REQUESTS];
-    struct request r = { .time_us = gr_wall_us() };
-    struct gr_stanza *st;
-    size_t len;
-    void *row;
-
-    op->meta.requests += op->after.pending ? 1 : (uint32_t)-1;
-    if (!op->after.pending) {
-        gr_txn_del(t, coll, op->user->bare, op->contact->bare, op->contact->bare_len);
-        return;
-    }
-    if (op->oldest != NULL) {
-        gr_txn_del(t, coll, op->user->bare, op->oldest, op->oldest_len);
-        op->meta.requests--;
-    }
-    st = gr_stanza_ref(op->stanza);
-    r.xml = gr_stanza_xml(st, &r.len);
-    if (r.len > (size_t)conf->max_request) {
-        gr_stanza_unref(&st);
-        st = bare_request(op->stanza);
-        r.xml = gr_stanza_xml(st, &r.len);
-    }
-    row = request_encode(&r, &len);
-    gr_txn_put(t, coll, op->user->bare, op->contact->bare, op->contact->bare_len, row, len);
-    gr_free(row);
-    gr_stanza_unref(&st);
-}
-
-static void write_all(struct op *op)
-{
-    struct gr_txn *t = gr_txn_new(op->self);
-    bool seen = op->what == GR_ROSTER_UPDATE_CONTACT || bits_visible(&op->before, &op->after);
-    uint8_t meta[META_SIZE];
-
-    if (seen) {
-        uint64_t now = (uint64_t)gr_wall_us();
-
-        op->now.ver = now > op->meta.ver ? now : op->meta.ver + 1;
-        if (op->meta.ver == 0)
-            op->meta.floor = op->now.ver;
-        op->meta.ver = op->now.ver;
-        op->meta.items += (uint32_t)op->after.listed - (uint32_t)op->before.listed;
-        write_item(op, t);
-    }
-    if (op->before.pending != op->after.pending)
-        write_request(op, t);
-    meta_encode(meta, &op->meta);
-    gr_txn_put(t, &roster_colls[COLL_META], op->user->bare, META_KEY, strlen(META_KEY), meta,
-               sizeof(meta));
-    gr_txn_commit(t, request_for(op, committed));
+    gr_store_get(op_request(op, done), &roster_colls[coll], op->user->bare, key, strlen(key));
 }
 
 /* --- room --- */
@@ -213,12 +25,12 @@ static void got_oldest_removal(struct gr_mod *self, struct gr_req *req, const st
 
     (void)self;
     if (rows->rc != 0 || (rows->count > 0 && rows->row[0].key_len != 8)) {
-        fail(op, gr_cond_of(rows->rc != 0 ? rows->rc : GR_EIO), NULL);
+        op_fail(op, gr_cond_of(rows->rc != 0 ? rows->rc : GR_EIO), NULL);
         return;
     }
     if (rows->count > 0)
         op->forgotten = get_u64(rows->row[0].key);
-    write_all(op);
+    op_write(op);
 }
 
 static void keep_oldest(struct op *op, const struct gr_row *row)
@@ -243,17 +55,17 @@ static void got_requests(struct gr_mod *self, struct gr_req *req, const struct g
 
     (void)self;
     if (rows->rc != 0) {
-        fail(op, gr_cond_of(rows->rc), NULL);
+        op_fail(op, gr_cond_of(rows->rc), NULL);
         return;
     }
     for (size_t i = 0; i < rows->count; i++)
         keep_oldest(op, &rows->row[i]);
     if (!rows->more || last == NULL) {
-        write_all(op);
+        op_write(op);
         return;
     }
     from = gr_strndup(last->key, last->key_len);
-    gr_store_range(request_for(op, got_requests), &roster_colls[COLL_REQUESTS], op->user->bare,
+    gr_store_range(op_request(op, got_requests), &roster_colls[COLL_REQUESTS], op->user->bare,
                    from, last->key_len + 1, 1000); /* with the NUL: behind that key */
     gr_free(from);
 }
@@ -266,7 +78,7 @@ static bool may_hold(struct op *op)
     void *row;
 
     if (!op->before.listed && op->meta.items >= (uint64_t)conf->max_items) {
-        fail(op, GR_POLICY_VIOLATION, "the roster is full");
+        op_fail(op, GR_POLICY_VIOLATION, "the roster is full");
         return false;
     }
     if (op->what != GR_ROSTER_UPDATE_CONTACT)
@@ -274,7 +86,7 @@ static bool may_hold(struct op *op)
     row = contact_encode(&op->now, &len);
     gr_free(row);
     if (row == NULL)
-        fail(op, GR_NOT_ACCEPTABLE, NULL);
+        op_fail(op, GR_NOT_ACCEPTABLE, NULL);
     return row != NULL;
 }
 
@@ -286,7 +98,7 @@ static void decide(struct op *op)
     op->after = op->before;
     r = bits_apply(&op->after, op->what);
     if (r != GR_R_OK) {
-        finish_result(op, r);
+        op_result(op, r);
         return;
     }
     op->now = (struct contact){ .from = op->after.from, .to = op->after.to, .ask = op->after.ask,
@@ -300,13 +112,13 @@ static void decide(struct op *op)
         return;
     if (!op->before.pending && op->after.pending &&
         op->meta.requests >= (uint64_t)conf->max_requests)
-        gr_store_range(request_for(op, got_requests), &roster_colls[COLL_REQUESTS],
+        gr_store_range(op_request(op, got_requests), &roster_colls[COLL_REQUESTS],
                        op->user->bare, NULL, 0, 1000);
     else if (op->before.listed && !op->after.listed && op->meta.removed >= REMOVED_MAX)
-        gr_store_range(request_for(op, got_oldest_removal), &roster_colls[COLL_REMOVED],
+        gr_store_range(op_request(op, got_oldest_removal), &roster_colls[COLL_REMOVED],
                        op->user->bare, NULL, 0, 1);
     else
-        write_all(op);
+        op_write(op);
 }
 
 /* --- reading --- */
@@ -318,9 +130,9 @@ static void look(struct op *op)
     op->now.mem = NULL;
     op->after = op->before;
     if (op->what == GR_ROSTER_GET_CONTACT ? op->before.listed : op->before.pending)
-        finish_ok(op);
+        op_ok(op);
     else
-        finish_result(op, op->before.listed ? GR_R_FALSE : GR_R_NONE);
+        op_result(op, op->before.listed ? GR_R_FALSE : GR_R_NONE);
 }
 
 static void got_request(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
@@ -329,7 +141,7 @@ static void got_request(struct gr_mod *self, struct gr_req *req, const struct gr
 
     (void)self;
     if (rows->rc != 0 && rows->rc != GR_ENOENT) {
-        fail(op, gr_cond_of(rows->rc), NULL);
+        op_fail(op, gr_cond_of(rows->rc), NULL);
         return;
     }
     op->before.pending = rows->rc == 0;
@@ -345,14 +157,14 @@ static int one_row(struct op *op, const struct gr_rows *rows, const char *what)
     if (rows->rc == 0 || rows->rc == GR_ENOENT)
         return rows->rc;
     gr_debug("roster.read", "%s of %s: %s", what, op->user->bare, gr_strerror(rows->rc));
-    fail(op, gr_cond_of(rows->rc), NULL);
+    op_fail(op, gr_cond_of(rows->rc), NULL);
     return rows->rc;
 }
 
 static void damaged(struct op *op, const char *what)
 {
     gr_error("roster.damaged", "%s of %s cannot be read", what, op->user->bare);
-    fail(op, gr_cond_of(GR_EIO), NULL);
+    op_fail(op, gr_cond_of(GR_EIO), NULL);
 }
 
 static void got_item(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)

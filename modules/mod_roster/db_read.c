@@ -1,6 +1,5 @@
-/* mod_roster/db_read.c: "rosterdb", what concerns a whole roster: listing it, its stored requests, its
- * history for versioning, its removal; and the provider's table. In turn with the changes (db.c), so that
- * what is listed is one state of the roster, not a mixture. */
+/* mod_roster/db_read.c: "rosterdb": listing a roster and its stored requests. In turn with the changes
+ * (db.c), so that what is listed is one state of the roster, not a mixture. */
 #include "roster.h"
 
 #include <string.h>
@@ -10,7 +9,7 @@ enum { PAGE = 500 };
 struct listing {
     struct turn turn;
     struct gr_mod *self;
-    struct gr_ask *ask;             /* of the provider's call, or NULL: history */
+    struct gr_ask *ask;
     struct gr_jid *user;
     bool stanzas;                   /* get_pending: the requests themselves */
     char **asking;                  /* who has a request stored, ascending */
@@ -18,18 +17,6 @@ struct listing {
     struct gr_stanza **pending;
     size_t pending_count;
     struct gr_roster_list *items;
-    history_f done;
-    void *arg;
-    struct history history;
-    struct removal *removed;
-};
-
-const struct gr_coll roster_colls[COLL_COUNT + 1] = {
-    [COLL_ITEMS] = GR_MAP("roster_items"),
-    [COLL_REQUESTS] = GR_MAP("roster_requests"),
-    [COLL_REMOVED] = GR_MAP("roster_removed"),
-    [COLL_META] = GR_MAP("roster_meta"),
-    GR_COLL_END,
 };
 
 static struct listing *listing_of(struct gr_req *req)
@@ -65,9 +52,6 @@ static void leave(struct listing *l)
         gr_stanza_unref(&l->pending[--l->pending_count]);
     gr_free(l->pending);
     gr_roster_list_free(&l->items);
-    for (size_t i = 0; i < l->history.count; i++)
-        gr_jid_free(&l->removed[i].jid);
-    gr_free(l->removed);
     gr_jid_free(&l->user);
     gr_free(l);
 }
@@ -257,171 +241,3 @@ void db_pending(struct gr_mod *self, struct gr_ask *ask, const struct gr_jid *us
     l->stanzas = true;
     turn_take(turns_of(self), TURN_STORE, l->user, &l->turn, run_requests);
 }
-
-/* --- the history --- */
-
-static void history_known(struct listing *l, int rc)
-{
-    l->history.rc = rc;
-    l->history.removed = l->removed;
-    l->done(l->self, l->arg, &l->history);
-    leave(l);
-}
-
-static void got_removed(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct listing *l = listing_of(req);
-    int rc = rows->rc;
-
-    (void)self;
-    for (size_t i = 0; i < rows->count && rc == 0; i++) {
-        const struct gr_row *row = &rows->row[i];
-        struct removal r = { 0 };
-
-        if (row->key_len != 8 || gr_jid_parse(row->val, row->val_len, &r.jid) != 0) {
-            rc = GR_EIO;
-            break;
-        }
-        r.ver = get_u64(row->key);
-        l->removed = grow(l->removed, l->history.count, sizeof(r));
-        l->removed[l->history.count++] = r;
-    }
-    history_known(l, rc);
-}
-
-static void got_meta(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct listing *l = listing_of(req);
-    int rc = rows->rc;
-
-    (void)self;
-    if (rc == 0)
-        rc = meta_decode(rows->row[0].val, rows->row[0].val_len, &l->history.meta);
-    if (rc == 0)
-        gr_store_range(request_for(l, got_removed), &roster_colls[COLL_REMOVED], l->user->bare,
-                       NULL, 0, 2 * REMOVED_MAX);
-    else
-        history_known(l, rc == GR_ENOENT ? 0 : rc); /* never changed: version 0 */
-}
-
-static void run_history(struct turn *t)
-{
-    struct listing *l = GR_CONTAINER_OF(t, struct listing, turn);
-
-    gr_store_get(request_for(l, got_meta), &roster_colls[COLL_META], l->user->bare, META_KEY,
-                 strlen(META_KEY));
-}
-
-void db_history(struct gr_mod *self, const struct gr_jid *user, history_f done, void *arg)
-{
-    struct listing *l = start(self, NULL, user);
-
-    l->done = done;
-    l->arg = arg;
-    turn_take(turns_of(self), TURN_STORE, l->user, &l->turn, run_history);
-}
-
-/* --- removal --- */
-
-static void removed(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct listing *l = listing_of(req);
-
-    (void)self;
-    if (rows->rc != 0) {
-        fail(l, rows->rc, "the removal");
-        return;
-    }
-    gr_answer_result(l->ask, GR_R_OK);
-    leave(l);
-}
-
-static void run_remove(struct turn *t)
-{
-    struct listing *l = GR_CONTAINER_OF(t, struct listing, turn);
-    struct gr_txn *txn = gr_txn_new(l->self);
-
-    for (int i = 0; i < COLL_COUNT; i++)
-        gr_txn_del_all(txn, &roster_colls[i], l->user->bare);
-    gr_txn_commit(txn, request_for(l, removed));
-}
-
-/* --- the provider --- */
-
-static void remove_user(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                        const struct gr_jid *user, const struct gr_jid *contact)
-{
-    struct listing *l = start(self, ask, user);
-
-    (void)inst;
-    (void)contact;
-    turn_take(turns_of(self), TURN_STORE, l->user, &l->turn, run_remove);
-}
-
-static void get_contacts(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                         const struct gr_jid *user)
-{
-    (void)inst;
-    db_contacts(self, ask, user);
-}
-
-static void get_pending(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                        const struct gr_jid *user)
-{
-    (void)inst;
-    db_pending(self, ask, user);
-}
-
-static void update_contact(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                           const struct gr_jid *user, const struct gr_roster_item *item)
-{
-    (void)inst;
-    db_change(self, ask, GR_ROSTER_UPDATE_CONTACT, user, item->jid, NULL, item);
-}
-
-#define CONTACT(f, op, call)                                                                      \
-    static void f(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *user, \
-                  const struct gr_jid *contact)                                                   \
-    {                                                                                             \
-        (void)inst;                                                                               \
-        call;                                                                                     \
-    }
-#define CHANGE(f, op) CONTACT(f, op, db_change(self, ask, op, user, contact, NULL, NULL))
-#define LOOK(f, op) CONTACT(f, op, db_look(self, ask, op, user, contact))
-#define REQUEST(f, op)                                                                            \
-    static void f(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *user, \
-                  const struct gr_jid *contact, struct gr_stanza *stanza)                         \
-    {                                                                                             \
-        (void)inst;                                                                               \
-        db_change(self, ask, op, user, contact, stanza, NULL);                                    \
-    }
-LOOK(get_contact, GR_ROSTER_GET_CONTACT)
-LOOK(is_pending, GR_ROSTER_IS_PENDING)
-CHANGE(remove_contact, GR_ROSTER_REMOVE_CONTACT)
-REQUEST(outbound_subscribe, GR_ROSTER_OUT_SUBSCRIBE)
-REQUEST(inbound_subscribe, GR_ROSTER_IN_SUBSCRIBE)
-CHANGE(outbound_subscribed, GR_ROSTER_OUT_SUBSCRIBED)
-CHANGE(inbound_subscribed, GR_ROSTER_IN_SUBSCRIBED)
-CHANGE(outbound_unsubscribe, GR_ROSTER_OUT_UNSUBSCRIBE)
-CHANGE(inbound_unsubscribe, GR_ROSTER_IN_UNSUBSCRIBE)
-CHANGE(outbound_unsubscribed, GR_ROSTER_OUT_UNSUBSCRIBED)
-CHANGE(inbound_unsubscribed, GR_ROSTER_IN_UNSUBSCRIBED)
-
-const struct gr_roster_provider roster_db = {
-    .name = PROVIDER_NAME,
-    .get_contacts = get_contacts,
-    .get_contact = get_contact,
-    .update_contact = update_contact,
-    .remove_contact = remove_contact,
-    .get_pending = get_pending,
-    .is_pending = is_pending,
-    .outbound_subscribe = outbound_subscribe,
-    .inbound_subscribe = inbound_subscribe,
-    .outbound_subscribed = outbound_subscribed,
-    .inbound_subscribed = inbound_subscribed,
-    .outbound_unsubscribe = outbound_unsubscribe,
-    .inbound_unsubscribe = inbound_unsubscribe,
-    .outbound_unsubscribed = outbound_unsubscribed,
-    .inbound_unsubscribed = inbound_unsubscribed,
-    .remove_user = remove_user,
-};

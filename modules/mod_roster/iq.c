@@ -13,8 +13,7 @@ struct get {
     struct gr_iq_req *req;
     struct gr_jid *owner;
     uint64_t session;              /* id; 0: not on this loop */
-    bool versioned;
-    int rc;
+    bool ours, versioned;          /* the provider is rosterdb; its history is known */
     struct meta meta;
     struct removal *removed;
     size_t removed_count;
@@ -150,17 +149,13 @@ static void reply_changes(struct gr_mod *self, struct get *g, uint64_t since)
     get_free(g);
 }
 
-static void reply_full(struct gr_mod *self, struct get *g)
+static void reply_full(struct get *g)
 {
     struct gr_stanza *reply = gr_iq_result(gr_iq_req_stanza(g->req));
     struct gr_el *query = gr_el_add(reply, NULL, NS_ROSTER, "query");
 
-    if (all_versioned(g)) {
-        const struct roster_conf *conf = gr_conf(self);
-
-        if (conf->versioning)
-            gr_el_setf(reply, query, "ver", "%llu", (unsigned long long)g->meta.ver);
-    }
+    if (all_versioned(g))
+        gr_el_setf(reply, query, "ver", "%llu", (unsigned long long)g->meta.ver);
     for (size_t i = 0; i < gr_roster_list_count(g->ev.items); i++)
         item_el(reply, query, gr_roster_list_at(g->ev.items, i), false);
     gr_iq_reply(g->req, reply);
@@ -176,11 +171,11 @@ static void got_roster(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict ve
 
     (void)verdict;
     if (g->ev.none && gr_roster_list_count(g->ev.items) == 0)
-        fail(self, g, g->versioned ? GR_INTERNAL_SERVER_ERROR : GR_ITEM_NOT_FOUND);
+        fail(self, g, g->ours ? GR_INTERNAL_SERVER_ERROR : GR_ITEM_NOT_FOUND);
     else if (all_versioned(g) && client_version(g, &since))
         reply_changes(self, g, since);
     else
-        reply_full(self, g);
+        reply_full(g);
 }
 
 static void gather(struct gr_mod *self, struct get *g)
@@ -215,12 +210,15 @@ static void history_known(struct gr_mod *self, void *arg, const struct history *
 
 void on_roster_get(struct gr_mod *self, struct gr_iq_ev *ev)
 {
+    const char *provider = gr_provider_name(gr_mod_host(self), GR_PROVIDER_ROSTER, NULL);
+    const struct roster_conf *conf = gr_conf(self);
     struct get *g = gr_alloc(sizeof(*g));
 
     g->req = ev->req;
     g->owner = gr_jid_dup_bare(ev->to);
     g->session = ev->session != NULL ? gr_session_id(ev->session) : 0;
-    if (strcmp(gr_provider_name(gr_mod_host(self), GR_PROVIDER_ROSTER, NULL), PROVIDER_NAME) == 0)
+    g->ours = strcmp(provider, PROVIDER_NAME) == 0;
+    if (g->ours && conf->versioning)
         db_history(self, g->owner, history_known, g);
     else
         gather(self, g); /* somebody else's roster has no versions that we know */

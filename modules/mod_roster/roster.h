@@ -1,9 +1,10 @@
 /* mod_roster/roster.h: what the files of the module share.
  *
- *   record.c  stored rows as bytes        state.c  the subscription state machine (RFC 6121, A)
- *   turn.c    one after the other, per owner       db.c, db_read.c  the provider "rosterdb"
- *   push.c    interested sessions and pushes       iq.c, iq_set.c   jabber:iq:roster
- *   subs.c, subs_in.c  subscription stanzas        roster.c  descriptor and the other hooks */
+ *   record.c  stored rows as bytes     state.c  the subscription state machine (RFC 6121, A)
+ *   turn.c  one after the other, per owner      provider.c, db*.c, history.c  "rosterdb"
+ *   push.c  interested sessions and pushes      iq.c, iq_set.c  jabber:iq:roster
+ *   subs.c, subs_in.c  subscription stanzas     chains.c, leave.c  what other modules ask and tell
+ *   roster.c  the descriptor */
 #pragma once
 
 #include <grapnel/module.h>
@@ -96,7 +97,7 @@ void turn_take(struct turns *ts, enum turn_kind kind, const struct gr_jid *owner
 /* t may be freed afterwards, also from inside run(). */
 void turn_leave(struct turn *t);
 
-/* --- db.c, db_read.c --- */
+/* --- provider.c, db.c, db_read.c, history.c --- */
 
 enum { COLL_ITEMS, COLL_REQUESTS, COLL_REMOVED, COLL_META, COLL_COUNT };
 enum { REMOVED_MAX = 100 }; /* removals that are remembered for versioning */
@@ -189,8 +190,17 @@ static inline bool held_valid(const struct held *h) { return gr_now_ms() - h->si
 enum gr_verdict on_out_subscription(struct gr_mod *self, struct gr_stanza_ev *ev);
 enum gr_verdict on_in_subscription(struct gr_mod *self, struct gr_stanza_ev *ev);
 
+/* --- chains.c, leave.c --- */
+
+enum gr_verdict on_get(struct gr_mod *self, struct gr_roster_ev *ev);
+enum gr_verdict on_lists(struct gr_mod *self, struct gr_roster_ev *ev);
+enum gr_verdict on_jid_info(struct gr_mod *self, struct gr_jid_info_ev *ev);
+enum gr_verdict on_export(struct gr_mod *self, struct gr_export_ev *ev);
+enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev);
+
 /* --- roster.c --- */
 
 /* The account was removed; its sessions may live a moment longer. */
 bool is_removed(struct gr_mod *self, const struct gr_jid *owner);
+void set_removed(struct gr_mod *self, const struct gr_jid *owner, bool removed);
 struct turns *turns_of(struct gr_mod *self);

@@ -11,9 +11,10 @@ ABSENT = None
 
 
 def body_of(id_):
-    """The text of a message, told by its id: of several lengths, with characters that need escaping."""
+    """The text of a message, told by its id: of several lengths, with characters that need escaping.
+    A sender whose name begins with b sends big ones."""
     digest = hashlib.sha256(id_.encode('utf-8')).hexdigest()
-    return digest * (1 + int(digest[0], 16) % 8) + ' <&>\'" äß𝄞'
+    return digest * (800 if id_[0] == 'b' else 1 + int(digest[0], 16) % 8) + ' <&>\'" äß𝄞'
 
 
 class Messages:
@@ -116,9 +117,9 @@ class Registers:
         """None, or what is wrong. Nothing may be under way. What was read once stays so."""
         allowed = [self.settled.get(key, ABSENT), *self.open[key]]
         self.history[key].append(f'read {observed!r:.60}')
+        self.settled[key] = observed        # told once, when it is wrong
+        self.open[key] = []
         if observed not in allowed:
             return (f'{key}: {observed!r:.60} is there, expected: {allowed!r:.200}; '
                     f'{", ".join(self.history[key])}')
-        self.settled[key] = observed
-        self.open[key] = []
         return None

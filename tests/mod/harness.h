@@ -100,7 +100,8 @@ struct hs *h_online(struct h *h, const char *full);
 void h_set_available(struct hs *s, int priority);
 void h_set_unavailable(struct hs *s);
 
-/* What the client sends: any element, checked and stamped as the stream does. Then h_run. */
+/* What the client sends: any element, its `from` stamped as the stream does. What the stream refuses
+ * before any hook runs (malformed addresses and iqs) is not for this harness. Then h_run. */
 void h_send(struct hs *s, const char *xml);
 void h_sendf(struct hs *s, const char *fmt, ...) GR_PRINTF(2, 3);
 /* Without h_run: what follows is sent "in the same packet". */

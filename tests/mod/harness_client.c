@@ -354,8 +354,8 @@ void h_expect_closed(struct hs **take, const char *condition)
     if (s->closed == NULL || strcmp(s->closed, condition) != 0) {
         hs_print(&text, s);
         h_fail("%s should have been closed with \"%s\" but %s%s; it got\n%s", s->jid->full,
-               condition, s->closed != NULL ? "was with " : "is open", s->closed != NULL ? s->closed : "",
-               buf_str(&text));
+               condition, s->closed != NULL ? "was with " : "is open",
+               s->closed != NULL ? s->closed : "", buf_str(&text));
     }
     *take = NULL;
     forget(s);

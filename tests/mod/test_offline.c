@@ -494,6 +494,60 @@ static void a_full_disk(void **state)
     h_stop(&h);
 }
 
+/* On a full disk only pure deletions go through, and nothing is delivered twice for that. */
+static unsigned faults_left;
+static int fail_some(uint64_t n)
+{
+    (void)n;
+    return faults_left > 0 && faults_left-- > 0 ? ENOSPC : 0;
+}
+
+static void a_full_disk_during_redelivery(void **state)
+{
+    static const struct store_faults faults = { .commit = fail_some };
+
+    (void)state;
+    for (unsigned n = 1; n < 6; n++) {
+        struct h *h = start(NULL);
+        struct hs *alice = h_online(h, "alice@localhost/a");
+        say(alice, "bob@localhost", 0, 120);
+        faults_left = n;
+        store_faults = &faults;
+        struct hs *bob = fetch(h, "bob@localhost/b", 0, 120);
+        h_advance(h, 120000);
+        store_faults = NULL;
+        h_disconnect(&bob, true);
+        expect_kept(h, 0);
+        bob = fetch(h, "bob@localhost/b", 0, 0);
+        h_stop(&h);
+    }
+}
+
+static void damaged_rows(void **state)
+{
+    static const struct gr_coll messages = GR_LOG("offline.messages");
+    static const char *const rows[] = { "", "\1", "\1" "12345678", "\1" "12345678<message",
+                                        "\1" "12345678<message/>", "\2" "12345678<message "
+                                        "from='a@b'/>", "\1" "12345678<presence from='a@b'/>" };
+    struct h *h = start(NULL);
+
+    (void)state;
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    struct gr_mod *self = h_mod(h, "offline", "bob@localhost");
+    for (size_t i = 0; i < GR_COUNT(rows); i++) {
+        struct gr_txn *t = gr_txn_new(self);
+        gr_txn_append(t, &messages, "bob@localhost", rows[i], strlen(rows[i]));
+        gr_txn_commit(t, NULL);
+    }
+    h_run(h);
+    say(alice, "bob@localhost", 0, 2);
+    struct hs *bob = fetch(h, "bob@localhost/b", 0, 2);
+    assert_non_null(strstr(h_log(h), "offline.damaged"));
+    h_disconnect(&bob, true);
+    expect_kept(h, 0);
+    h_stop(&h);
+}
+
 /* --- vanishing recipients --- */
 
 /* Between "send them" and the delivery: they come back to offline_message. */
@@ -568,6 +622,24 @@ static void a_connection_that_breaks(void **state)
     h_stop(&h);
 }
 
+/* The server goes while they are on their way. */
+static void a_restart_during_redelivery(void **state)
+{
+    struct h *h = start(NULL);
+
+    (void)state;
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    say(alice, "bob@localhost", 0, 130);
+    struct hs *bob = h_login(h, "bob@localhost/b");
+    h_stall(bob);
+    h_send(bob, "<presence/>");
+    h_restart(h);
+    expect_kept(h, 130);
+    bob = fetch(h, "bob@localhost/b", 0, 130);
+    expect_kept(h, 0);
+    h_stop(&h);
+}
+
 /* Written rows go, the others stay. */
 static void a_connection_that_breaks_half_way(void **state)
 {
@@ -613,6 +685,36 @@ static void another_resource_gets_what_one_lost(void **state)
     h_stop(&h);
 }
 
+/* The same when the other one was there all the time, so that nobody asks for anything again. */
+static void a_present_resource_gets_what_one_lost(void **state)
+{
+    static const struct gr_coll messages = GR_LOG("offline.messages");
+    static const char row[] = "\1" "12345678<message from='alice@localhost/a' to='bob@localhost'>"
+                              "<body>0</body></message>";
+    struct h *h = start(NULL);
+
+    (void)state;
+    struct hs *one = h_login(h, "bob@localhost/1"), *two = h_online(h, "bob@localhost/2");
+    h_send(one, "<presence><priority>-1</priority></presence>");
+    struct gr_mod *self = h_mod(h, "offline", "bob@localhost");
+    struct gr_txn *t = gr_txn_new(self);
+    gr_txn_append(t, &messages, "bob@localhost", row, sizeof(row) - 1);
+    gr_txn_commit(t, NULL);
+    h_run(h);
+    h_stall(one);
+    h_send(one, "<presence><priority>5</priority></presence>");
+    h_disconnect(&one, false);
+    drop_presence(two);
+    h_expect_nothing(two);
+    h_advance(h, 1500);
+    expect_numbers(two, 0, 1);
+    h_advance(h, 3600 * 1000);
+    drop_presence(two);
+    h_expect_nothing(two);
+    expect_kept(h, 0);
+    h_stop(&h);
+}
+
 /* A broken connection that nobody has noticed does not make the server try without end. */
 static void a_dead_connection_is_not_tried_all_the_time(void **state)
 {
@@ -633,6 +735,46 @@ static void a_dead_connection_is_not_tried_all_the_time(void **state)
     h_advance(h, 3600 * 1000);
     h_expect_nothing(bob);
     h_stop(&h);
+}
+
+/* --- a reload in the middle --- */
+
+/* The old instance's messages are on their way: the new one must not send them again, and what comes back
+ * is kept by it. */
+static void a_reload_during_redelivery(void **state)
+{
+    (void)state;
+    for (int lost = 0; lost < 2; lost++) {
+        struct h *h = start(NULL);
+        struct hs *alice = h_online(h, "alice@localhost/a");
+        say(alice, "bob@localhost", 0, 120);
+        struct hs *bob = h_login(h, "bob@localhost/b"), *two;
+        h_stall(bob);
+        h_send(bob, "<presence/>");
+        assert_int_equal(h_reload(h, CONFIG "limit = 500\n", NULL), 0);
+        two = h_login(h, "bob@localhost/2");
+        h_send(two, "<presence><priority>-1</priority></presence>");
+        h_send(bob, "<presence><priority>-1</priority></presence>");
+        h_send(bob, "<presence><priority>7</priority></presence>"); /* asks for them again */
+        if (!lost) {
+            h_flow(bob);
+            drop_presence(bob);
+            expect_numbers(bob, 0, 120);
+        } else {
+            h_disconnect(&bob, false);
+            h_advance(h, 600 * 1000);
+            drop_presence(two);
+            h_expect_nothing(two);
+            h_send(two, "<presence/>");
+            drop_presence(two);
+            expect_numbers(two, 0, 120);
+        }
+        h_advance(h, 600 * 1000);
+        drop_presence(two);
+        h_expect_nothing(two);
+        assert_int_equal(count(h, "bob@localhost").rows, 0);
+        h_stop(&h);
+    }
 }
 
 /* --- each of them once --- */
@@ -904,12 +1046,17 @@ int main(void)
         cmocka_unit_test(the_limit_is_exact_under_load),
         cmocka_unit_test(the_size_limit_is_exact),
         cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(a_full_disk_during_redelivery),
+        cmocka_unit_test(damaged_rows),
         cmocka_unit_test(nobody_there_any_more),
         cmocka_unit_test(going_unavailable_on_the_way),
         cmocka_unit_test(a_connection_that_breaks),
+        cmocka_unit_test(a_restart_during_redelivery),
         cmocka_unit_test(a_connection_that_breaks_half_way),
         cmocka_unit_test(another_resource_gets_what_one_lost),
+        cmocka_unit_test(a_present_resource_gets_what_one_lost),
         cmocka_unit_test(a_dead_connection_is_not_tried_all_the_time),
+        cmocka_unit_test(a_reload_during_redelivery),
         cmocka_unit_test(two_resources_at_once),
         cmocka_unit_test(toggling_priority),
         cmocka_unit_test(coming_again_before_the_rows_are_gone),

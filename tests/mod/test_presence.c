@@ -14,7 +14,7 @@ static struct {
     struct entry entry[16];
     size_t entries;
     const char *request;    /* stored subscription request, of every owner */
-    bool refuse, grant;     /* roster_out_subscription */
+    bool refuse;            /* roster_out_subscription */
     bool wait;              /* every question waits for go_on */
     struct gr_hold *held[16];
     size_t holds;
@@ -87,11 +87,8 @@ static enum gr_verdict on_out(struct gr_mod *self, struct gr_stanza_ev *ev)
     seen.outbound++;
     snprintf(seen.out_from, sizeof(seen.out_from), "%s", ev->from->full);
     snprintf(seen.out_to, sizeof(seen.out_to), "%s", ev->to->full);
-    assert_non_null(ev->ev.acc);
     if (roster.refuse)
         ev->deliver = false;
-    if (roster.grant)
-        gr_acc_set(ev->ev.acc, "roster", "granted", "1");
     return answer(self, &ev->ev);
 }
 
@@ -632,12 +629,14 @@ static void a_new_subscriber_gets_current_presence(void **state)
     h_send(one, "<presence id='p1'><show>dnd</show></presence>");
     h_send(two, "<presence id='p2'/>");
     h_send(three, "<presence to='alice@localhost' type='unavailable'/>");
-    roster.grant = true;
     h_send(one, "<presence type='subscribed' to='bob@localhost'/>");
     h_expect(bob, GR_PRESENCE, GR_SUBSCRIBED, "alice@localhost");
     h_expect_among(bob, "<presence from='alice@localhost/1' to='bob@localhost' id='p1'>"
                         "<show>dnd</show></presence>");
     h_expect_among(bob, "<presence from='alice@localhost/2' to='bob@localhost' id='p2'/>");
+    h_expect_nothing(bob);
+    roster.refuse = true; /* not granted, or in advance (3.4) */
+    h_send(one, "<presence type='subscribed' to='bob@localhost'/>");
     h_expect_nothing(bob);
     h_stop(&h);
 }
@@ -888,7 +887,7 @@ static void a_roster_that_never_records(void **state)
 
     (void)state;
     struct hs *bob = h_online(h, "bob@localhost/b"), *alice = h_online(h, "alice@localhost/a");
-    roster.wait = roster.grant = true;
+    roster.wait = true;
     h_feed(alice, "<presence type='subscribed' to='bob@localhost'/>");
     h_send(alice, "<message to='bob@localhost/b'><body>after</body></message>");
     h_expect_nothing(bob);
@@ -897,6 +896,84 @@ static void a_roster_that_never_records(void **state)
                         "</body></message>");
     go_on(h, "alice@localhost");
     roster.wait = false;
+    h_stop(&h);
+}
+
+/* --- together with mod_roster: roster.md 5 --- */
+
+static void the_handshake(void **state)
+{
+    struct h *h = h_start("[host localhost]\n[mod_roster]\n[mod_presence]\n");
+
+    (void)state;
+    h_user(h, "alice@localhost");
+    h_user(h, "bob@localhost");
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+    h_iq(alice, "get", NULL, "<query xmlns='jabber:iq:roster'/>");
+    h_iq(bob, "get", NULL, "<query xmlns='jabber:iq:roster'/>");
+    h_drop_all(alice);
+    h_drop_all(bob);
+
+    h_send(alice, "<presence type='subscribe' to='bob@localhost'/>");
+    h_expect_among(alice, "<iq type='set' id='*' to='alice@localhost/a' _='more'><query "
+                          "xmlns='jabber:iq:roster' _='more'><item jid='bob@localhost' "
+                          "subscription='none' ask='subscribe'/></query></iq>");
+    h_expect(bob, GR_PRESENCE, GR_SUBSCRIBE, "alice@localhost");
+    h_expect_nothing(bob);
+    h_send(bob, "<presence type='subscribed' to='alice@localhost'/>");
+    h_expect_among(alice, "<presence type='subscribed' from='bob@localhost' "
+                          "to='alice@localhost' _='more'/>");
+    h_expect_among(alice, "<presence from='bob@localhost/b' to='alice@localhost'/>");
+    h_expect_among(alice, "<iq type='set' id='*' to='alice@localhost/a' _='more'><query "
+                          "xmlns='jabber:iq:roster' _='more'><item jid='bob@localhost' "
+                          "subscription='to'/></query></iq>");
+    h_expect_nothing(alice);
+    h_expect(bob, GR_IQ, GR_SET, NULL);
+    h_expect_nothing(bob);
+
+    h_send(bob, "<presence><show>away</show></presence>");
+    h_expect(bob, GR_PRESENCE, GR_AVAILABLE, "bob@localhost/b");
+    h_expect_xml(alice, "<presence from='bob@localhost/b' to='alice@localhost'>"
+                        "<show>away</show></presence>");
+    /* Comes back: the probe is answered from the roster. */
+    h_send(alice, "<presence type='unavailable'/>");
+    h_expect_nothing(bob);
+    h_drop_all(alice);
+    h_send(alice, "<presence/>");
+    h_expect_among(alice, "<presence from='bob@localhost/b' to='alice@localhost/a' _='more'>"
+                          "<show>away</show></presence>");
+    h_drop_all(alice);
+
+    h_send(bob, "<presence type='unsubscribed' to='alice@localhost'/>");
+    h_expect(alice, GR_PRESENCE, GR_UNAVAILABLE, "bob@localhost/b");
+    h_expect(alice, GR_PRESENCE, GR_UNSUBSCRIBED, "bob@localhost");
+    h_drop_all(alice);
+    h_drop_all(bob);
+    h_send(bob, "<presence><show>xa</show></presence>");
+    h_expect_nothing(alice);
+    h_stop(&h);
+}
+
+static void a_request_waits_for_its_target(void **state)
+{
+    struct h *h = h_start("[host localhost]\n[mod_roster]\n[mod_presence]\n");
+
+    (void)state;
+    h_user(h, "alice@localhost");
+    h_user(h, "bob@localhost");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    h_send(alice, "<presence type='subscribe' to='bob@localhost' id='s'><status>please</status>"
+                  "</presence>");
+    for (int i = 0; i < 2; i++) {
+        struct hs *bob = h_login(h, "bob@localhost/b");
+        h_expect_nothing(bob);
+        h_send(bob, "<presence/>");
+        h_expect_among(bob, "<presence type='subscribe' from='alice@localhost' id='s' _='more'>"
+                            "<status>please</status></presence>");
+        h_disconnect(&bob, true);
+        if (i == 0)
+            h_restart(h);
+    }
     h_stop(&h);
 }
 
@@ -932,6 +1009,8 @@ int main(void)
         cmocka_unit_test(a_session_ends_while_the_roster_is_asked),
         cmocka_unit_test(a_roster_that_never_answers),
         cmocka_unit_test(a_roster_that_never_records),
+        cmocka_unit_test(the_handshake),
+        cmocka_unit_test(a_request_waits_for_its_target),
     };
 
     return H_RUN("presence", cases);

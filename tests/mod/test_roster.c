@@ -3,6 +3,8 @@
  * test_roster_states.c. */
 #include "harness.h"
 
+#include "store/store.h"
+
 #include <stdio.h>
 
 #define Q "<query xmlns='jabber:iq:roster'>"
@@ -50,7 +52,7 @@ static void on_push(struct gr_mod *self, struct gr_roster_item_ev *ev)
 }
 
 /* A virtual item, as a shared roster would add it. */
-static bool virtual_item, broken_roster;
+static bool virtual_item;
 
 static enum gr_verdict on_get(struct gr_mod *self, struct gr_roster_ev *ev)
 {
@@ -66,8 +68,16 @@ static enum gr_verdict on_get(struct gr_mod *self, struct gr_roster_ev *ev)
     return GR_OK;
 }
 
+/* What a module that blocks contacts does. */
+static enum gr_verdict on_local_packet(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    return strcmp(ev->from->bare, "blocked@remote.example") == 0 ? GR_DROP : GR_OK;
+}
+
 static const struct gr_hook witness_hooks[] = {
     GR_ON(filter_packet, GR_PRIO_LATE, on_packet),
+    GR_ON(filter_local_packet, GR_PRIO_PRIVACY, on_local_packet),
     GR_ON(roster_set, GR_PRIO_NORMAL, on_set),
     GR_ON(roster_process_item, 70, on_process),
     GR_ON(roster_push, GR_PRIO_NORMAL, on_push),
@@ -82,7 +92,7 @@ static struct h *start_with(const char *conf)
 {
     sent[0] = '\0';
     sets = processed = pushed = 0;
-    virtual_item = broken_roster = false;
+    virtual_item = false;
     h_module(&witness);
     return h_start(conf);
 }
@@ -104,7 +114,7 @@ static void inject(struct h *h, const char *xml)
 
 static void injectf(struct h *h, const char *type, const char *from, const char *to)
 {
-    char xml[512];
+    char xml[4096];
 
     snprintf(xml, sizeof(xml), "<presence type='%s' from='%s' to='%s' id='x'/>", type, from, to);
     inject(h, xml);
@@ -991,6 +1001,112 @@ static void test_push_behind_result(void **state)
     h_stop(&h);
 }
 
+/* Two gets at once, with changes before, between and behind: the client ends with the last state. */
+static void test_two_gets(void **state)
+{
+    struct h *h = start();
+    h_user(h, "alice@localhost");
+    struct hs *a = login(h, "alice@localhost/a"), *b = h_login(h, "alice@localhost/b");
+    char name[32] = "";
+
+    (void)state;
+    h_hold_store(h, true);
+    for (int i = 0; i < 6; i++) {
+        char xml[300];
+
+        snprintf(xml, sizeof(xml), "<iq type='set' id='s%d'>" Q "<item jid='c@remote.example' "
+                 "name='%d'/></query></iq>", i, i);
+        h_feed(a, xml);
+        snprintf(xml, sizeof(xml), "<iq type='get' id='g%d'>" GET "</iq>", i);
+        if (i == 1 || i == 3)
+            h_feed(b, xml);
+        h_commit(h);
+        h_run(h);
+    }
+    h_hold_store(h, false);
+    h_run(h);
+    for (struct gr_stanza *st; (st = h_next(b)) != NULL;) {
+        struct gr_el *item = gr_el_child(gr_stanza_payload(st), NULL, "item");
+
+        if (item != NULL)
+            snprintf(name, sizeof(name), "%s", gr_el_attr(item, "name"));
+    }
+    assert_string_equal(name, "5");
+    set(a, "<item jid='c@remote.example' name='x'/>");
+    expect_push(b, "<item jid='c@remote.example' name='x' subscription='none'/>");
+    h_stop(&h);
+}
+
+/* --- damage --- */
+
+static void overwrite(struct h *h, const char *coll, const char *key)
+{
+    struct store_txn *t;
+
+    h_enter(h, "alice@localhost");
+    t = store_txn_new();
+    store_txn_add(t, STORE_PUT, store_coll(coll, GR_COLL_MAP), "alice@localhost", key, strlen(key),
+                  "?", 1);
+    store_commit(t, NULL);
+    h_run(h);
+}
+
+/* A roster that cannot be read is not an empty one, and nobody is told that it is. */
+static void test_damaged(void **state)
+{
+    static const char *const coll[] = { "roster_items", "roster_meta" };
+    static const char *const key[] = { "b@remote.example", "meta" };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(coll); i++) {
+        struct h *h = start();
+        h_user(h, "alice@localhost");
+        struct hs *a = h_login(h, "alice@localhost/a");
+
+        set(a, "<item jid='b@remote.example'/>");
+        set(a, "<item jid='c@remote.example'/>");
+        overwrite(h, coll[i], key[i]);
+        h_iq_error(a, "get", NULL, GET, GR_INTERNAL_SERVER_ERROR);
+        set_error(a, "<item jid='b@remote.example' name='B'/>", GR_INTERNAL_SERVER_ERROR);
+        h_send(a, "<presence type='subscribe' to='b@remote.example'/>");
+        h_expect_error(a, GR_PRESENCE, GR_INTERNAL_SERVER_ERROR, "b@remote.example");
+        expect_sent("");
+        if (i == 0) /* others are none the worse, and the client is not interested */
+            set(a, "<item jid='c@remote.example' name='C'/>");
+        h_expect_nothing(a);
+        assert_non_null(strstr(h_log(h), "roster.damaged"));
+        h_stop(&h);
+    }
+    struct h *h = start(); /* of the requests the others are shown */
+    h_user(h, "alice@localhost");
+    injectf(h, "subscribe", "b@remote.example", "alice@localhost");
+    injectf(h, "subscribe", "c@remote.example", "alice@localhost");
+    overwrite(h, "roster_requests", "b@remote.example");
+    struct hs *a = h_login(h, "alice@localhost/a");
+    h_send(a, "<presence/>");
+    h_expect_among(a, "<presence type='subscribe' from='c@remote.example' _='more'/>");
+    h_stop(&h);
+}
+
+/* --- 13: blocked --- */
+
+static void test_blocked(void **state)
+{
+    struct h *h = start();
+    h_user(h, "alice@localhost");
+    struct hs *a = online(h, "alice@localhost/a");
+
+    (void)state;
+    injectf(h, "subscribe", "blocked@remote.example", "alice@localhost");
+    h_expect_nothing(a);
+    h_disconnect(&a, true);
+    a = h_login(h, "alice@localhost/a");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, "alice@localhost/a");
+    h_expect_nothing(a);
+    h_stop(&h);
+}
+
 /* --- chains for other modules --- */
 
 static void ran(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
@@ -1127,6 +1243,9 @@ int main(void)
         cmocka_unit_test(test_conflicts),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_push_behind_result),
+        cmocka_unit_test(test_two_gets),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_blocked),
         cmocka_unit_test(test_jid_info),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_export),

@@ -201,6 +201,19 @@ static int start(struct gr_mod *self, const char **why)
     return GR_EIO;
 }
 
+/* The word "third": the third loop that starts this image fails. */
+static int start_third(struct gr_mod *self, const char **why)
+{
+    static unsigned starts;
+    const struct tally_conf *conf = gr_conf(self);
+
+    if (strcmp(conf->word, "third") == 0 && ++starts == 3) {
+        *why = "the third is one too many";
+        return GR_EIO;
+    }
+    return start(self, why);
+}
+
 static void stop(struct gr_mod *self)
 {
     struct tally *st = gr_state(self);
@@ -227,6 +240,6 @@ static void restore(struct gr_mod *self, const struct gr_bag *bag)
 
 GR_MODULE(tally, .summary = "tally " TEXT(TALLY_VERSION), .conf_size = sizeof(struct tally_conf),
           .state_size = sizeof(struct tally), .options = options, .hooks = hooks, .iqs = iqs,
-          .collections = collections, .slots = slots, .check = check, .start = start, .stop = stop,
+          .collections = collections, .slots = slots, .check = check, .start = start_third, .stop = stop,
           .save = save, .restore = restore,
           .features = (const char *const[]){ "urn:test:tally#feature", NULL });

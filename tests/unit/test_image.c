@@ -315,6 +315,24 @@ static void same_path_new_code(void **state)
     gr_free(so);
 }
 
+/* For sanitizers and debuggers: the code stays mapped. The one image here that is never closed. */
+static void images_can_be_kept(void **state)
+{
+    char *so = mod_compile("tally", "mod_tally.c", "-DTALLY_VERSION=9"), *why = NULL;
+    struct image *img = image_open(so, "tally", &why);
+    const struct gr_module *desc;
+
+    (void)state;
+    assert_non_null(img);
+    desc = image_desc(img);
+    setenv("GR_KEEP_IMAGES", "1", 1);
+    image_unref(&img);
+    unsetenv("GR_KEEP_IMAGES");
+    assert_int_equal(image_count(), 0);
+    assert_string_equal(desc->summary, "tally 9");
+    gr_free(so);
+}
+
 static void opened_and_closed_many_times(void **state)
 {
     char *one = mod_compile("tally", "mod_tally.c", "-DTALLY_VERSION=1"), *why = NULL;
@@ -355,6 +373,7 @@ int main(void)
         cmocka_unit_test(unusable_tables_are_refused),
         cmocka_unit_test(odd_files_are_refused),
         cmocka_unit_test(same_path_new_code),
+        cmocka_unit_test(images_can_be_kept),
         cmocka_unit_test(opened_and_closed_many_times),
     };
 

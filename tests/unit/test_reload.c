@@ -357,6 +357,13 @@ static void failures_leave_the_old_running(void **state)
     compile("-DTALLY_VERSION=2");
     reload_refused(ONE "[mod_tally]\nword = no start\n", "the word is no");
     expect_untouched(self, 1);
+    /* a start() that fails on the third loop, after two have prepared theirs */
+    compile("-DTALLY_VERSION=1");
+    world_log[0] = '\0';
+    reload_refused(ONE "[mod_tally]\nword = third\n", "the third is one too many");
+    assert_non_null(strstr(world_log, "tally.stop: version 1 at 0"));
+    world_log[0] = '\0';
+    expect_untouched(self, 1);
     /* half a file */
     assert_int_equal(truncate(so, 5000), 0);
     reload_refused(ONE "[mod_tally]\n", "is damaged or incomplete: install it again");

@@ -1,0 +1,454 @@
+"""tests/wire/test_ctl.py: the command lines: grapnelctl against a running server, `grapnel --check` and
+starts that must be refused: each with one sentence that helps, and the right exit status."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import unittest
+
+import tap
+from server import GRAPNEL, GRAPNELCTL, HOST, LOOPS, TIMEOUT, Server, certificate
+from xmpp import Client, Failure
+
+
+def run(*argv):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+                          stdin=subprocess.DEVNULL)
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server().start()
+        cls.server.add_user('juliet@localhost')
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def refused(self, *words, text=None):
+        """What grapnelctl says when it fails: one line on stderr, nothing on stdout."""
+        p = self.server.ctl(*words, text=text)
+        self.assertEqual(p.returncode, 1, (words, p.stdout, p.stderr))
+        self.assertEqual(p.stdout, '')
+        self.assertEqual(p.stderr.count('\n'), 1, p.stderr)
+        self.assertTrue(p.stderr.startswith('grapnelctl: '), p.stderr)
+        return p.stderr.strip()
+
+    def login(self, jid, password):
+        c = Client(self.server).login(jid, password)
+        self.addCleanup(c.abort)
+        return c
+
+    # ---- users -----------------------------------------------------------------------------------
+
+    def test_user_add_and_log_in(self):
+        self.server.ctl_ok('user', 'add', 'a1@localhost', '--password', 'open sesame')
+        self.login('a1@localhost', 'open sesame').silent()
+
+    def test_user_add_password_from_stdin(self):
+        self.server.ctl_ok('user', 'add', 'a2@localhost', '--password-stdin', text='p\u00e4ss wort\r\n')
+        self.login('a2@localhost', 'p\u00e4ss wort')
+
+    def test_user_add_prepares_the_name(self):
+        self.server.ctl_ok('user', 'add', 'ROMEO@LocalHost', '--password', 'x')
+        self.assertIn('exists already',
+                      self.refused('user', 'add', 'romeo@localhost', '--password', 'x'))
+
+    def test_duplicate_user(self):
+        self.assertIn('juliet@localhost exists already',
+                      self.refused('user', 'add', 'juliet@localhost', '--password', 'other'))
+        self.login('juliet@localhost', 'secret')
+
+    def test_bad_jids(self):
+        for jid in ('', 'a@b@c', '@localhost', 'localhost', 'a@localhost/x', 'a b@localhost',
+                    'a@far.example', 'x' * 1100 + '@localhost', '--', '\u2028@localhost'):
+            with self.subTest(jid[:20]):
+                self.refused('user', 'add', jid, '--password', 'x')
+
+    def test_password_is_needed(self):
+        self.assertIn('password', self.refused('user', 'add', 'a3@localhost'))
+        self.assertIn('password', self.refused('user', 'add', 'a3@localhost', '--password'))
+        self.refused('user', 'add', 'a3@localhost', '--password-stdin', text='')
+        self.refused('user', 'add', 'a3@localhost', '--password-stdin', text='\n')
+        self.assertNotIn('a3@localhost', self.server.ctl_ok('user', 'list', 'localhost'))
+
+    def test_user_password(self):
+        self.server.add_user('a4@localhost', 'old')
+        self.server.ctl_ok('user', 'password', 'a4@localhost', '--password', 'new')
+        self.assertRaises(Failure, Client(self.server).login, 'a4@localhost', 'old')
+        self.login('a4@localhost', 'new')
+        self.assertIn('a5@localhost does not exist',
+                      self.refused('user', 'password', 'a5@localhost', '--password', 'x'))
+
+    def test_user_delete(self):
+        self.server.add_user('a6@localhost')
+        c = self.login('a6@localhost', 'secret')
+        self.server.ctl_ok('user', 'delete', 'a6@localhost')
+        self.assertEqual(c.ended(), 'not-authorized')
+        self.assertRaises(Failure, Client(self.server).login, 'a6@localhost')
+        self.assertIn('a6@localhost does not exist',
+                      self.refused('user', 'delete', 'a6@localhost'))
+        self.server.add_user('a6@localhost', 'again')
+        self.login('a6@localhost', 'again')
+
+    def test_user_list(self):
+        for i in range(5):
+            self.server.add_user(f'list{i}@two.example')
+        rows = self.server.ctl_json('user', 'list', 'two.example')
+        self.assertEqual([r['jid'] for r in rows], [f'list{i}@two.example' for i in range(5)])
+        rows = self.server.ctl_json('user', 'list', 'two.example', '--after', 'list1', '--limit', '2')
+        self.assertEqual([r['jid'] for r in rows], ['list2@two.example', 'list3@two.example'])
+        self.assertIn('juliet@localhost', self.server.ctl_ok('user', 'list', 'localhost'))
+
+    def test_user_list_of_a_foreign_domain(self):
+        self.assertIn('far.example', self.refused('user', 'list', 'far.example'))
+
+    def test_users_survive_a_kill(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        server.add_user('kept@localhost')
+        server.kill()
+        server.start()
+        self.assertEqual(server.ctl_json('user', 'list', 'localhost')[0]['jid'], 'kept@localhost')
+        c = Client(server).login('kept@localhost')
+        c.close()
+
+    # ---- looking ---------------------------------------------------------------------------------
+
+    def test_sessions(self):
+        c = self.login('juliet@localhost', 'secret')
+        rows = self.server.ctl_json('sessions')
+        row = [r for r in rows if r['jid'] == c.jid][0]
+        self.assertEqual(row['ip'], '127.0.0.1')
+        self.assertEqual(row['available'], 'no')
+        self.assertLess(row['loop'], int(LOOPS))
+        self.assertIn(c.jid, self.server.ctl_ok('sessions'))
+        c.close()
+        c = self.login('juliet@localhost', 'secret')
+        self.assertEqual(len([r for r in self.server.ctl_json('sessions')
+                              if r['jid'].startswith('juliet@')]), 1)
+
+    def test_modules(self):
+        rows = self.server.ctl_json('modules')
+        for host in ('localhost', 'two.example'):
+            mine = [r for r in rows if r['host'] == host]
+            self.assertEqual({r['loop'] for r in mine}, set(range(int(LOOPS))))
+            self.assertIn('auth', {r['module'] for r in mine})
+
+    def test_hooks(self):
+        rows = self.server.ctl_json('hooks', 'localhost')
+        self.assertIn(('offline_message', 100, 'sm'),
+                      [(r['hook'], r['priority'], r['module']) for r in rows])
+        of_one = [r['priority'] for r in rows if r['hook'] == 'offline_message']
+        self.assertEqual(of_one, sorted(of_one))
+        self.refused('hooks')
+        self.refused('hooks', 'far.example')
+
+    def test_providers(self):
+        rows = {r['type']: r for r in self.server.ctl_json('providers', 'localhost')}
+        self.assertEqual(set(rows), {'auth', 'roster', 'session'})
+
+    def test_status(self):
+        c = self.login('juliet@localhost', 'secret')
+        row, = self.server.ctl_json('status')
+        self.assertEqual(row['loops'], int(LOOPS))
+        self.assertGreaterEqual(row['sessions'], 1)
+        self.assertEqual(row['store'], 'ok')
+        self.assertRegex(row['version'], r'^\d+\.\d+\.\d+$')
+        c.close()
+
+    def test_json_of_everything_parses(self):
+        for words in (['status'], ['sessions'], ['modules'], ['hooks', HOST], ['providers', HOST],
+                      ['user', 'list', HOST], ['help'], ['reload']):
+            with self.subTest(words):
+                rows = self.server.ctl_json(*words)
+                self.assertIsInstance(rows, list)
+                self.assertEqual({type(r) for r in rows} - {dict}, set())
+
+    def test_help_names_every_command(self):
+        text = self.server.ctl_ok('help')
+        for command in ('user add', 'user delete', 'user password', 'user list', 'sessions',
+                        'modules', 'hooks', 'providers', 'status', 'reload', 'stop'):
+            self.assertRegex(text, rf'(?m)^{command}\b')
+
+    # ---- mistakes --------------------------------------------------------------------------------
+
+    def test_unknown_commands(self):
+        for words in (['frobnicate'], ['usr', 'add'], ['user'], ['user', 'ad'], ['user', 'add ']):
+            with self.subTest(words):
+                self.assertIn('help', self.refused(*words))
+
+    def test_unknown_and_missing_arguments(self):
+        for words in (['user', 'add'], ['user', 'list'], ['user', 'list', HOST, '--limit', 'x'],
+                      ['user', 'list', HOST, '--limti', '1'], ['user', 'list', HOST, '--limit'],
+                      ['user', 'delete', 'a@localhost', 'b@localhost'],
+                      ['user', 'add', 'b7@localhost', '--pasword', 'x']):
+            with self.subTest(words):
+                self.refused(*words)
+
+    def test_usage(self):
+        p = run(GRAPNELCTL)
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('usage:', p.stderr)
+        p = run(GRAPNELCTL, '--help')
+        self.assertEqual(p.returncode, 0)
+        self.assertIn('user add', p.stdout)
+        p = run(GRAPNEL)
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('--config', p.stderr)
+        p = run(GRAPNEL, '--nonsense')
+        self.assertEqual(p.returncode, 2)
+        p = run(GRAPNEL, '--help')
+        self.assertEqual(p.returncode, 0)
+        self.assertRegex(run(GRAPNEL, '--version').stdout, r'^grapnel \d')
+
+    def test_socket_option_and_its_permissions(self):
+        path = f'{self.server.data}/grapnel.sock'
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        p = run(GRAPNELCTL, '--socket', path, 'status')
+        self.assertEqual(p.returncode, 0, p.stderr)
+
+    def test_no_server_there(self):
+        p = run(GRAPNELCTL, '--socket', f'{self.server.dir}/nothing', 'status')
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('no server answers', p.stderr)
+
+    def test_garbage_on_the_socket(self):
+        for data in (b'', b'\0', b'status', b'\xff' * 100000, b'a\0' * 100000, b'user\0add\0',
+                     b'status\0\0more'):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(TIMEOUT)
+                s.connect(f'{self.server.data}/grapnel.sock')
+                try:
+                    s.sendall(data)
+                    s.shutdown(socket.SHUT_WR)
+                    while s.recv(65536):
+                        pass
+                except (ConnectionError, BrokenPipeError):
+                    pass
+        self.server.ctl_ok('status')
+
+    def test_many_at_once(self):
+        processes = [subprocess.Popen([GRAPNELCTL, '--config', self.server.ini, 'status'],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                     for _ in range(12)]
+        for p in processes:
+            out, err = p.communicate(timeout=TIMEOUT)
+            self.assertEqual((p.returncode, err), (0, b''))
+            self.assertIn(b'uptime', out)
+
+
+class Life(unittest.TestCase):
+    def test_stop(self):
+        server = Server().start()
+        self.assertEqual(server.ctl('stop').returncode, 0)
+        self.assertEqual(server.wait_end(), 0)
+        server.assert_clean()
+        self.assertFalse(os.path.exists(f'{server.data}/grapnel.sock'))
+
+    def test_signals(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server = Server().start()
+            server.signal(number)
+            self.assertEqual(server.wait_end(), 0)
+            server.assert_clean()
+
+    def test_starts_again_after_a_kill(self):
+        server = Server().start()
+        server.kill()
+        server.start()                                 # the socket's file is still there
+        server.ctl_ok('status')
+        server.stop()
+
+    def test_stop_with_many_clients(self):
+        server = Server().start()
+        server.add_user('juliet@localhost')
+        streams = [Client(server).login('juliet@localhost') for _ in range(20)]
+        server.stop()
+        for c in streams:
+            self.assertEqual(c.ended(), 'system-shutdown')
+
+    def test_reload_reports_a_bad_configuration(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        server.set('server', lops='1')
+        p = server.ctl('reload')
+        self.assertEqual(p.returncode, 1)
+        self.assertRegex(p.stderr, r'grapnel\.ini:\d+: .*`lops`.*`loops`')
+        del server.sections['server']['lops']
+        server.write_config()
+        server.ctl_ok('reload')
+
+    def test_reload_tells_what_changed(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        server.set('limits', login_timeout='7s')
+        self.assertIn('login_timeout', server.ctl_ok('reload'))
+        server.set('server', workers=3)
+        self.assertRegex(server.ctl_ok('reload'), r'workers.*(start|restart)')
+
+    def test_sighup_with_a_bad_configuration_changes_nothing(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        server.add_user('juliet@localhost')
+        c = Client(server).login('juliet@localhost')
+        since = server.log_now()
+        server.set('nonsense', a=1)
+        self.assertFalse(server.reload())
+        server.wait_log(r'there is no section \[nonsense\]', since)
+        c.silent()
+        Client(server).login('juliet@localhost').close()
+
+
+class Refused(unittest.TestCase):
+    """--check and the start itself: the same sentence, exit status 1."""
+
+    def both(self, server, pattern, lines=1):
+        status, text = server.check()
+        self.assertEqual(status, 1, text)
+        self.assertRegex(text, pattern)
+        self.assertEqual(len(text.strip().splitlines()), lines, text)
+        self.start_refused(server, pattern, lines)
+
+    def start_refused(self, server, pattern, lines=1):
+        p = run(GRAPNEL, '--config', server.ini)
+        self.assertEqual(p.returncode, 1, p.stderr)
+        said = [l for l in p.stderr.splitlines() if l.strip()]
+        self.assertRegex(p.stderr, pattern)
+        self.assertEqual(len(said), lines, p.stderr)
+
+    def test_good_configuration(self):
+        self.assertEqual(Server().check(), (0, ''))
+
+    def test_unknown_option_with_the_nearest_word(self):
+        for section, option, near in (('server', 'lops', 'loops'), ('limits', 'login_timout',
+                                      'login_timeout'), ('listen c2s', 'prot', 'port'),
+                                      ('host localhost', 'certifcate', 'certificate')):
+            with self.subTest(option):
+                server = Server()
+                server.set(section, **{option: 1})
+                with open(server.ini, encoding='utf-8') as f:
+                    line = 1 + f.read().splitlines().index(f'{option} = 1')
+                self.both(server, rf'grapnel\.ini:{line}: .*`{option}`.*did you mean `{near}`')
+
+    def test_wrong_values(self):
+        for section, option, value in (
+                ('limits', 'login_timeout', '30'), ('limits', 'login_timeout', '30x'),
+                ('limits', 'login_timeout', '-1s'), ('limits', 'stanza_c2s', 'big'),
+                ('limits', 'stanza_c2s', '1'), ('limits', 'auth_retries', '1.5'),
+                ('listen c2s', 'port', '99999'), ('listen c2s', 'port', 'http'),
+                ('listen c2s', 'tls', 'maybe'), ('listen c2s', 'type', 'smtp'),
+                ('host localhost', 'admins', '@@'), ('host localhost', 'plain', 'yes'),
+                ('server', 'loops', '0x10'), ('server', 'loops', '1000')):
+            with self.subTest(option=option, value=value):
+                server = Server()
+                server.set(section, **{option: value})
+                self.both(server, rf'grapnel\.ini:\d+: .*{option}')
+
+    def test_unknown_section(self):
+        self.both(Server(extra='[hots x.example]\n'), r'grapnel\.ini:\d+: .*\[hots\].*\[host\]')
+
+    def test_line_that_is_nothing(self):
+        self.both(Server(extra='[mod_x\n'), r'grapnel\.ini:\d+: ')
+        self.both(Server(extra='what is this\n'), r'grapnel\.ini:\d+: ')
+
+    def test_option_given_twice(self):
+        self.both(Server(extra='[limits]\nauth_retries = 2\nauth_retries = 3\n'),
+                  r'grapnel\.ini:\d+: .*auth_retries.*twice')
+
+    def test_address_that_is_none(self):
+        self.both(Server(listen={'address': '1.2.3'}), r'1\.2\.3')
+
+    def test_no_listener_of_a_name(self):
+        self.both(Server(extra='[listen]\ntype = c2s\n'), r'grapnel\.ini:\d+: ')
+
+    def test_missing_module(self):
+        self.both(Server(modules=['nosuchthing']), r'grapnel\.ini:\d+: .*mod_nosuchthing')
+
+    def test_module_that_is_no_module(self):
+        server = Server(modules=['broken'])
+        folder = f'{server.dir}/modules'
+        os.mkdir(folder)
+        with open(f'{folder}/mod_broken.so', 'w', encoding='utf-8') as f:
+            f.write('not a shared object\n' * 50)
+        server.set('server', module_path=folder)
+        self.both(server, r'mod_broken\.so')
+
+    def test_unreadable_certificate(self):
+        self.both(Server(hosts=(HOST,), host={'certificate': '/nonexistent/x.pem'}),
+                  r'/nonexistent/x\.pem')
+
+    def test_certificate_that_is_none(self):
+        server = Server(hosts=(HOST,))
+        path = f'{server.dir}/junk.pem'
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write('junk\n')
+        server.set(f'host {HOST}', certificate=path)
+        self.both(server, r'junk\.pem')
+
+    def test_key_of_another_certificate(self):
+        server = Server(hosts=(HOST,))
+        pem = certificate('other.example')
+        server.set(f'host {HOST}', key=pem + '.key')
+        self.both(server, r'key')
+
+    def test_key_that_everybody_may_read(self):
+        server = Server(hosts=(HOST,))
+        path = f'{server.dir}/open.pem'
+        with open(certificate(HOST), encoding='ascii') as f, \
+                open(path, 'w', encoding='ascii') as out:
+            out.write(f.read())
+        os.chmod(path, 0o644)
+        server.set(f'host {HOST}', certificate=path)
+        self.both(server, r'open\.pem.*chmod')
+
+    def test_no_configuration_file(self):
+        for extra in ([], ['--check']):
+            p = run(GRAPNEL, '--config', '/nonexistent.ini', *extra)
+            self.assertEqual(p.returncode, 1)
+            self.assertIn('/nonexistent.ini', p.stderr)
+
+    def test_every_mistake_is_told_at_once(self):
+        server = Server()
+        server.set('limits', login_timeout='x', auth_retries='y')
+        server.set('server', nonsense=1)
+        self.both(server, r'login_timeout', lines=3)
+
+    def test_occupied_port(self):
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            s.listen()
+            port = s.getsockname()[1]
+            self.start_refused(Server(listen={'port': port}), rf'port {port} .*in use')
+
+    def test_port_of_another_server(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        self.start_refused(Server(listen={'port': server.port}), rf'port {server.port} .*in use')
+        server.ctl_ok('status')
+
+    def test_second_server_on_the_same_data(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        second = Server(server={'data_dir': server.data})
+        self.start_refused(second, re.escape(server.data) + '.*in use')
+        server.ctl_ok('status')                        # its socket is still its own
+
+    def test_data_folder_that_cannot_be_made(self):
+        self.start_refused(Server(server={'data_dir': '/proc/nowhere/data'}), '/proc/nowhere/data')
+
+    def test_socket_path_too_long(self):
+        server = Server()
+        server.set('server', ctl_socket=f'{server.dir}/{"x" * 120}')
+        self.both(server, r'ctl_socket')
+
+    def test_options_are_a_valid_configuration(self):
+        text = run(GRAPNEL, '--options').stdout
+        self.assertIn('data_dir', text)
+        self.assertRegex(text, r'(?m)^;.*loops')
+
+
+if __name__ == '__main__':
+    tap.main()
