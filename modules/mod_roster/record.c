@@ -76,10 +76,11 @@ static uint8_t *write_text(uint8_t *at, const char *s)
 {
     size_t len = strlen(s);
 
-    at[0] = (uint8_t)(len >> 8);
-    at[1] = (uint8_t)len;
-    memcpy(at + 2, s, len);
-    return at + 2 + len;
+    *at++ = (uint8_t)(len >> 8);
+    *at++ = (uint8_t)len;
+    while (*s != '\0')
+        *at++ = (uint8_t)*s++;
+    return at;
 }
 
 void *contact_encode(const struct contact *c, size_t *len)

@@ -597,6 +597,43 @@ static void a_provider_that_refuses(void **state)
     h_stop(&h);
 }
 
+static struct gr_ask *unanswered;
+
+static void never_create(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                         const char *password)
+{
+    (void)self;
+    (void)inst;
+    (void)user;
+    (void)password;
+    unanswered = ask;
+}
+
+/* The chain goes on without us after 30 s, which ends the stream; then there is nobody to tell. */
+static void an_answer_that_comes_too_late(void **state)
+{
+    provide = true;
+    struct h *h = start("");
+    struct guest g = guest(h, "192.0.2.1");
+
+    (void)state;
+    provide = false;
+    provider.create_user = never_create;
+    arrive(&g, 0);
+    say(&g, "set", ASK("carol", "calliope-1"));
+    h_advance(h, 31 * GR_SECOND);
+    assert_int_equal(g.count, 0);
+    assert_string_equal(g.closed, "not-authorized");
+    assert_null(g.s);
+    loop_enter(g.loop);
+    gr_answer_result(unanswered, GR_R_OK);
+    h_run(h);
+    assert_int_equal(g.count, 0);
+    leave(&g);
+    h_log(h); /* says hook.timeout, as it should */
+    h_stop(&h);
+}
+
 /* --- after login --- */
 
 static void on_checked(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
@@ -813,6 +850,7 @@ int main(void)
         cmocka_unit_test(welcome_and_watchers),
         cmocka_unit_test(a_provider_that_makes_no_accounts),
         cmocka_unit_test(a_provider_that_refuses),
+        cmocka_unit_test(an_answer_that_comes_too_late),
         cmocka_unit_test(what_is_on_file),
         cmocka_unit_test(the_password_is_changed),
         cmocka_unit_test(the_password_is_not_changed),

@@ -41,7 +41,7 @@ class Named(aioxmpp.security_layer.PasswordSASLProvider):
         self.name = name
 
     async def execute(self, jid, features, xmlstream, tls_transport):
-        mechanisms = features[aioxmpp.nonza.SASLMechanisms].mechanisms
+        mechanisms = features[aioxmpp.security_layer.SASLMechanisms].mechanisms
         mechanisms[:] = [m for m in mechanisms if m.name == self.name]
         return await super().execute(jid, features, xmlstream, tls_transport)
 
@@ -49,7 +49,7 @@ class Named(aioxmpp.security_layer.PasswordSASLProvider):
 class User:
     """A client with queues that can be awaited."""
 
-    def __init__(self, server, jid, password='secret', direct=False, mechanism=None):
+    def __init__(self, server, jid, password='secret', direct=False, mechanism=None, services=()):
         self.jid = aioxmpp.JID.fromstr(jid)
         connector = aioxmpp.connector.XMPPOverTLSConnector() if direct else \
             aioxmpp.connector.STARTTLSConnector()
@@ -63,15 +63,15 @@ class User:
         self.early = []
         dispatcher = self.client.summon(aioxmpp.dispatcher.SimpleMessageDispatcher)
         dispatcher.register_callback(None, None, self.messages.put_nowait)
+        for service in services:                       # they want their callbacks first
+            self.client.summon(service)
         presence = self.client.summon(aioxmpp.dispatcher.SimplePresenceDispatcher)
-        for type_ in (None, PRESENCE.UNAVAILABLE, PRESENCE.SUBSCRIBE, PRESENCE.SUBSCRIBED,
-                      PRESENCE.UNSUBSCRIBE, PRESENCE.UNSUBSCRIBED):
-            with contextlib.suppress(ValueError):
-                presence.register_callback(type_ or PRESENCE.AVAILABLE, None,
-                                           self.presences.put_nowait)
-        self.roster = None
+        for type_ in (PRESENCE.AVAILABLE, PRESENCE.UNAVAILABLE, PRESENCE.SUBSCRIBE,
+                      PRESENCE.SUBSCRIBED, PRESENCE.UNSUBSCRIBE, PRESENCE.UNSUBSCRIBED):
+            with contextlib.suppress(ValueError):      # a service has it
+                presence.register_callback(type_, None, self.presences.put_nowait)
 
-    async def start(self, presence=True):
+    async def start(self, presence=True, roster=True):
         established = asyncio.get_event_loop().create_future()
         self.client.on_stream_established.connect(
             lambda: established.done() or established.set_result(None))
@@ -79,6 +79,8 @@ class User:
             lambda e: established.done() or established.set_exception(e))
         self.client.start()
         await asyncio.wait_for(established, TIMEOUT)
+        if roster:                                     # an "interested" resource: RFC 6121, 2.2
+            await self.items()
         if presence:
             await self.send(aioxmpp.Presence(type_=PRESENCE.AVAILABLE))
             await self.presence_from(self.full)
@@ -236,7 +238,7 @@ class Aioxmpp(unittest.TestCase):
 
     @with_loop
     async def test_roster_service_sees_pushes(self):
-        u = self.user('p', 'one')
+        u = self.user('p', 'one', services=[aioxmpp.RosterClient])
         service = u.client.summon(aioxmpp.RosterClient)
         changed = asyncio.Queue()
         service.on_entry_added.connect(lambda item: (changed.put_nowait(item), False)[1])

@@ -102,6 +102,9 @@ def adapt(text, folder, path=f'{BUILD}/modules'):
     present = set(re.findall(r'^\[host (\S+)\]', text, re.M))
     for host in sorted(wanted - present) or ([] if present else [HOST]):
         text += f'\n[host {host}]\n'
+    if 'certificate' not in text:
+        text = re.sub(r'^(\[host .*\])$', rf'\1\ncertificate = {certificate("example.org")}', text,
+                      count=1, flags=re.M)
     return text
 
 
@@ -208,7 +211,7 @@ class Texts(Base):
 class Installed(Base):
     def test_make_install_puts_things_where_the_table_says(self):
         there = self.folder()
-        run(['make', '-s', '-C', SRC, f'BUILD={BUILD}', f'DESTDIR={there}', 
+        run(['make', '-s', '-C', SRC, f'BUILD={BUILD}', f'DESTDIR={there}',
              'install-files'])
         for row in rows(ADMIN, '| with `PREFIX=/usr/local` (the default)'):
             for path in words(row[1]):
@@ -218,7 +221,7 @@ class Installed(Base):
         ini = f'{there}/etc/grapnel/grapnel.ini'
         self.assertEqual(os.stat(ini).st_mode & 0o777, 0o640)
         write(ini, '; mine')
-        run(['make', '-s', '-C', SRC, f'BUILD={BUILD}', f'DESTDIR={there}', 
+        run(['make', '-s', '-C', SRC, f'BUILD={BUILD}', f'DESTDIR={there}',
              'install-files'])
         self.assertEqual(read(ini), '; mine')
         self.assertEqual(read(f'{ini}.sample'), read('config/grapnel.ini'))
