@@ -1,10 +1,10 @@
-"""tests/crash/client.py: the client of tests/wire without TLS and with PLAIN, so that the load is the
-server's work and not ours, and the few questions that the crash tests ask."""
+"""tests/crash/client.py: the client of tests/wire without TLS and with PLAIN, so that the load is
+the server's work and not ours, and the few questions that the crash tests ask."""
 import socket
 import struct
 from xml.sax.saxutils import escape
 
-from xmpp import CLIENT, ROSTER, STREAM, Client, Ended, name_of, q, show, stanza_error
+from xmpp import CLIENT, ROSTER, STREAM, Client, Ended, name_of, q, stanza_error
 
 BARRIER = 'urn:grapnel:test:barrier'
 DELAY = 'urn:xmpp:delay'
@@ -126,7 +126,3 @@ def is_message(el):
 def message_parts(el):
     """id, body, whether it comes from the store (XEP-0203)"""
     return el.get('id'), el.findtext(q(CLIENT, 'body')), el.find(q(DELAY, 'delay')) is not None
-
-
-__all__ = ['CLIENT', 'GONE', 'Link', 'REGISTER', 'Refused', 'is_message', 'message_parts', 'q', 'show',
-           'stanza_error']

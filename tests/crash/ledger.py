@@ -1,7 +1,7 @@
-"""tests/crash/ledger.py: what the server has acknowledged, and the judges that compare it with what it
-gives back. Every writer notes an operation before it sends it and once more when the answer has come;
-what was sent and not answered may have happened or not. Writers use keys of their own, so that the
-interpreter's own locking is enough.
+"""tests/crash/ledger.py: what the server has acknowledged, and the judges that compare it with what
+it gives back. Every writer notes an operation before it sends it and once more when the answer has
+come; what was sent and not answered may have happened or not. Writers use keys of their own, so that
+the interpreter's own locking is enough.
 
 The judges are tested themselves: test_crash.py, self_test."""
 import collections
@@ -11,8 +11,8 @@ ABSENT = None
 
 
 def body_of(id_):
-    """The text of a message, told by its id: of several lengths, with characters that need escaping.
-    A sender whose name begins with b sends big ones."""
+    """The text of a message, told by its id: of several lengths, with characters that need
+    escaping. A sender whose name begins with b sends big ones."""
     digest = hashlib.sha256(id_.encode('utf-8')).hexdigest()
     return digest * (800 if id_[0] == 'b' else 1 + int(digest[0], 16) % 8) + ' <&>\'" äß𝄞'
 

@@ -1,14 +1,15 @@
 """tests/crash/load.py: the clients that keep the server busy until it dies. One thread each; all of
-them note in the ledger what they do. What a client does follows from the seed, the cycle and its name;
-only the instant of the end is left to chance."""
+them note in the ledger what they do. What a client does follows from the seed, the cycle and its
+name; only the instant of the end is left to chance."""
 import random
 import threading
 import time
 from xml.sax.saxutils import escape
 
-from client import GONE, Link, Refused, is_message, message_parts, stanza_error
+from client import GONE, Link, Refused, is_message, message_parts
 from ledger import ABSENT, body_of
 from server import HOST, SLOW, TIMEOUT
+from xmpp import stanza_error
 
 SENDERS = ['s0', 's1', 's2']
 BIG, SLOWPOKE = 'b0', 'd3'              # more than the kernel takes, for one who does not read
@@ -106,6 +107,7 @@ class Load:
         link = Link(self.server, rcvbuf=4096).enter(user)
         link.send('<presence/>')
         link.barrier()
+        self.note(link.before, link, user)
         self.slow_is_in.set()
         time.sleep(0.3 * SLOW)
         link.half_close()
@@ -114,10 +116,13 @@ class Load:
 
     # ---- recipients ------------------------------------------------------------------------------
 
-    def take(self, link, user, seconds):
-        for el in link.collect(time.monotonic() + seconds):
+    def note(self, elements, link, user):
+        for el in elements:
             if is_message(el):
                 self.messages.arrived(user, link.session, *message_parts(el))
+
+    def take(self, link, user, seconds):
+        self.note(link.collect(time.monotonic() + seconds), link, user)
 
     def drain(self, user, rng):
         """Reads what has reached the socket to the last byte, except when rude."""
@@ -153,9 +158,9 @@ class Load:
             self.registers.done(key)
 
     def subscribe(self, link, user, rng, left):
-        """Once for each contact in a server's life: the contact's server answers an unsubscribe with an
-        unsubscribed, some time, and that revokes a request that is made in between (RFC 6121, A.3.2
-        and A.2.4)."""
+        """Once for each contact in a server's life: the contact's server answers an unsubscribe with
+        an unsubscribed, some time, and that revokes a request that is made in between (RFC 6121,
+        A.3.2 and A.2.4)."""
         subject = left.pop(rng.randrange(len(left)))
         wanted = self.registers.settled.get(('ask', user, subject)) is None or rng.random() < 0.2
         keys = [(('ask', user, subject), 'subscribe' if wanted else ABSENT),

@@ -1,9 +1,9 @@
 """kill -9 in a loop while messages go to users who are away and rosters, vCards, private data and
-accounts change: nothing that was acknowledged is lost (reliability C1), nor by an orderly stop (C3).
+accounts change: nothing that was acknowledged is lost (reliability C1), nor by a stop (C3).
 test-timeout: 1500
 
-GRAPNEL_CRASH_CYCLES: how often. GRAPNEL_CRASH_SEED: what the clients do, as printed by an earlier run.
-The judges are tested with made-up losses, and the whole with a server whose disk forgets."""
+GRAPNEL_CRASH_CYCLES: how often. GRAPNEL_CRASH_SEED: what the clients do, as an earlier run printed
+it. The judges are tested with made-up losses, and the whole with a server whose disk forgets."""
 import os
 import shutil
 import unittest
@@ -32,7 +32,7 @@ class Judges(unittest.TestCase):
     def test_self_test_messages(self):
         whole = [(1, n) for n in range(1, 7)]
         self.assertEqual(self.messages(*whole), {})
-        self.assertEqual(self.messages(*whole, (1, 7)), {})     # not acknowledged, there all the same
+        self.assertEqual(self.messages(*whole, (1, 7)), {})     # there all the same
         self.assertEqual(self.messages(*whole[:-1]), {'lost': ['s0/o0/6']})
         self.assertEqual(self.messages(*whole[1:]), {'lost': ['s0/o0/1']})
         self.assertEqual(len(self.messages()['lost']), 6)
@@ -42,7 +42,8 @@ class Judges(unittest.TestCase):
         self.assertEqual(self.messages(*whole, (1, 99)), {'corrupt': ['s0/o0/99']})
         self.assertEqual(self.messages(*whole, (1, 7, body_of('s0/o0/7')[:-1])),
                          {'corrupt': ['s0/o0/7']})
-        self.assertEqual(self.messages((1, 2), (1, 1), *whole[2:]), {'reordered_stored': ['s0/o0/1']})
+        self.assertEqual(self.messages((1, 2), (1, 1), *whole[2:]),
+                         {'reordered_stored': ['s0/o0/1']})
         live = [(1, n, body_of(f's0/o0/{n}'), False) for n in (2, 1)]
         self.assertEqual(self.messages(*live, *whole[2:]), {'reordered_live': ['s0/o0/1']})
         self.assertEqual(self.messages(live[0], *whole[:1], *whole[2:]), {'overtaken': ['s0/o0/1']})
@@ -103,7 +104,7 @@ class Crash(unittest.TestCase):
         self.assertLess(summary['stop_s']['max'], 5 * SLOW)
 
     def test_zz_control(self):
-        """The same with a disk that forgets: the folder goes back to what it was before the load."""
+        """The same with a disk that forgets: the folder goes back to what it was before."""
         world = World('control', show=3)
         world.kill_cycle()
         world.server.kill()

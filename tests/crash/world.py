@@ -1,5 +1,5 @@
-"""tests/crash/world.py: one server that dies again and again, the ledger of what it has acknowledged, and
-the readers who look what is left after each start."""
+"""tests/crash/world.py: one server that dies again and again, the ledger of what it has acknowledged,
+and the readers who look what is left after each start."""
 import collections
 import json
 import os
@@ -139,7 +139,7 @@ class World:
         self.check_accounts()
 
     def check_requests(self, subject):
-        """Subscription requests come again at every login until they are answered (RFC 6121, 3.1.3)."""
+        """Requests come again at every login until they are answered (RFC 6121, 3.1.3)."""
         keys = [('wish', user, subject) for user in EDITORS]
         due = {k for k in keys if self.registers.settled.get(k) and not self.registers.is_open(k)}
         link = Link(self.server).enter(subject)

@@ -1088,6 +1088,35 @@ static void test_damaged(void **state)
     h_stop(&h);
 }
 
+/* The disk takes longer than a chain may wait: the chains have gone on, their events are gone. What was
+ * asked is done all the same, and pushed. */
+static void test_slow_store(void **state)
+{
+    struct h *h = start();
+    h_user(h, "alice@localhost");
+    struct hs *a = online(h, "alice@localhost/a");
+
+    (void)state;
+    h_hold_store(h, true);
+    h_send(a, "<presence type='subscribe' to='bob@remote.example'/>");
+    injectf(h, "subscribe", "eve@remote.example", "alice@localhost");
+    injectf(h, "subscribed", "bob@remote.example", "alice@localhost");
+    struct gr_roster_ev lists = { .owner = h_parse_jid(h, "alice@localhost"),
+                                  .items = gr_roster_list_new() };
+    gr_hook_run(h_mod(h, "sm", "alice@localhost"), GR_HOOK_roster_get_subscription_lists,
+                &lists.ev, NULL);
+    h_advance(h, 31000);
+    gr_roster_ev_clear(&lists);
+    h_hold_store(h, false);
+    h_run(h);
+    h_advance(h, 60000);
+    h_drop_all(a);
+    h_log(h); /* it says so: not the harness's business */
+    expect_roster(a, "<item jid='bob@remote.example' subscription='to'/>");
+    h_log(h);
+    h_stop(&h);
+}
+
 /* --- 13: blocked --- */
 
 static void test_blocked(void **state)
@@ -1245,6 +1274,7 @@ int main(void)
         cmocka_unit_test(test_push_behind_result),
         cmocka_unit_test(test_two_gets),
         cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_slow_store),
         cmocka_unit_test(test_blocked),
         cmocka_unit_test(test_jid_info),
         cmocka_unit_test(test_lists),

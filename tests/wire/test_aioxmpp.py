@@ -176,7 +176,7 @@ class Aioxmpp(unittest.TestCase):
 
     @with_loop
     async def test_starttls_with_scram_and_plain(self):
-        for mechanism in ('SCRAM-SHA-1', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'PLAIN'):
+        for mechanism in ('SCRAM-SHA-1', 'SCRAM-SHA-256', 'PLAIN'):
             u = await self.user('m', mechanism=mechanism).start()
             await self.roundtrip(u)
             await u.end()

@@ -102,9 +102,8 @@ def adapt(text, folder, path=f'{BUILD}/modules'):
     present = set(re.findall(r'^\[host (\S+)\]', text, re.M))
     for host in sorted(wanted - present) or ([] if present else [HOST]):
         text += f'\n[host {host}]\n'
-    if 'certificate' not in text:
-        text = re.sub(r'^(\[host .*\])$', rf'\1\ncertificate = {certificate("example.org")}', text,
-                      count=1, flags=re.M)
+    if 'certificate' not in text and 'tls ' not in text: # nobody could log in otherwise
+        text = re.sub(r'^(\[listen .*\])$', r'\1\ntls = optional', text, flags=re.M)
     return text
 
 
