@@ -20,6 +20,7 @@
 #define WORDS_MAX 64
 #define CLIENTS_MAX 32
 #define REQUEST_MS 10000
+#define REST_MS 500 /* when there is no file descriptor left */
 
 struct client {
     struct watch watch;
@@ -31,6 +32,7 @@ struct client {
 
 static struct {
     struct watch watch;
+    struct timer rest;
     int fd, clients;
     char *path;
 } control = { .fd = -1 };
@@ -141,13 +143,24 @@ static void on_client(struct watch *w, int events)
     command_run(words, (size_t)count, on_result, c);
 }
 
+static void on_rested(struct timer *t)
+{
+    (void)t;
+    watch_set(&control.watch, EV_READ);
+}
+
 static void on_accept(struct watch *w, int events)
 {
     int fd = accept4(control.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-    (void)w, (void)events;
-    if (fd < 0)
+    (void)events;
+    if (fd < 0) { /* it stays readable: not looked at again at once */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            watch_set(w, 0);
+            timer_start(&control.rest, REST_MS, on_rested);
+        }
         return;
+    }
     if (control.clients >= CLIENTS_MAX) {
         close(fd);
         return;
@@ -208,6 +221,7 @@ void control_close(void)
     if (control.fd < 0)
         return;
     watch_set(&control.watch, 0);
+    timer_stop(&control.rest);
     close(control.fd);
     unlink(control.path);
     gr_free(control.path);

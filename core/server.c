@@ -105,6 +105,20 @@ static void use_tls(struct tls_ctx *take)
 
 /* --- secrets --- */
 
+/* Under another name until it is whole: a crash in between must not leave half of it. */
+static int make_secret(const char *path, const uint8_t *secret, size_t len)
+{
+    char *fresh = gr_asprintf("%s.new", path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = fd < 0 || write(fd, secret, len) != (ssize_t)len || fsync(fd) != 0 ||
+             rename(fresh, path) != 0 ? GR_EIO : 0;
+
+    if (fd >= 0)
+        close(fd);
+    gr_free(fresh);
+    return rc;
+}
+
 /* The server's own secret (decoys of unknown users must look the same after a restart). */
 static int load_secret(const char *dir, char **why)
 {
@@ -113,17 +127,16 @@ static int load_secret(const char *dir, char **why)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int rc = 0;
 
+    errno = fd < 0 ? errno : 0;
     if (fd < 0 && errno == ENOENT) {
         gr_random(secret, sizeof(secret));
-        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0 || write(fd, secret, sizeof(secret)) != (ssize_t)sizeof(secret) ||
-            fsync(fd) != 0)
-            rc = GR_EIO;
+        rc = make_secret(path, secret, sizeof(secret));
     } else if (fd < 0 || read(fd, secret, sizeof(secret)) != (ssize_t)sizeof(secret)) {
         rc = GR_EIO;
     }
     if (rc != 0)
-        *why = gr_asprintf("%s: cannot be read or made: %s", path, strerror(errno));
+        *why = gr_asprintf("%s: cannot be read or made: %s", path,
+                           errno != 0 ? strerror(errno) : "it is too short: remove it");
     if (fd >= 0)
         close(fd);
     c2s_set_secret(secret, sizeof(secret));
@@ -185,7 +198,8 @@ static void log_lines(enum gr_log_level level, const char *id, const char *text)
 
 static char *command_reload(struct buf *result)
 {
-    char *report, *error = reload(&report);
+    char *report, *error = server.stopping ? gr_strdup("the server is stopping")
+                                           : reload(&report);
 
     if (error != NULL) {
         log_lines(GR_LOG_ERROR, "reload.refused", error);
@@ -220,7 +234,7 @@ static void stop_streams(void *arg)
 
 static void count_busy(void *arg)
 {
-    *(size_t *)arg += c2s_count() + job_lanes();
+    *(size_t *)arg += c2s_count();
 }
 
 /* Streams end, connections linger a moment for the peer's goodbye; at most STOP_MS in all. */
@@ -229,6 +243,7 @@ static void poll_stop(struct timer *t)
     size_t busy = conn_count();
 
     loops_call(count_busy, &busy);
+    busy += job_count(); /* last: what ends a stream may put stanzas on their way */
     if (busy == 0 || gr_now_ms() >= server.stop_by)
         loop_stop_main();
     else
@@ -336,6 +351,7 @@ static void stop_all(void)
     loops_stop();
     loops_drain();
     route_fini();
+    mod_fini();
 }
 
 static void set_preparation(void)

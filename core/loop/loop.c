@@ -18,7 +18,7 @@ struct loop {
     struct ev_loop *ev;
     int index;
     pthread_t thread;
-    bool started, stop;
+    bool started, stop, firing;
     ev_async wake;
     ev_prepare prepare;
     ev_check check;
@@ -174,7 +174,8 @@ void timer_start(struct timer *t, int64_t delay_ms, void (*fire)(struct timer *t
 {
     timer_stop(t);
     t->loop = self;
-    t->due = gr_now_ms() + (delay_ms > 0 ? delay_ms : 0);
+    /* From inside a timer never due at once: run_timers would not come to an end. */
+    t->due = gr_now_ms() + (delay_ms > 0 ? delay_ms : self->firing);
     t->fire = fire;
     timer_heap_add(&self->timers, t);
 }
@@ -193,11 +194,13 @@ static void run_timers(struct loop *l)
     int64_t now = gr_now_ms();
     struct timer *t;
 
+    l->firing = true;
     while ((t = timer_heap_first(&l->timers)) != NULL && t->due <= now) {
         timer_heap_remove(&l->timers, t);
         l->ran++;
         t->fire(t);
     }
+    l->firing = false;
 }
 
 static void set_tick(struct loop *l)

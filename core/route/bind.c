@@ -8,6 +8,8 @@
 
 struct bind_op {
     struct gr_session_ev e;
+    struct link link;                /* in the session that it waits for */
+    struct post post;
     struct gr_session *s;
     struct gr_jid *full;
     struct gr_stanza *request;
@@ -85,11 +87,35 @@ static void make_room(struct gr_session *s, const struct gr_jid *full)
     }
 }
 
+static void bind_cancel(struct bind_op *b)
+{
+    provider_session_unbind(b->s->host, &b->s->providers, b->s, b->full);
+    bind_free(b);
+}
+
+/* The session of that resource that was ended and still works off what it was sent. */
+static struct gr_session *leaving(const struct gr_jid *full)
+{
+    struct gr_account *a = account_find(full);
+
+    if (a == NULL)
+        return NULL;
+    list_each(s, &a->sessions, struct gr_session, of_account)
+        if (s->ending && strcmp(s->jid->resource, full->resource) == 0)
+            return s;
+    return NULL;
+}
+
+/* Nobody must see the old session leave after the new one has come. */
 static void bind_insert(struct bind_op *b)
 {
-    struct gr_session *s = b->s;
+    struct gr_session *s = b->s, *old;
 
     make_room(s, b->full);
+    if ((old = leaving(b->full)) != NULL) {
+        list_append(&old->successors, &b->link);
+        return;
+    }
     gr_jid_free(&s->jid);
     s->jid = b->full;
     b->full = NULL;
@@ -103,6 +129,16 @@ static void bind_insert(struct bind_op *b)
     bind_answer(b, GR_COND_NONE, NULL);
 }
 
+static void run_successor(struct post *p)
+{
+    struct bind_op *b = GR_CONTAINER_OF(p, struct bind_op, post);
+
+    if (b->s->ending)
+        bind_cancel(b);
+    else
+        bind_insert(b);
+}
+
 static void on_opened(struct gr_ev *ev, enum gr_verdict verdict)
 {
     struct gr_session_ev *e = GR_CONTAINER_OF(ev, struct gr_session_ev, ev);
@@ -111,8 +147,7 @@ static void on_opened(struct gr_ev *ev, enum gr_verdict verdict)
 
     deliver_requests(s, ev->acc);
     if (s->ending) {
-        provider_session_unbind(s->host, &s->providers, s, b->full);
-        bind_free(b);
+        bind_cancel(b);
     } else if (verdict == GR_STOP) {
         provider_session_unbind(s->host, &s->providers, s, b->full);
         hook_run_now(GR_HOOK_forbidden_session, ev);
@@ -247,34 +282,58 @@ static const struct session_out gone = { gone_write, gone_close, gone_resume, go
 struct unsent {
     struct link link;
     struct gr_stanza *st;
+    struct receipt *receipt;
 };
 
-void session_unsent(struct gr_session *s, struct gr_stanza *st)
+void session_unsent_held(struct gr_session *s, struct gr_stanza *st, struct receipt *receipt)
 {
     struct unsent *u = gr_alloc(sizeof(*u));
 
     u->st = gr_stanza_ref(st);
+    u->receipt = receipt_ref(receipt);
     list_append(&s->unsent, &u->link);
+}
+
+void session_unsent(struct gr_session *s, struct gr_stanza *st)
+{
+    session_unsent_held(s, st, NULL);
 }
 
 /* Messages find another resource or the offline store, requests get their error (RFC 6121, 8.5.3.2);
  * presence and answers meant this session alone. */
+void session_reroute(struct gr_stanza *st, struct receipt *receipt)
+{
+    enum gr_kind kind = gr_stanza_kind(st);
+    enum gr_type type = gr_stanza_type(st);
+    bool again = (kind == GR_MESSAGE && type != GR_TYPE_ERROR) ||
+                 (kind == GR_IQ && (type == GR_GET || type == GR_SET));
+
+    if (again && gr_stanza_from(st) != NULL && gr_stanza_to(st) != NULL)
+        job_redeliver_held(gr_stanza_ref(st), receipt_ref(receipt));
+}
+
 static void reroute_unsent(struct gr_session *s)
 {
     while (!list_empty(&s->unsent)) {
         struct unsent *u = list_entry(s->unsent.next, struct unsent, link);
-        enum gr_kind kind = gr_stanza_kind(u->st);
-        enum gr_type type = gr_stanza_type(u->st);
-        bool again = (kind == GR_MESSAGE && type != GR_TYPE_ERROR) ||
-                     (kind == GR_IQ && (type == GR_GET || type == GR_SET));
 
         list_remove(&u->link);
-        if (again && s->account != NULL && gr_stanza_from(u->st) != NULL &&
-            gr_stanza_to(u->st) != NULL)
-            job_redeliver(u->st);
-        else
-            gr_stanza_unref(&u->st);
+        if (s->account != NULL)
+            session_reroute(u->st, u->receipt);
+        receipt_release(&u->receipt, true);
+        gr_stanza_unref(&u->st);
         gr_free(u);
+    }
+}
+
+static void call_successors(struct gr_session *s)
+{
+    while (!list_empty(&s->successors)) {
+        struct bind_op *b = list_entry(s->successors.next, struct bind_op, link);
+
+        list_remove(&b->link);
+        b->post.run = run_successor;
+        loop_defer(&b->post);
     }
 }
 
@@ -304,6 +363,7 @@ static void finish(struct gr_session *s)
     table_remove(&route_loop()->sessions, &s->by_id);
     if (a != NULL)
         account_release_if_idle(a);
+    call_successors(s);
     gr_stanza_unref(&s->presence);
     gr_jid_free(&s->jid);
     gr_free(s->lang);

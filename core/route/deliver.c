@@ -16,9 +16,9 @@ static void write_to(struct gr_session *s, struct gr_stanza_ev *e, struct receip
     e->send_result = s->out->write(s->out_ctx, e->stanza, receipt);
     if (e->send_result != 0) {
         if (receipt != NULL && receipt->kept)
-            atomic_store(&receipt->failed, true);
+            atomic_fetch_add(&receipt->failed, 1);
         else
-            session_unsent(s, e->stanza);
+            session_unsent_held(s, e->stanza, receipt);
     }
     if (!hook_empty(s->host, GR_HOOK_xmpp_send_element))
         hook_run_now(GR_HOOK_xmpp_send_element, &e->ev);
@@ -124,12 +124,46 @@ static void to_session(struct gr_session *s, const struct job *j)
 }
 
 /* One of several: each its own accumulator, so that handlers do not see each other's notes. */
-static void copy_to_session(struct gr_session *s, const struct job *j)
+static void copy_to_session(struct gr_session *s, const struct job *j, struct receipt *receipt)
 {
     struct gr_acc *acc = acc_fork(j->e.ev.acc);
 
-    deliver_stanza(s, j->e.stanza, acc, j->receipt, j->e.from, j->e.to);
+    deliver_stanza(s, j->e.stanza, acc, receipt, j->e.from, j->e.to);
     acc_free(&acc);
+}
+
+/* Copies of one message: it is lost only when no session could be given any, and then once. */
+struct copies {
+    struct receipt r;
+    struct receipt *whole;   /* of the message itself; may be NULL */
+    struct gr_stanza *st;
+    unsigned count;
+};
+
+static void copies_handled(struct receipt *r, bool ok)
+{
+    struct copies *c = GR_CONTAINER_OF(r, struct copies, r);
+    bool lost = atomic_load(&r->failed) == c->count;
+    bool kept = c->whole != NULL && c->whole->kept;
+
+    (void)ok;
+    if (lost && !kept)
+        session_reroute(c->st, c->whole);
+    receipt_release(&c->whole, !lost || !kept);
+    gr_stanza_unref(&c->st);
+    gr_free(c);
+}
+
+static struct receipt *copies_new(const struct job *j, unsigned count)
+{
+    struct copies *c = gr_alloc(sizeof(*c));
+
+    receipt_init(&c->r, copies_handled);
+    c->r.kept = true; /* here */
+    c->whole = receipt_ref(j->receipt);
+    c->st = gr_stanza_ref(j->e.stanza);
+    c->count = count;
+    return &c->r;
 }
 
 static int best_priority(const struct gr_account *a)
@@ -144,17 +178,19 @@ static int best_priority(const struct gr_account *a)
 
 /* Every available session of at least that priority. Delivery runs handlers, which may not end a
  * session, so the list holds still. */
-static unsigned to_sessions(struct gr_account *a, int priority, const struct job *j)
+static void to_sessions(struct gr_account *a, int priority, const struct job *j)
 {
+    struct receipt *copies = NULL;
     unsigned n = 0;
 
-    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s)) {
-        if (!s->available || s->priority < priority)
-            continue;
-        copy_to_session(s, j);
-        n++;
-    }
-    return n;
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
+        n += s->available && s->priority >= priority;
+    if (n > 1 && gr_stanza_kind(j->e.stanza) == GR_MESSAGE)
+        copies = copies_new(j, n);
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
+        if (s->available && s->priority >= priority)
+            copy_to_session(s, j, copies != NULL ? copies : j->receipt);
+    receipt_release(&copies, true);
 }
 
 void deliver_to_available(const struct job *j)

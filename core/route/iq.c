@@ -136,7 +136,8 @@ static void ask_end(struct ask *a, const struct gr_stanza *reply)
 
     timer_stop(&a->timer);
     table_remove(&route_loop()->asks, &a->by_id);
-    a->f(self, a->data, reply);
+    if (!self->stopped)
+        a->f(self, a->data, reply);
     gr_free(a->data);
     gr_jid_free(&a->to);
     gr_free(a);

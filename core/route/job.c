@@ -13,6 +13,7 @@ struct lane {
 };
 
 static void step(struct job *j);
+static atomic_size_t alive;
 
 /* --- making and freeing --- */
 
@@ -21,6 +22,7 @@ static struct job *job_new(struct gr_stanza *take, struct gr_acc *take_acc,
 {
     struct job *j = gr_alloc(sizeof(*j));
 
+    atomic_fetch_add_explicit(&alive, 1, memory_order_relaxed);
     j->e.stanza = take;
     j->e.from = gr_stanza_from(take);
     j->e.to = gr_stanza_to(take);
@@ -40,6 +42,7 @@ static void job_free(struct job *j)
     acc_free(&j->e.ev.acc);
     gr_free(j);
     receipt_release(&receipt, true);
+    atomic_fetch_sub_explicit(&alive, 1, memory_order_relaxed);
 }
 
 /* --- running a chain that may suspend --- */
@@ -85,9 +88,11 @@ static bool run(struct job *j, enum gr_hook_id id, struct gr_ev *ev, hook_done_f
 
 static void block_lane(struct job *j)
 {
-    if (j->lane != NULL || j->e.to->node == NULL)
-        return;
     struct route_loop *rl = route_loop();
+
+    if (j->lane != NULL || j->e.to->node == NULL ||
+        table_find(&rl->lanes, j->e.to->bare, j->e.to->bare_len) != NULL)
+        return; /* the last: redirected in this chain to an account whose lane another job holds */
     struct lane *l = gr_alloc(sizeof(*l) + j->e.to->bare_len + 1);
     memcpy(l->jid, j->e.to->bare, j->e.to->bare_len + 1u);
     list_init(&l->waiting);
@@ -131,6 +136,11 @@ static void leave_lane(struct job *j)
     next->lane = l;
     next->post.run = run_posted;
     loop_defer(&next->post);
+}
+
+size_t job_count(void)
+{
+    return atomic_load_explicit(&alive, memory_order_relaxed);
 }
 
 size_t job_lanes(void)
@@ -293,6 +303,13 @@ static bool received(struct job *j)
     return true;
 }
 
+/* By a reload, while the stanza travelled. */
+static void host_went(struct job *j)
+{
+    route_bounce(j, GR_REMOTE_SERVER_NOT_FOUND, NULL);
+    j->stage = JOB_DONE;
+}
+
 /* The account exists or not: offline_message, or the sender is told (RFC 6121, 8.5.1). */
 static enum job_stage after_exists(struct job *j)
 {
@@ -334,8 +351,8 @@ static bool advance(struct job *j)
     case JOB_LOCAL:
         acc_strip(j->e.ev.acc);
         j->e.ev.host = host_find(j->e.to->domain);
-        if (j->e.ev.host == NULL) { /* gone by a reload while it travelled */
-            j->stage = JOB_DONE;
+        if (j->e.ev.host == NULL) {
+            host_went(j);
             return true;
         }
         j->turn = j->e.to->hash;
@@ -346,7 +363,10 @@ static bool advance(struct job *j)
         return received(j);
     case JOB_DELIVER:
         j->e.ev.host = host_find(j->e.to->domain);
-        j->stage = j->e.ev.host != NULL ? deliver_to_account(j) : JOB_DONE;
+        if (j->e.ev.host != NULL)
+            j->stage = deliver_to_account(j);
+        else
+            host_went(j);
         return true;
     case JOB_EXISTS:
         j->exists = (struct gr_user_ev){ .ev.host = j->e.ev.host, .jid = j->e.to };
@@ -397,9 +417,14 @@ void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *
     loop_defer(&j->post);
 }
 
-void job_redeliver(struct gr_stanza *take)
+void job_redeliver_held(struct gr_stanza *take, struct receipt *take_receipt)
 {
-    struct job *j = job_new(take, acc_new(GR_FROM_SERVER), NULL, JOB_DELIVER);
+    struct job *j = job_new(take, acc_new(GR_FROM_SERVER), take_receipt, JOB_DELIVER);
 
     post_home(j, JOB_DELIVER);
+}
+
+void job_redeliver(struct gr_stanza *take)
+{
+    job_redeliver_held(take, NULL);
 }

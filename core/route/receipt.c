@@ -7,13 +7,13 @@ static void come_home(struct post *p)
 {
     struct receipt *r = GR_CONTAINER_OF(p, struct receipt, post);
 
-    r->handled(r, !atomic_load_explicit(&r->failed, memory_order_relaxed));
+    r->handled(r, atomic_load_explicit(&r->failed, memory_order_relaxed) == 0);
 }
 
 void receipt_init(struct receipt *r, void (*handled)(struct receipt *r, bool ok))
 {
     atomic_init(&r->refs, 1);
-    atomic_init(&r->failed, false);
+    atomic_init(&r->failed, 0);
     r->home = loop_self();
     r->handled = handled;
 }
@@ -33,7 +33,7 @@ void receipt_release(struct receipt **take, bool ok)
     if (r == NULL)
         return;
     if (!ok)
-        atomic_store_explicit(&r->failed, true, memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->failed, 1, memory_order_relaxed);
     if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
         return;
     r->post.run = come_home;

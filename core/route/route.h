@@ -20,7 +20,7 @@
 
 struct receipt {
     _Atomic unsigned refs;
-    _Atomic bool failed;        /* some holder could not do its part (socket gone) */
+    _Atomic unsigned failed;    /* holders that could not do their part (socket gone) */
     bool kept;                  /* the origin holds a durable copy: do not route again on failure */
     struct loop *home;
     struct post post;
@@ -63,6 +63,10 @@ void job_xmlel(struct gr_session *s, struct gr_stanza *take);
 void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *take_receipt);
 /* Straight to the recipient's account (no filters): what a session could not be given any more. */
 void job_redeliver(struct gr_stanza *take);
+/* The same; the receipt, which may be NULL, is taken. */
+void job_redeliver_held(struct gr_stanza *take, struct receipt *take_receipt);
+/* Of all loops: stanzas on their way. */
+size_t job_count(void);
 /* Lanes still blocked, for tests and metrics. */
 size_t job_lanes(void);
 

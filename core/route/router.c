@@ -55,7 +55,8 @@ static void tracked_handled(struct receipt *r, bool ok)
 {
     struct tracked *t = GR_CONTAINER_OF(r, struct tracked, r);
 
-    t->f(t->self, t->data, ok);
+    if (!t->self->stopped)
+        t->f(t->self, t->data, ok);
     mod_unpend(t->self);
     gr_free(t->data);
     gr_free(t);

@@ -72,6 +72,7 @@ struct gr_session *session_new(const struct session_out *out, void *ctx)
     s->since_us = gr_wall_us();
     list_init(&s->queue);
     list_init(&s->unsent);
+    list_init(&s->successors);
     session_attach(s);
     return s;
 }

@@ -44,6 +44,7 @@ struct gr_session {
     struct provider_insts providers;
     struct link queue;               /* jobs from the client, in order; the first one runs */
     struct link unsent;              /* stanzas that never reached the socket */
+    struct link successors;          /* bindings that wait until it has left the table */
 };
 struct gr_account {
     struct table_node by_jid;
@@ -86,6 +87,10 @@ enum session_stop { SESSION_SOCKET_CLOSED, SESSION_SOCKET_ERROR, SESSION_STOP_RE
 bool session_kept(struct gr_session *s, enum session_stop why, const char *reason);
 /* A stanza that the stream could not write; re-routed when the session ends. */
 void session_unsent(struct gr_session *s, struct gr_stanza *st);
+/* The same; the receipt (or NULL) is kept until the stanza is somewhere else. */
+void session_unsent_held(struct gr_session *s, struct gr_stanza *st, struct receipt *receipt);
+/* What a session that is gone was not given goes on elsewhere. Both are borrowed. */
+void session_reroute(struct gr_stanza *st, struct receipt *receipt);
 /* The end: user_terminate, out of the table, what was queued goes on elsewhere; frees. What the client
  * sent before is worked off first. The stream has let go of the session and is not called again. */
 void session_terminate(struct gr_session **take, enum gr_end_reason reason);

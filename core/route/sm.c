@@ -101,15 +101,17 @@ static enum gr_verdict on_undelivered(struct gr_mod *self, struct gr_stanza_ev *
 
 /* --- remove_user(100): sessions end last, so that replies still reach them --- */
 
+static void end_if_removed(void *ctx, struct gr_session *s)
+{
+    if (!s->ending && s->jid != NULL && gr_jid_bare_equal(s->jid, ctx))
+        session_request_close(s, "not-authorized", "User removed", true);
+}
+
+/* Also those that have not bound a resource, which are in no account. */
 static enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev)
 {
-    struct gr_account *a = account_find(ev->jid);
-
     (void)self;
-    if (a == NULL)
-        return GR_OK;
-    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
-        session_request_close(s, "not-authorized", "User removed", true);
+    session_each(end_if_removed, (void *)(uintptr_t)ev->jid);
     return GR_OK;
 }
 

@@ -64,6 +64,8 @@ static void run_free(struct post *p)
  * event: callbacks further up the stack still look at it. */
 static void release(struct c2s *c, enum gr_end_reason reason)
 {
+    bool posted = c->state == C2S_MOVING; /* about to leave the loop: its message is queued */
+
     if (c->freeing)
         return;
     c->freeing = true;
@@ -75,7 +77,8 @@ static void release(struct c2s *c, enum gr_end_reason reason)
     if (c->session != NULL)
         session_terminate(&c->session, reason);
     c->post.run = run_free;
-    loop_defer(&c->post);
+    if (!posted)
+        loop_defer(&c->post);
 }
 
 void c2s_login_free(struct c2s *c)

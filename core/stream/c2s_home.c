@@ -8,6 +8,7 @@ static void arrive(struct post *p)
     struct gr_jid *jid = c->session->jid;
     char *mech = c->session->auth_mech;
 
+    c->state = C2S_HEADER; /* the message has arrived */
     c2s_counted(1);
     conn_attach(c->conn);
     session_attach(c->session);
@@ -25,7 +26,6 @@ static void arrive(struct post *p)
     timer_start(&c->idle, c2s_limits()->idle_timeout, c->idle.fire);
     if (c->login != NULL)
         timer_start(&c->login->deadline, c2s_limits()->login_timeout, c->login->deadline.fire);
-    c->state = C2S_HEADER;
     if (c2s_stopping())
         c2s_error(c, "system-shutdown", NULL);
     else
@@ -37,8 +37,6 @@ static void leave(struct post *p)
     struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
     struct loop *home = loop_home(c->session->jid->hash);
 
-    if (c->state != C2S_MOVING)
-        return;
     timer_stop(&c->idle);
     timer_stop(&c->login->deadline);
     conn_detach(c->conn);

@@ -17,12 +17,10 @@ static void lost(struct out_mark *m)
 
     if (m->receipt != NULL && m->receipt->kept)
         return; /* its origin has a copy and learns of the failure */
-    if (s != NULL) {
-        session_unsent(s, m->st);
-    } else if (gr_stanza_kind(m->st) == GR_MESSAGE && gr_stanza_type(m->st) != GR_TYPE_ERROR &&
-               gr_stanza_from(m->st) != NULL && gr_stanza_to(m->st) != NULL) {
-        job_redeliver(gr_stanza_ref(m->st));
-    }
+    if (s != NULL)
+        session_unsent_held(s, m->st, m->receipt);
+    else
+        session_reroute(m->st, m->receipt);
 }
 
 static void reached(struct conn_mark *cm, bool ok)

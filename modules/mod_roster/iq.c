@@ -210,14 +210,13 @@ static void history_known(struct gr_mod *self, void *arg, const struct history *
 
 void on_roster_get(struct gr_mod *self, struct gr_iq_ev *ev)
 {
-    const char *provider = gr_provider_name(gr_mod_host(self), GR_PROVIDER_ROSTER, NULL);
     const struct roster_conf *conf = gr_conf(self);
     struct get *g = gr_alloc(sizeof(*g));
 
     g->req = ev->req;
     g->owner = gr_jid_dup_bare(ev->to);
     g->session = ev->session != NULL ? gr_session_id(ev->session) : 0;
-    g->ours = strcmp(provider, PROVIDER_NAME) == 0;
+    g->ours = is_ours(self);
     if (g->ours && conf->versioning)
         db_history(self, g->owner, history_known, g);
     else

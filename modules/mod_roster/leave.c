@@ -30,6 +30,8 @@ static void rows_gone(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
     struct leaving *l = leaving_of(ask);
     struct gr_hold *hold = l->hold;
 
+    if (!is_ours(self)) /* from before another provider took over: not for who takes the name next */
+        db_remove(self, NULL, l->owner);
     for (size_t i = 0; a->result == GR_R_OK && i < gr_roster_list_count(l->contacts); i++)
         farewell(self, l->owner, gr_roster_list_at(l->contacts, i));
     gr_roster_list_free(&l->contacts);

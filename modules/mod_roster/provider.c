@@ -15,7 +15,7 @@ const struct gr_coll roster_colls[COLL_COUNT + 1] = {
 struct removing {
     struct turn turn;
     struct gr_mod *self;
-    struct gr_ask *ask;
+    struct gr_ask *ask;             /* NULL: nobody waits */
     struct gr_jid *user;
 };
 
@@ -24,9 +24,12 @@ static void removed(struct gr_mod *self, struct gr_req *req, const struct gr_row
     struct removing *r = *(struct removing **)gr_req_data(req);
 
     (void)self;
-    if (rows->rc != 0)
+    if (r->ask == NULL && rows->rc != 0)
+        gr_warn("roster.left_over", "the rows of %s stay: %s", r->user->bare,
+                gr_strerror(rows->rc));
+    else if (rows->rc != 0)
         gr_answer_error(r->ask, gr_cond_of(rows->rc), NULL);
-    else
+    else if (r->ask != NULL)
         gr_answer_result(r->ask, GR_R_OK);
     turn_leave(&r->turn);
     gr_jid_free(&r->user);
@@ -45,17 +48,22 @@ static void run_remove(struct turn *t)
     gr_txn_commit(txn, req);
 }
 
-static void remove_user(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                        const struct gr_jid *user, const struct gr_jid *contact)
+void db_remove(struct gr_mod *self, struct gr_ask *ask, const struct gr_jid *user)
 {
     struct removing *r = gr_alloc(sizeof(*r));
 
-    (void)inst;
-    (void)contact;
     r->self = self;
     r->ask = ask;
     r->user = gr_jid_dup_bare(user);
     turn_take(turns_of(self), TURN_STORE, r->user, &r->turn, run_remove);
+}
+
+static void remove_user(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                        const struct gr_jid *user, const struct gr_jid *contact)
+{
+    (void)inst;
+    (void)contact;
+    db_remove(self, ask, user);
 }
 
 /* --- the table --- */

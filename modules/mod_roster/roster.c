@@ -50,6 +50,13 @@ static void on_register(struct gr_mod *self, struct gr_user_ev *ev)
     set_removed(self, ev->jid, false);
 }
 
+bool is_ours(struct gr_mod *self)
+{
+    const char *name = gr_provider_name(gr_mod_host(self), GR_PROVIDER_ROSTER, NULL);
+
+    return strcmp(name, PROVIDER_NAME) == 0;
+}
+
 struct turns *turns_of(struct gr_mod *self)
 {
     return ((struct roster_state *)gr_state(self))->turns;

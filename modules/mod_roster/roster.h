@@ -112,6 +112,8 @@ void db_change(struct gr_mod *self, struct gr_ask *ask, enum gr_roster_op op,
 void db_look(struct gr_mod *self, struct gr_ask *ask, enum gr_roster_op op,
              const struct gr_jid *user, const struct gr_jid *contact);
 void db_contacts(struct gr_mod *self, struct gr_ask *ask, const struct gr_jid *user);
+/* Everything of the user; ask NULL: nobody waits for it. */
+void db_remove(struct gr_mod *self, struct gr_ask *ask, const struct gr_jid *user);
 void db_pending(struct gr_mod *self, struct gr_ask *ask, const struct gr_jid *user);
 
 /* How far versioning reaches back. rc != 0: unknown. */
@@ -200,6 +202,7 @@ enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev);
 
 /* --- roster.c --- */
 
+bool is_ours(struct gr_mod *self); /* rosterdb is the host's roster provider */
 /* The account was removed; its sessions may live a moment longer. */
 bool is_removed(struct gr_mod *self, const struct gr_jid *owner);
 void set_removed(struct gr_mod *self, const struct gr_jid *owner, bool removed);

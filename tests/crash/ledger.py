@@ -1,7 +1,7 @@
 """tests/crash/ledger.py: what the server has acknowledged, and the judges that compare it with what
 it gives back. Every writer notes an operation before it sends it and once more when the answer has
-come; what was sent and not answered may have happened or not. Writers use keys of their own, so that
-the interpreter's own locking is enough.
+come; what was sent and not answered may have happened or not. Writers use keys of their own, so
+that the interpreter's own locking is enough.
 
 The judges are tested themselves: test_crash.py, self_test."""
 import collections

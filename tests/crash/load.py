@@ -158,9 +158,9 @@ class Load:
             self.registers.done(key)
 
     def subscribe(self, link, user, rng, left):
-        """Once for each contact in a server's life: the contact's server answers an unsubscribe with
-        an unsubscribed, some time, and that revokes a request that is made in between (RFC 6121,
-        A.3.2 and A.2.4)."""
+        """Once for each contact in a server's life: the contact's server answers an unsubscribe
+        with an unsubscribed, some time, and that revokes a request that is made in between (RFC
+        6121, A.3.2 and A.2.4)."""
         subject = left.pop(rng.randrange(len(left)))
         wanted = self.registers.settled.get(('ask', user, subject)) is None or rng.random() < 0.2
         keys = [(('ask', user, subject), 'subscribe' if wanted else ABSENT),

@@ -1,5 +1,5 @@
-"""tests/crash/world.py: one server that dies again and again, the ledger of what it has acknowledged,
-and the readers who look what is left after each start."""
+"""tests/crash/world.py: one server that dies again and again, the ledger of what it acknowledged, and
+the readers who look what is left after each start."""
 import collections
 import json
 import os
@@ -172,10 +172,20 @@ class World:
             link.sock.close()
         return True
 
+    def names(self):
+        found, after = set(), ()
+        while True:
+            page = [line.split('@')[0] for line in self.server.ctl_ok('user', 'list', HOST,
+                                                                      *after).split()
+                    if '@' in line]
+            if not set(page) - found:
+                return found
+            found.update(page)
+            after = (page[-1],)
+
     def check_accounts(self):
         """All by name, and the passwords of those that were touched since the last time."""
-        there = {line.split('@')[0] for line in self.server.ctl_ok('user', 'list', HOST).split()
-                 if '@' in line}
+        there = self.names()
         for key in self.registers.keys('account'):
             name, settled, open_ = key[1], self.registers.settled.get(key), self.registers.open[key]
             if not open_ and self.passwords.get(name, '') == settled:

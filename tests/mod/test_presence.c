@@ -16,7 +16,7 @@ static struct {
     const char *request;    /* stored subscription request, of every owner */
     bool refuse;            /* roster_out_subscription */
     bool wait;              /* every question waits for go_on */
-    struct gr_hold *held[16];
+    struct { struct gr_hold *hold; char home[64]; } held[16];
     size_t holds;
 } roster;
 static struct {
@@ -31,25 +31,32 @@ static void knows(const char *owner, const char *contact, enum gr_subscription s
     roster.entry[roster.entries++] = (struct entry){ owner, contact, sub };
 }
 
-static enum gr_verdict answer(struct gr_mod *self, struct gr_ev *ev)
+/* About an account, whose loop it is. */
+static enum gr_verdict answer(struct gr_mod *self, struct gr_ev *ev, const struct gr_jid *jid)
 {
     if (!roster.wait)
         return GR_OK;
-    assert_true(roster.holds < 16);
-    roster.held[roster.holds++] = gr_hold(self, ev);
+    assert_true(roster.holds < GR_COUNT(roster.held));
+    snprintf(roster.held[roster.holds].home, sizeof(roster.held[0].home), "%s", jid->bare);
+    roster.held[roster.holds++].hold = gr_hold(self, ev);
     return GR_PENDING;
 }
 
-/* The oldest question is answered now. */
-static void go_on(struct h *h, const char *jid)
+/* Question n (the oldest is 0) is answered now. */
+static void go_on_with(struct h *h, size_t n)
 {
-    struct gr_hold *hold = roster.held[0];
+    struct gr_hold *hold = roster.held[n].hold;
 
-    assert_true(roster.holds > 0);
-    h_enter(h, jid);
-    memmove(roster.held, roster.held + 1, --roster.holds * sizeof(roster.held[0]));
+    assert_true(roster.holds > n);
+    h_enter(h, roster.held[n].home);
+    memmove(roster.held + n, roster.held + n + 1, (--roster.holds - n) * sizeof(roster.held[0]));
     gr_resume(hold, GR_OK);
     h_run(h);
+}
+
+static void go_on(struct h *h)
+{
+    go_on_with(h, 0);
 }
 
 static enum gr_verdict on_lists(struct gr_mod *self, struct gr_roster_ev *ev)
@@ -70,7 +77,7 @@ static enum gr_verdict on_lists(struct gr_mod *self, struct gr_roster_ev *ev)
         assert_int_equal(gr_stanza_parse(roster.request, strlen(roster.request), &st), 0);
         gr_roster_ev_pending(ev, st);
     }
-    return answer(self, &ev->ev);
+    return answer(self, &ev->ev, ev->owner);
 }
 
 static enum gr_verdict on_info(struct gr_mod *self, struct gr_jid_info_ev *ev)
@@ -79,7 +86,7 @@ static enum gr_verdict on_info(struct gr_mod *self, struct gr_jid_info_ev *ev)
         if (strcmp(roster.entry[i].owner, ev->owner->bare) == 0 &&
             strcmp(roster.entry[i].contact, ev->contact->bare) == 0)
             ev->sub = roster.entry[i].sub;
-    return answer(self, &ev->ev);
+    return answer(self, &ev->ev, ev->owner);
 }
 
 static enum gr_verdict on_out(struct gr_mod *self, struct gr_stanza_ev *ev)
@@ -89,7 +96,7 @@ static enum gr_verdict on_out(struct gr_mod *self, struct gr_stanza_ev *ev)
     snprintf(seen.out_to, sizeof(seen.out_to), "%s", ev->to->full);
     if (roster.refuse)
         ev->deliver = false;
-    return answer(self, &ev->ev);
+    return answer(self, &ev->ev, ev->from);
 }
 
 static enum gr_verdict on_in(struct gr_mod *self, struct gr_stanza_ev *ev)
@@ -359,12 +366,9 @@ static void a_replaced_session_ends_before_its_successor_appears(void **state)
     h_send(alice, "<presence><show>chat</show></presence>");
     h_expect_nothing(bob);
     /* Answered in the wrong order. */
-    struct gr_hold *first = roster.held[0];
-    roster.held[0] = roster.held[1];
-    roster.held[1] = first;
-    go_on(h, "alice@localhost");
+    go_on_with(h, 1);
     h_expect_nothing(bob);
-    go_on(h, "alice@localhost");
+    go_on(h);
     h_expect(bob, GR_PRESENCE, GR_UNAVAILABLE, "alice@localhost/a");
     h_expect_xml(bob, "<presence from='alice@localhost/a' to='bob@localhost'>"
                       "<show>chat</show></presence>");
@@ -819,7 +823,7 @@ static void later_stanzas_wait_for_the_broadcast(void **state)
     h_send(alice, "<message to='bob@localhost/b'><body>after</body></message>");
     h_expect_nothing(bob);
     assert_int_equal(h_unhandled(alice), 2);
-    go_on(h, "alice@localhost");
+    go_on(h);
     h_expect(bob, GR_PRESENCE, GR_AVAILABLE, "alice@localhost/a");
     h_expect_body(bob, "alice@localhost/a", "after");
     assert_int_equal(h_unhandled(alice), 0);
@@ -828,7 +832,7 @@ static void later_stanzas_wait_for_the_broadcast(void **state)
     h_feed(alice, "<presence type='subscribe' to='bob@localhost'/>");
     h_send(alice, "<message to='bob@localhost/b'><body>again</body></message>");
     h_expect_nothing(bob);
-    go_on(h, "alice@localhost");
+    go_on(h);
     h_expect(bob, GR_PRESENCE, GR_SUBSCRIBE, "alice@localhost");
     h_expect_body(bob, "alice@localhost/a", "again");
     roster.wait = false;
@@ -847,10 +851,10 @@ static void a_session_ends_while_the_roster_is_asked(void **state)
     h_send(alice, "<presence/>");
     h_disconnect(&alice, false);
     h_expect_nothing(bob);
-    go_on(h, "alice@localhost");      /* its presence, and a question for its end */
+    go_on(h);      /* its presence, and a question for its end */
     h_expect(bob, GR_PRESENCE, GR_AVAILABLE, "alice@localhost/a");
     while (roster.holds > 0)
-        go_on(h, "alice@localhost");
+        go_on(h);
     h_expect(bob, GR_PRESENCE, GR_UNAVAILABLE, "alice@localhost/a");
     h_expect_nothing(bob);
     roster.wait = false;
@@ -871,12 +875,12 @@ static void a_roster_that_never_answers(void **state)
     h_advance(h, 31000);
     h_expect_among(bob, "<message from='alice@localhost/a' to='bob@localhost/b'><body>after"
                         "</body></message>");
-    go_on(h, "alice@localhost"); /* late */
+    go_on(h); /* late */
     assert_true(gr_session_available(h_session(alice)));
     probe(h, "bob@localhost", "alice@localhost");
     h_advance(h, 31000);
     while (roster.holds > 0)
-        go_on(h, "alice@localhost");
+        go_on(h);
     roster.wait = false;
     h_stop(&h);
 }
@@ -894,7 +898,7 @@ static void a_roster_that_never_records(void **state)
     h_advance(h, 31000);
     h_expect_among(bob, "<message from='alice@localhost/a' to='bob@localhost/b'><body>after"
                         "</body></message>");
-    go_on(h, "alice@localhost");
+    go_on(h);
     roster.wait = false;
     h_stop(&h);
 }

@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include "loop/loop.h"
+#include "net/conn.h"
 #include "stream/c2s.h"
 
 #include <stdio.h>
@@ -43,10 +44,11 @@ static void on_register(struct gr_mod *self, struct gr_session_ev *ev)
     note("register");
 }
 
-static void on_remove(struct gr_mod *self, struct gr_session_ev *ev)
+static enum gr_verdict on_remove(struct gr_mod *self, struct gr_session_ev *ev)
 {
     (void)self, (void)ev;
     note("remove");
+    return GR_OK;
 }
 
 static const struct gr_hook hooks[] = {
@@ -188,7 +190,8 @@ static const struct gr_auth_provider provider = { .name = "slow",
 static int start(struct gr_mod *self, const char **why)
 {
     (void)why;
-    return gr_provide_auth(self, &provider, 1000);
+    gr_provide_auth(self, &provider, 1000);
+    return 0;
 }
 
 static const struct gr_module slow = { .name = "slow", .summary = "test", .start = start };
@@ -202,7 +205,9 @@ static void say(struct h *h, int fd, const char *text)
 /* Success and the end of the stream in one batch of the loop. */
 static void end_while_moving(void (*end)(struct h *h))
 {
-    struct sockaddr_storage peer = { .ss_family = AF_UNIX };
+    static const struct listen_opts unlimited;
+    struct sockaddr_storage peer = { .ss_family = AF_INET };
+    uint8_t key[16];
     int fd[2];
 
     h_module(&slow);
@@ -210,6 +215,8 @@ static void end_while_moving(void (*end)(struct h *h))
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
     h_enter(h, "two.example");
     loop_enter(loop_at(0));
+    peers_key(&peer, key, NULL);
+    assert_true(peers_admit(key, &unlimited));
     c2s_accept(CONF_TLS_OPTIONAL, fd[0], &peer, false);
     say(h, fd[1], "<stream:stream to='two.example' version='1.0' xmlns='jabber:client' "
                   "xmlns:stream='http://etherx.jabber.org/streams'>");

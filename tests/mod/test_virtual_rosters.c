@@ -256,6 +256,32 @@ static void test_refresh(void **state)
     h_stop(&h);
 }
 
+/* What was stored before such a module came does not wait for the next owner of the name. */
+static void test_removed_below(void **state)
+{
+    static const char *const plain = "[host localhost]\n[mod_roster]\n";
+    struct h *h = start("");
+
+    (void)state;
+    h_user(h, "alice@localhost");
+    h_user(h, "bob@localhost");
+    struct hs *a = h_login(h, "alice@localhost/a"), *b = h_login(h, "bob@localhost/b");
+    h_iq(a, "set", NULL, Q "<item jid='x@remote.example'/></query>");
+    h_iq(b, "set", NULL, Q "<item jid='y@remote.example'/></query>");
+    assert_int_equal(h_reload(h, "[host localhost]\n[mod_roster]\n[mod_everyone_roster]\n", NULL),
+                     0);
+    assert_int_equal(h_user_delete(h, "alice@localhost"), GR_R_OK);
+    h_expect_closed(&a, "not-authorized");
+    assert_string_equal(sent, "");
+    assert_int_equal(h_user_create(h, "alice@localhost", "secret"), GR_R_OK);
+    assert_int_equal(h_reload(h, plain, NULL), 0);
+    a = h_login(h, "alice@localhost/a");
+    h_iq_result(a, "get", NULL, GET, "<query xmlns='jabber:iq:roster' ver='0'/>");
+    h_iq_result(b, "get", NULL, GET, "<query xmlns='jabber:iq:roster' ver='*'>"
+                "<item jid='y@remote.example' subscription='none'/></query>");
+    h_stop(&h);
+}
+
 static void test_needs_roster(void **state)
 {
     char *errors;
@@ -294,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_come_and_go),
         cmocka_unit_test(test_staff_come_and_go),
         cmocka_unit_test(test_refresh),
+        cmocka_unit_test(test_removed_below),
         cmocka_unit_test(test_needs_roster),
         cmocka_unit_test(test_reload),
     };
