@@ -1,5 +1,5 @@
-/* mod_everyone_roster: everybody's roster is everybody on the host (backends.md 3.4). The work is in
- * virtual_roster.h; mod_roster speaks the protocol. */
+/* mod_everyone_roster: everybody's roster is everybody on the host (backends.md 3.4). The work
+ * is in virtual_roster.h; mod_roster speaks the protocol. */
 #include "virtual_roster.h"
 
 static const struct gr_roster_provider provider = VIRTUAL_PROVIDER("everyone");

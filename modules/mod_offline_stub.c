@@ -1,6 +1,6 @@
-/* mod_offline_stub: where an archive keeps the messages, nobody needs to be told that the recipient was
- * away: takes undeliverable messages and says nothing (hooks.md 4.6, modules.md C). It stands behind
- * mod_offline (50) and before the error (100). */
+/* mod_offline_stub: where an archive keeps the messages, nobody needs to be told that the
+ * recipient was away: takes undeliverable messages and says nothing (hooks.md 4.6, modules.md
+ * C). It stands behind mod_offline (50) and before the error (100). */
 #include <grapnel/module.h>
 
 static enum gr_verdict on_offline(struct gr_mod *self, struct gr_stanza_ev *ev)

@@ -305,7 +305,7 @@ static void on_all(struct gr_mod *self, struct gr_req *req, const struct gr_rows
     bool ok = rows->rc == 0;
 
     (void)self;
-    if (ok && rows->count > 0) { /* as in XEP-0227, 4.6 */
+    if (ok && rows->count > 0 && gr_hold_waits(w->hold)) { /* as in XEP-0227, 4.6 */
         struct gr_el *query = gr_el_add(w->ev->data, NULL, NS_PRIVATE, "query");
 
         for (size_t i = 0; i < rows->count; i++)

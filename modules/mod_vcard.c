@@ -216,9 +216,11 @@ static void on_stored(struct gr_mod *self, struct gr_req *req, const struct gr_r
     struct waiting *w = gr_req_data(req);
     struct gr_vcard_ev *ev = w->ev.set;
 
-    ev->rc = rows->rc;
-    if (rows->rc == 0)
-        tell(self, ev->user, ev->vcard);
+    if (gr_hold_waits(w->hold)) {
+        ev->rc = rows->rc;
+        if (rows->rc == 0)
+            tell(self, ev->user, ev->vcard);
+    }
     gr_resume(w->hold, GR_OK);
 }
 
@@ -253,7 +255,7 @@ static void on_copy(struct gr_mod *self, struct gr_req *req, const struct gr_row
     bool ok = rows->rc == GR_ENOENT;
 
     (void)self;
-    if (rows->rc == 0) /* as in XEP-0227, 4.7 */
+    if (rows->rc == 0 && gr_hold_waits(w->hold)) /* as in XEP-0227, 4.7 */
         ok = append_row(w->ev.export->data, rows->row) == 0;
     gr_resume(w->hold, ok ? GR_OK : GR_FAIL);
 }

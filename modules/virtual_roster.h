@@ -1,14 +1,15 @@
-/* virtual_roster.h: rosters that follow from the accounts of the host: the code that mod_everyone_roster
- * and mod_staff_roster have in common. Each includes it once; everything in it is static.
+/* virtual_roster.h: rosters that follow from the accounts of the host: the code that
+ * mod_everyone_roster and mod_staff_roster have in common. Each includes it once; everything in
+ * it is static.
  *
- * A roster provider (backends.md 3.4): everybody's roster is the list of active accounts, or of the staff
- * among them, without oneself; everybody is subscribed to everybody. It cannot be changed: sets are
- * refused and subscription stanzas ignored. No function is left out, so that none falls through to
- * the provider below.
+ * A roster provider (backends.md 3.4): everybody's roster is the list of active accounts, or of
+ * the staff among them, without oneself; everybody is subscribed to everybody. It cannot be
+ * changed: sets are refused and subscription stanzas ignored. No function is left out, so that
+ * none falls through to the provider below.
  *
- * Each loop keeps its copy of the list for a while. An account that comes or goes is told to every
- * account at its home loop (gr_post): the copy there is dropped and who is interested gets a push, which
- * mod_roster sends (its custom hook "roster_push_item"). */
+ * Each loop keeps its copy of the list for a while. An account that comes or goes is told to
+ * every account at its home loop (gr_post): the copy there is dropped and who is interested gets
+ * a push, which mod_roster sends (its custom hook "roster_push_item"). */
 #pragma once
 
 #include <grapnel/module.h>
@@ -322,8 +323,8 @@ static void virtual_registered(struct gr_mod *self, struct gr_user_ev *ev)
     virtual_need(self, NULL, NULL, ev->jid); /* when it is in the list: tell everybody */
 }
 
-/* Whether a removed account was staff is known only while the list is; to be told of the removal of an
- * item that was not there harms no client. */
+/* Whether a removed account was staff is known only while the list is; to be told of the removal
+ * of an item that was not there harms no client. */
 static enum gr_verdict virtual_removed(struct gr_mod *self, struct gr_user_ev *ev)
 {
     struct virtual_state *st = virtual_of(self);

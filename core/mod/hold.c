@@ -80,6 +80,11 @@ struct gr_hold *gr_hold(struct gr_mod *self, struct gr_ev *ev)
     return h;
 }
 
+bool gr_hold_waits(const struct gr_hold *hold)
+{
+    return hold->run != NULL;
+}
+
 void gr_resume(struct gr_hold *take, enum gr_verdict verdict)
 {
     struct gr_run *run;

@@ -332,7 +332,9 @@ static bool advance(struct job *j)
         return true;
     case JOB_SEND_TYPE:
         j->stage = JOB_SENT;
-        return run(j, send_hook[gr_stanza_kind(j->e.stanza)], &j->e.ev, on_verdict);
+        return run(j, j->sender->state == GR_S_BOUND ? send_hook[gr_stanza_kind(j->e.stanza)]
+                                                     : GR_HOOK_user_send_xmlel,
+                   &j->e.ev, on_verdict);
     case JOB_SENT: {
         enum gr_kind kind = gr_stanza_kind(j->e.stanza);
         bool routed = (kind == GR_MESSAGE || kind == GR_IQ) && j->verdict != GR_STOP &&

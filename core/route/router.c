@@ -129,6 +129,15 @@ static void post_there(struct post *p)
     loop_post(m->home, &m->post);
 }
 
+/* A stanza takes this step as well (job_route), so that the order of calls is kept. */
+static void post_away(struct post *p)
+{
+    struct mod_post *m = GR_CONTAINER_OF(p, struct mod_post, post);
+
+    m->post.run = post_there;
+    loop_post(loop_home(m->jid->hash), &m->post);
+}
+
 void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
              size_t len)
 {
@@ -143,7 +152,7 @@ void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const v
     m->len = len;
     if (len > 0)
         memcpy(m->data, data, len);
-    m->post.run = post_there;
+    m->post.run = post_away;
     mod_pend(self);
-    loop_post(loop_home(jid->hash), &m->post);
+    loop_defer(&m->post);
 }

@@ -49,7 +49,8 @@ static void exists_answered(void *arg, const struct gr_answer *a)
     struct exists x = *(struct exists *)arg;
 
     gr_free(arg);
-    x.ev->exists = a->result == GR_R_OK || a->result == GR_R_FALSE;
+    if (gr_hold_waits(x.hold))
+        x.ev->exists = a->result == GR_R_OK || a->result == GR_R_FALSE;
     gr_resume(x.hold, GR_OK);
 }
 

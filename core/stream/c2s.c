@@ -214,11 +214,24 @@ static void charge(struct c2s *c, size_t bytes)
     c->last_input_ms = now;
 }
 
+/* Some clients end <starttls/> and <auth/> with a line feed; it must not come before the next XML
+ * declaration. RFC 6120, 5.3.3 and 6.3.3 forbid them that; it does no harm. */
+static size_t blanks(const char *data, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && strchr(" \t\r\n", data[n]) != NULL && data[n] != '\0')
+        n++;
+    return n;
+}
+
 static size_t on_data(void *ctx, const char *data, size_t len)
 {
     struct c2s *c = ctx;
     size_t taken = 0;
 
+    if (c->state == C2S_HEADER && xml_parser_is_idle(c->parser))
+        taken = blanks(data, len);
     while (taken < len && c->state != C2S_CLOSED && !must_wait(c)) {
         size_t n;
         enum xml_status status = xml_parser_feed(c->parser, data + taken, len - taken, &n);
@@ -226,6 +239,7 @@ static size_t on_data(void *ctx, const char *data, size_t len)
         if (c->state == C2S_CLOSED)
             break;
         if (c->login != NULL && c->login->start_tls) {
+            taken += blanks(data + taken, len - taken);
             handshake(c, taken < len);
             break;
         }

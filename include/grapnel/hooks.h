@@ -439,6 +439,9 @@ struct gr_hold;
  * the module, whose gr_resume then only frees the hold. A hold that is not used (another verdict is
  * returned) is still ended with gr_resume. */
 GR_API struct gr_hold *gr_hold(struct gr_mod *self, struct gr_ev *ev);
+/* False once the chain went on without the hold (time-out): its event is gone then, and must not be
+ * looked at; the hold still has to be given back with gr_resume. */
+GR_API bool gr_hold_waits(const struct gr_hold *hold);
 /* Ends a hold, on the loop it was taken on. The event is valid again until this returns. */
 GR_API void gr_resume(struct gr_hold *take, enum gr_verdict verdict);
 

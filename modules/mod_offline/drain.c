@@ -1,11 +1,13 @@
-/* mod_offline/drain.c: delivering what was kept (XEP-0160, 2, step 5), with a delay stamp (XEP-0203).
+/* mod_offline/drain.c: delivering what was kept (XEP-0160, 2, step 5), with a delay stamp
+ * (XEP-0203).
  *
- * Rows are read in order, a page at a time, and routed like any message; each is on its way once, however
- * many resources appear meanwhile. A row is deleted when the core says that the message has been
- * handled, which for a client means: written to its socket. A message that finds nobody comes back
- * to offline_message, is recognised there and not kept a second time; one whose connection broke is
- * reported as not delivered. Both stay, and are sent again to the next resource, or, when one is there,
- * after a pause. Messages that arrive live during all this do not wait for the stored ones. */
+ * Rows are read in order, a page at a time, and routed like any message; each is on its way
+ * once, however many resources appear meanwhile. A row is deleted when the core says that the
+ * message has been handled, which for a client means: written to its socket. A message that
+ * finds nobody comes back to offline_message, is recognised there and not kept a second time;
+ * one whose connection broke is reported as not delivered. Both stay, and are sent again to the
+ * next resource, or, when one is there, after a pause. Messages that arrive live during all this
+ * do not wait for the stored ones. */
 #include "offline.h"
 
 #include <string.h>
@@ -102,8 +104,8 @@ static void forget_deleted(struct queue *q)
     q->plain = false;
 }
 
-/* They stay in memory, so that nobody gets them again, until they can be deleted: on a full disk only
- * what does nothing else may do so, and then perhaps only later. */
+/* They stay in memory, so that nobody gets them again, until they can be deleted: on a full disk
+ * only what does nothing else may do so, and then perhaps only later. */
 static void delete_again(struct queue *q, int rc)
 {
     for (struct sent *s = q->sent; s != NULL; s = s->next)
@@ -268,7 +270,8 @@ static void read_page(struct queue *q)
 
 /* --- when --- */
 
-/* Somebody to whom a message for the account would go (RFC 6121, 8.5.2.1.1), and it is on us to send. */
+/* Somebody to whom a message for the account would go (RFC 6121, 8.5.2.1.1), and it is on us to
+ * send. */
 static bool has_receiver(const struct queue *q)
 {
     const struct offline *o = gr_state(q->self);
@@ -299,8 +302,8 @@ static void pause_drain(struct queue *q)
         back_off(q); /* else the next one asks for them */
 }
 
-/* The log has been read to its end and is empty now. A crash on a full disk may have left totals that
- * say otherwise. */
+/* The log has been read to its end and is empty now. A crash on a full disk may have left totals
+ * that say otherwise. */
 static void finished(struct queue *q)
 {
     q->draining = false;

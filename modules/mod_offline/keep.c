@@ -1,8 +1,8 @@
 /* mod_offline/keep.c: which messages are kept (XEP-0160, 3; XEP-0334, 4), and keeping them.
  *
  * The chain is held until the message is on disk: only then does the sender's server count it as
- * handled (XEP-0198). A full queue is service-unavailable (XEP-0160, 2, step 3), a failing store the
- * error that gr_cond_of gives. */
+ * handled (XEP-0198). A full queue is service-unavailable (XEP-0160, 2, step 3), a failing store
+ * the error that gr_cond_of gives. */
 #include "offline.h"
 
 #include <string.h>

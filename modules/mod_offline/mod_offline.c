@@ -1,7 +1,7 @@
 /* mod_offline: keeps messages for users who are away and delivers them when they come (XEP-0160).
  *
- * This file: the hooks. keep.c decides what is kept and writes it, drain.c delivers, queue.c holds what
- * is known about an account meanwhile. Flexible retrieval (XEP-0013) is not offered. */
+ * This file: the hooks. keep.c decides what is kept and writes it, drain.c delivers, queue.c
+ * holds what is known about an account meanwhile. Flexible retrieval (XEP-0013) is not offered. */
 #include "offline.h"
 
 #include <grapnel/log.h>

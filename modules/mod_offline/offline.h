@@ -1,5 +1,6 @@
-/* mod_offline/offline.h: what the parts of mod_offline share. Everything runs on the home loop of the
- * account concerned, of which there is one instance per host: nobody else touches its messages. */
+/* mod_offline/offline.h: what the parts of mod_offline share. Everything runs on the home loop
+ * of the account concerned, of which there is one instance per host: nobody else touches its
+ * messages. */
 #pragma once
 
 #include <grapnel/module.h>

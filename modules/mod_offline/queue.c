@@ -1,8 +1,10 @@
-/* mod_offline/queue.c: what is known about an account while its messages are written, sent or deleted.
+/* mod_offline/queue.c: what is known about an account while its messages are written, sent or
+ * deleted.
  *
- * It exists only then. The totals are kept in a row of their own and written in the same transaction as
- * the message they count, so a limit costs no counting; between reading that row and the last write
- * the numbers in memory are the truth, because only this loop writes for this account. */
+ * It exists only then. The totals are kept in a row of their own and written in the same
+ * transaction as the message they count, so a limit costs no counting; between reading that row
+ * and the last write the numbers in memory are the truth, because only this loop writes for this
+ * account. */
 #include "offline.h"
 
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* mod_presence/broadcast.c: who gets a session's presence (RFC 6121, 4.2.2, 4.4.2, 4.5.2).
  *
- * The subscribers are asked for each time (roster_get_subscription_lists), which may take a while; what
- * it needs then is kept here and not looked up in the event, which the core may have given up. The
- * broadcasts of one account go out in the order in which they were ordered: the "unavailable" of a
- * session that was replaced must not overtake or follow the presence of its successor. */
+ * The subscribers are asked for each time (roster_get_subscription_lists), which may take a
+ * while; what it needs then is kept here and not looked up in the event, which the core may have
+ * given up. The broadcasts of one account go out in the order in which they were ordered: the
+ * "unavailable" of a session that was replaced must not overtake or follow the presence of its
+ * successor. */
 #include "presence.h"
 
 #include <string.h>
@@ -79,8 +80,9 @@ static void to_directed(struct gr_mod *self, const struct broadcast *b)
             send_copy(self, b->stanza, b->directed.jid[i]);
 }
 
-/* RFC 6121, 4.3.1: from bare JID to bare JID. Within our own domain the probe never leaves the server
- * (the RFC asks for none at all), and only the new resource needs the answer: from its full JID. */
+/* RFC 6121, 4.3.1: from bare JID to bare JID. Within our own domain the probe never leaves the
+ * server (the RFC asks for none at all), and only the new resource needs the answer: from its
+ * full JID. */
 static void probe_contacts(struct gr_mod *self, const struct broadcast *b)
 {
     for (size_t i = 0; i < gr_roster_list_count(b->lists.items); i++) {

@@ -1,6 +1,6 @@
-/* mod_presence/directed.c: the entities to which a session has sent directed presence (RFC 6121, 4.6):
- * told when the session becomes unavailable, and allowed to probe it. A plain array in a session
- * slot: it is short, and the JID's hash makes looking through it cheap. */
+/* mod_presence/directed.c: the entities to which a session has sent directed presence (RFC 6121,
+ * 4.6): told when the session becomes unavailable, and allowed to probe it. A plain array in a
+ * session slot: it is short, and the JID's hash makes looking through it cheap. */
 #include "presence.h"
 
 static void release(void *data)

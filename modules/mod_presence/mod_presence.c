@@ -1,8 +1,10 @@
-/* mod_presence: presence of our users (RFC 6121, 3 and 4). Without it the server carries messages only.
+/* mod_presence: presence of our users (RFC 6121, 3 and 4). Without it the server carries messages
+ * only.
  *
- * This file: what a client sends, what it may receive, and the end of a session. Who is told is decided
- * in broadcast.c; directed.c remembers to whom a session has shown itself, subscribe.c does
- * subscriptions on their way out, probe.c answers for the account. On the account's home loop. */
+ * This file: what a client sends, what it may receive, and the end of a session. Who is told is
+ * decided in broadcast.c; directed.c remembers to whom a session has shown itself, subscribe.c
+ * does subscriptions on their way out, probe.c answers for the account. On the account's home
+ * loop. */
 #include "presence.h"
 
 /* --- from the client: available and unavailable --- */
@@ -66,8 +68,8 @@ static enum gr_verdict become_unavailable(struct gr_mod *self, struct gr_stanza_
     return GR_PENDING;
 }
 
-/* RFC 6121, 4.6.3: the entity is remembered whoever it is; whether it is a subscriber is looked at when
- * the session becomes unavailable. */
+/* RFC 6121, 4.6.3: the entity is remembered whoever it is; whether it is a subscriber is looked
+ * at when the session becomes unavailable. */
 static enum gr_verdict send_directed(struct gr_mod *self, struct gr_stanza_ev *ev, bool available)
 {
     struct directed *d;
@@ -111,8 +113,8 @@ static enum gr_verdict on_send(struct gr_mod *self, struct gr_stanza_ev *ev)
 
 /* --- to the client --- */
 
-/* A resource that has not sent presence gets none (hooks.md 6.6), except what is addressed to it by its
- * full JID (RFC 6121, 8.5.3.1): a room that it has joined answers there. */
+/* A resource that has not sent presence gets none (hooks.md 6.6), except what is addressed to it
+ * by its full JID (RFC 6121, 8.5.3.1): a room that it has joined answers there. */
 static bool may_see(const struct gr_stanza_ev *ev, enum gr_type type)
 {
     if (gr_session_available(ev->session) || !gr_jid_is_bare(ev->to))

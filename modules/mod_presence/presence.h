@@ -1,5 +1,5 @@
-/* mod_presence/presence.h: what the parts of mod_presence share. Everything runs on the home loop of
- * the account concerned. */
+/* mod_presence/presence.h: what the parts of mod_presence share. Everything runs on the home
+ * loop of the account concerned. */
 #pragma once
 
 #include <grapnel/module.h>
@@ -40,7 +40,7 @@ struct broadcast_order {
     bool subscribers;              /* false: only those of `directed` */
     bool echo;                     /* BROADCAST_GONE: to the session itself as well */
     bool resend;                   /* offline messages are due (hooks.md 4.6) */
-    struct gr_hold *take_hold;     /* resumed with GR_OK when everything is on its way; may be NULL */
+    struct gr_hold *take_hold;     /* resumed with GR_OK at the end; may be NULL */
 };
 void broadcast(struct gr_mod *self, const struct broadcast_order *order);
 void broadcast_stop(struct presence *p);

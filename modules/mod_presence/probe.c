@@ -1,10 +1,10 @@
-/* mod_presence/probe.c: what arrives for an account before anybody looks at its resources: probes are
- * answered here (RFC 6121, 4.3.2 and 4.6.6) and go no further, subscription stanzas lose their
+/* mod_presence/probe.c: what arrives for an account before anybody looks at its resources: probes
+ * are answered here (RFC 6121, 4.3.2 and 4.6.6) and go no further, subscription stanzas lose their
  * resource (3.1.3).
  *
  * An account that does not exist and one that the asker may not see give the same answer: type
- * "unsubscribed", from the bare JID. The time of the last unavailable presence is not told (a SHOULD):
- * nothing keeps it here. On the home loop of the account. */
+ * "unsubscribed", from the bare JID. The time of the last unavailable presence is not told (a
+ * SHOULD): nothing keeps it here. On the home loop of the account. */
 #include "presence.h"
 
 struct probe {
@@ -155,8 +155,8 @@ static enum gr_verdict on_probe(struct gr_mod *self, struct gr_stanza_ev *ev)
     return GR_PENDING;
 }
 
-/* RFC 6121, 3.1.3: as if it had been sent to the bare JID; 8.5.3.2.2: but only "subscribe" when there
- * is no such resource. */
+/* RFC 6121, 3.1.3: as if it had been sent to the bare JID; 8.5.3.2.2: but only "subscribe" when
+ * there is no such resource. */
 static enum gr_verdict reduce(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const struct gr_account *a = gr_account_find(self, ev->to);

@@ -1,12 +1,14 @@
-/* mod_presence/subscribe.c: subscription stanzas from our users (RFC 6121, 3.1.2, 3.1.5, 3.2.2, 3.3.2).
+/* mod_presence/subscribe.c: subscription stanzas from our users (RFC 6121, 3.1.2, 3.1.5, 3.2.2,
+ * 3.3.2).
  *
  * Both addresses are reduced to bare JIDs, roster_out_subscription records the new state and says
  * whether the stanza travels; it is routed after that, because a subscription that travels without
  * being on disk would be answered by a contact that we then do not know. The session's next stanza
  * waits meanwhile.
  *
- * The hook's event has no accumulator: the client's stanza owns that one, and it goes after 30 s when the
- * core gives up our hold, while a handler of this chain may still be waiting (and is given up later). */
+ * The hook's event has no accumulator: the client's stanza owns that one, and it goes after 30 s
+ * when the core gives up our hold, while a handler of this chain may still be waiting (and is
+ * given up later). */
 #include "presence.h"
 
 struct outbound {

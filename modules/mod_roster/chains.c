@@ -1,5 +1,6 @@
-/* mod_roster/chains.c: chains by which other modules learn about a roster: the items, one contact, who is
- * subscribed and who asks, everything for an export. Whichever provider the host has is asked. */
+/* mod_roster/chains.c: chains by which other modules learn about a roster: the items, one
+ * contact, who is subscribed and who asks, everything for an export. Whichever provider the host
+ * has is asked. */
 #include "roster.h"
 
 struct look {

@@ -1,8 +1,8 @@
-/* mod_roster/db.c: the roster provider "rosterdb": one change of one contact, as one read, computation
- * and transaction (backends.md 3). On the owner's home loop, in turn (turn.c).
+/* mod_roster/db.c: the roster provider "rosterdb": one change of one contact, as one read,
+ * computation and transaction (backends.md 3). On the owner's home loop, in turn (turn.c).
  *
- * Read are the owner's counters, the item and the request; where a bound is reached also what must
- * make room: the oldest request, the oldest remembered removal. db_write.c does the rest. */
+ * Read are the owner's counters, the item and the request; where a bound is reached also what
+ * must make room: the oldest request, the oldest remembered removal. db_write.c does the rest. */
 #include "db.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* mod_roster/db_read.c: "rosterdb": listing a roster and its stored requests. In turn with the changes
- * (db.c), so that what is listed is one state of the roster, not a mixture. */
+/* mod_roster/db_read.c: "rosterdb": listing a roster and its stored requests. In turn with the
+ * changes (db.c), so that what is listed is one state of the roster, not a mixture. */
 #include "roster.h"
 
 #include <string.h>
@@ -101,7 +101,8 @@ static int add_item(struct listing *l, const char *key, size_t key_len, const st
     return 0;
 }
 
-/* Strangers who asked, up to and without `key` (NULL: all that are left). True: the next is `key`. */
+/* Strangers who asked, up to and without `key` (NULL: all that are left). True: the next is
+ * `key`. */
 static bool strangers_until(struct listing *l, const struct gr_row *row, int *rc)
 {
     while (l->asking_next < l->asking_count) {
@@ -165,14 +166,15 @@ static void *grow(void *array, size_t count, size_t size)
     return gr_realloc(array, (count > 0 ? 2 * count : 1) * size);
 }
 
-/* XEP-0203: that and since when it waited here. One that cannot be read is left out: the others of that
- * account must not wait for it. */
+/* XEP-0203: that and since when it waited here. One that cannot be read is left out: the others
+ * of that account must not wait for it. */
 static void add_stanza(struct listing *l, const struct gr_row *row)
 {
     struct gr_stanza *st;
     struct request r;
 
-    if (request_decode(row->val, row->val_len, &r) != 0 || gr_stanza_parse(r.xml, r.len, &st) != 0) {
+    if (request_decode(row->val, row->val_len, &r) != 0 ||
+        gr_stanza_parse(r.xml, r.len, &st) != 0) {
         gr_error("roster.damaged", "a request of %s cannot be read", l->user->bare);
         return;
     }

@@ -1,5 +1,5 @@
-/* mod_roster/db_write.c: the second half of a change: what is written, in one transaction, and the answer
- * that follows the commit. */
+/* mod_roster/db_write.c: the second half of a change: what is written, in one transaction, and
+ * the answer that follows the commit. */
 #include "db.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
-/* mod_roster/iq_set.c: roster set: add, update, remove (RFC 6121, 2.3 to 2.5). Home loop of the owner.
+/* mod_roster/iq_set.c: roster set: add, update, remove (RFC 6121, 2.3 to 2.5). Home loop of the
+ * owner.
  *
- * A removal walks the subscriptions down first, by the provider's own steps, so that it works with every
- * provider. It is several calls; sets and outbound subscription stanzas of an owner take turns so
- * that none comes in between. */
+ * A removal walks the subscriptions down first, by the provider's own steps, so that it works
+ * with every provider. It is several calls; sets and outbound subscription stanzas of an owner
+ * take turns so that none comes in between. */
 #include "roster.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* mod_roster/leave.c: an account goes, and both sides forget (roster.md 6): its rows first, then its
- * contacts are told; a crash between the two is repaired by their next probe. Home loop of the account. */
+/* mod_roster/leave.c: an account goes, and both sides forget (roster.md 6): its rows first, then
+ * its contacts are told; a crash between the two is repaired by their next probe. Home loop of
+ * the account. */
 #include "roster.h"
 
 struct leaving {
@@ -30,7 +31,8 @@ static void rows_gone(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
     struct leaving *l = leaving_of(ask);
     struct gr_hold *hold = l->hold;
 
-    if (!is_ours(self)) /* from before another provider took over: not for who takes the name next */
+    /* From before another provider took over: not for whoever takes the name next. */
+    if (!is_ours(self))
         db_remove(self, NULL, l->owner);
     for (size_t i = 0; a->result == GR_R_OK && i < gr_roster_list_count(l->contacts); i++)
         farewell(self, l->owner, gr_roster_list_at(l->contacts, i));

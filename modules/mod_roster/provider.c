@@ -1,5 +1,5 @@
-/* mod_roster/provider.c: "rosterdb" as a table of functions (backends.md 3), its collections, and the
- * removal of everything of a user. Home loop of the user. */
+/* mod_roster/provider.c: "rosterdb" as a table of functions (backends.md 3), its collections,
+ * and the removal of everything of a user. Home loop of the user. */
 #include "roster.h"
 
 const struct gr_coll roster_colls[COLL_COUNT + 1] = {

@@ -1,9 +1,10 @@
 /* mod_roster/push.c: interested resources, and what they are told (RFC 6121, 2.1.6, 2.2).
  *
- * A push goes straight to the session (gr_session_deliver), so that it stands in front of what the
- * contact sends next. The result of a roster get takes the longer way of every iq: a push made
- * meanwhile would overtake it and the client would end with the older state. So from the moment the
- * roster is read pushes to that session are kept back until its result has passed (user_receive_iq). */
+ * A push goes straight to the session (gr_session_deliver), so that it stands in front of what
+ * the contact sends next. The result of a roster get takes the longer way of every iq: a push
+ * made meanwhile would overtake it and the client would end with the older state. So from the
+ * moment the roster is read pushes to that session are kept back until its result has passed
+ * (user_receive_iq). */
 #include "roster.h"
 
 #include <stdio.h>
@@ -206,8 +207,8 @@ static bool seen(const struct gr_roster_item *before, const struct gr_roster_ite
                                 before->approved != after->approved);
 }
 
-/* What the answer says, not what a later look would find: the changes of an owner are answered in their
- * order, and every push has a version of its own (RFC 6121, 2.6.3). */
+/* What the answer says, not what a later look would find: the changes of an owner are answered
+ * in their order, and every push has a version of its own (RFC 6121, 2.6.3). */
 void push_change(struct gr_mod *self, const struct gr_jid *owner, const struct gr_jid *contact,
                  const struct gr_answer *a)
 {

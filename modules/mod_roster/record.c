@@ -1,10 +1,10 @@
-/* mod_roster/record.c: stored rows as bytes. Pure functions; big-endian numbers; the first byte is the
- * version of the format. What comes back from the disk is decoded strictly: one byte out of place is
- * GR_EIO, never a guess.
+/* mod_roster/record.c: stored rows as bytes. Pure functions; big-endian numbers; the first byte
+ * is the version of the format. What comes back from the disk is decoded strictly: one byte out
+ * of place is GR_EIO, never a guess.
  *
  *   item     1 | flags | ver 8 | name (2 + bytes) | number of groups 2 | groups (2 + bytes) each
  *   request  1 | time in microseconds 8 | the stanza as text
- *   meta     1 | ver 8 | floor 8 | items 4 | requests 4 | removed 4                                 */
+ *   meta     1 | ver 8 | floor 8 | items 4 | requests 4 | removed 4 */
 #include "roster.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* mod_roster: rosters and subscriptions (RFC 6121, 2, 3 and A; roster versioning 2.6).
  *
- * Three parts: the provider "rosterdb" that keeps rosters (db.c), the protocol that clients speak with
- * them (iq.c, push.c) and the chains by which other modules ask for them and subscription stanzas pass
- * through (here, subs.c). The last two ask whichever roster provider the host has. */
+ * Three parts: the provider "rosterdb" that keeps rosters (db.c), the protocol that clients
+ * speak with them (iq.c, push.c) and the chains by which other modules ask for them and
+ * subscription stanzas pass through (here, subs.c). The last two ask whichever roster provider
+ * the host has. */
 #include "roster.h"
 
 #include <string.h>
@@ -119,8 +120,8 @@ static void stop(struct gr_mod *self)
         gr_roster_list_free(&st->groups[i]);
 }
 
-/* The owners that have something under way. Within one process: the table itself (turn.c). A version
- * that changes struct turn or lane changes the key. */
+/* The owners that have something under way. Within one process: the table itself (turn.c). A
+ * version that changes struct turn or lane changes the key. */
 #define TURNS_KEY "turns-1"
 
 static void save(struct gr_mod *self, struct gr_bag *bag)

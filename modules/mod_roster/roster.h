@@ -47,8 +47,8 @@ struct request {
 void *request_encode(const struct request *r, size_t *len);
 int request_decode(const void *data, size_t len, struct request *out);
 
-/* One row for each owner who has any other. Versions are microseconds of the wall clock, or one more
- * than the last one: so they grow also across the removal of an account or an old backup. */
+/* One row for each owner who has any other. Versions are microseconds of the wall clock, or one
+ * more than the last one: so they grow also across the removal of an account or an old backup. */
 struct meta {
     uint64_t ver;               /* the latest change; 0: there was none */
     uint64_t floor;             /* changes since any version from here on are known */
@@ -64,12 +64,13 @@ uint64_t get_u64(const void *in);
 
 /* --- state.c --- */
 
-/* Where a contact stands: listed in the roster, may see us, we may see it, we asked, approved before it
- * asked, it asked. */
+/* Where a contact stands: listed in the roster, may see us, we may see it, we asked, approved
+ * before it asked, it asked. */
 struct bits {
     bool listed, from, to, ask, approved, pending;
 };
-/* What the operation makes of it (backends.md 3.2, 3.3): OK changed; FALSE, NONE as in provider.h. */
+/* What the operation makes of it (backends.md 3.2, 3.3): OK changed; FALSE, NONE as in
+ * provider.h. */
 enum gr_result bits_apply(struct bits *b, enum gr_roster_op op);
 /* Something that a client sees is different. */
 bool bits_visible(const struct bits *before, const struct bits *after);
@@ -137,7 +138,8 @@ static inline bool sub_to(enum gr_subscription s) { return s == GR_SUB_TO || s =
 /* --- push.c --- */
 
 extern const struct gr_slot interest_slot;
-/* From now on pushes to the session are kept back until the iq result with that id has passed it. */
+/* From now on pushes to the session are kept back until the iq result with that id has passed
+ * it. */
 void interest_await(struct gr_mod *self, struct gr_session *s, const char *id);
 /* There will be no such result: it is as interested as it was before. */
 void interest_fail(struct gr_mod *self, struct gr_session *s, const char *id);
@@ -153,7 +155,8 @@ void item_el(struct gr_stanza *st, struct gr_el *query, const struct gr_roster_i
 void ver_attr(struct gr_mod *self, struct gr_stanza *st, struct gr_el *query, uint64_t ver);
 struct gr_stanza *push_new(struct gr_mod *self, const struct gr_session *s,
                            const struct gr_roster_item *item, bool removed);
-/* The item as it is now, to every interested session of the owner; item->in_roster false: removed. */
+/* The item as it is now, to every interested session of the owner; item->in_roster false:
+ * removed. */
 void push_item(struct gr_mod *self, const struct gr_jid *owner, const struct gr_roster_item *item);
 /* After a change: a push when a client would see it. `contact` is who it was about. */
 void push_change(struct gr_mod *self, const struct gr_jid *owner, const struct gr_jid *contact,
@@ -174,7 +177,8 @@ void on_roster_set(struct gr_mod *self, struct gr_iq_ev *ev);
 
 /* --- holds --- */
 
-/* A suspended chain. After 30 s the core goes on without us (hooks.h): the event is not ours then. */
+/* A suspended chain. After 30 s the core goes on without us (hooks.h): the event is not ours
+ * then. */
 struct held {
     struct gr_hold *hold;
     int64_t since;

@@ -1,9 +1,9 @@
-/* mod_roster/state.c: the subscription state machine, seen from one user: RFC 6121, appendix A, tables 2
- * to 9, with pre-approval (3.4). Pure functions over six bits.
+/* mod_roster/state.c: the subscription state machine, seen from one user: RFC 6121, appendix A,
+ * tables 2 to 9, with pre-approval (3.4). Pure functions over six bits.
  *
- * Only what changes is here; what is routed or delivered follows from the change (subs.c, subs_in.c).
- * A request of a contact excludes its subscription (from) and its pre-approval: none of the operations
- * can set both. */
+ * Only what changes is here; what is routed or delivered follows from the change (subs.c,
+ * subs_in.c). A request of a contact excludes its subscription (from) and its pre-approval: none
+ * of the operations can set both. */
 #include "roster.h"
 
 /* NONE when none of them is set; else all of them are cleared. */

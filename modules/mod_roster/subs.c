@@ -1,5 +1,6 @@
-/* mod_roster/subs.c: roster_out_subscription: what our users send (RFC 6121, 3 and A.2). The presence
- * module runs the chain before it routes; ev->deliver says whether it is to. Home loop of the sender.
+/* mod_roster/subs.c: roster_out_subscription: what our users send (RFC 6121, 3 and A.2). The
+ * presence module runs the chain before it routes; ev->deliver says whether it is to. Home loop
+ * of the sender.
  *
  * In turn with the sets of the same owner, because a removal is several steps (iq_set.c). */
 #include "roster.h"

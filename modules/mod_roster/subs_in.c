@@ -1,8 +1,10 @@
-/* mod_roster/subs_in.c: roster_in_subscription: what arrives for our users (RFC 6121, 3 and A.3).
+/* mod_roster/subs_in.c: roster_in_subscription: what arrives for our users (RFC 6121, 3 and
+ * A.3).
  *
- * Run by the core on the recipient's home loop, behind its own check that the account exists. A request
- * goes to every available resource, which the core does when ev->deliver says so; the other three go to
- * the interested ones, in front of the push that they cause (3.1.6, 3.2.3, 3.3.3): those we deliver. */
+ * Run by the core on the recipient's home loop, behind its own check that the account exists. A
+ * request goes to every available resource, which the core does when ev->deliver says so; the
+ * other three go to the interested ones, in front of the push that they cause (3.1.6, 3.2.3,
+ * 3.3.3): those we deliver. */
 #include "roster.h"
 
 struct in {
@@ -97,7 +99,8 @@ static const enum gr_roster_op *op_of(enum gr_type type)
            : type == GR_UNSUBSCRIBED ? &ops[3] : NULL;
 }
 
-/* From the bare address, also when a server forgot (RFC 6121, 3): that is what is stored and shown. */
+/* From the bare address, also when a server forgot (RFC 6121, 3): that is what is stored and
+ * shown. */
 static void strip(struct gr_stanza_ev *ev, const struct gr_jid *contact)
 {
     const struct gr_jid *from = gr_stanza_from(ev->stanza);

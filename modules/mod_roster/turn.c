@@ -1,13 +1,15 @@
 /* mod_roster/turn.c: what concerns one owner is done one after the other.
  *
- * A change reads, computes and writes; the store keeps a read behind the writes issued before it, but
- * two reads may be answered before either write is issued (reads can be put off together). So the
- * next operation of an owner starts only when the one before has been committed and answered.
- * Owners that have nothing under way are not in the table. On the owner's home loop.
+ * A change reads, computes and writes; the store keeps a read behind the writes issued before
+ * it, but two reads may be answered before either write is issued (reads can be put off
+ * together). So the next operation of an owner starts only when the one before has been
+ * committed and answered. Owners that have nothing under way are not in the table. On the
+ * owner's home loop.
  *
- * The table is handed from the old to the new instance at a reload: the old one still has operations
- * under way and in line, and finishes them in its own code, in turn with those of the new one. An
- * operation keeps its instance alive until it is answered, so every run() in line can be called. */
+ * The table is handed from the old to the new instance at a reload: the old one still has
+ * operations under way and in line, and finishes them in its own code, in turn with those of the
+ * new one. An operation keeps its instance alive until it is answered, so every run() in line
+ * can be called. */
 #include "roster.h"
 
 #include <string.h>

@@ -4,6 +4,7 @@ name; only the instant of the end is left to chance."""
 import random
 import threading
 import time
+from xml.etree.ElementTree import ParseError
 from xml.sax.saxutils import escape
 
 from client import GONE, Link, Refused, is_message, message_parts
@@ -70,6 +71,9 @@ class Load:
             self.ends[user] = getattr(e, 'condition', None)
             if not self.dying.is_set():
                 self.failures.append(f'{user}: the connection ended before the server: {e!r}')
+        except ParseError as e:             # a shutdown between <success/> and the new stream
+            if not self.dying.is_set() or user in STAYING:
+                self.failures.append(f'{user}: {e!r}')
         except Exception as e:              # pylint: disable=broad-except
             self.failures.append(f'{user}: {e!r}')
 

@@ -63,9 +63,9 @@ class World:
         load = Load(self.server, self.messages, self.registers, self.seed, self.count['cycles'])
         time.sleep(self.rng.uniform(0.2, 2) * SLOW)
         if moment:
+            load.moments[moment].clear()
             if moment == 'relieved':
                 load.start((load.big, BIG), (load.slow, SLOWPOKE))
-            load.moments[moment].clear()
             load.moments[moment].wait(3 * SLOW if moment == 'relieved' else 1)
             time.sleep(self.rng.choice((0, 0, 0.01)) * self.rng.random())
         load.dying.set()

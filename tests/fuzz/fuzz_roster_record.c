@@ -1,7 +1,8 @@
 /* Fuzz target: rows of mod_roster as they come back from the disk (modules/mod_roster/record.c).
  *
- * The first byte chooses the kind of row. Beyond not crashing: what is accepted is encoded to the same
- * bytes again, and every shorter row of the same beginning is refused (items; they know their end). */
+ * The first byte chooses the kind of row. Beyond not crashing: what is accepted is encoded to
+ * the same bytes again, and every shorter row of the same beginning is refused (items; they know
+ * their end). */
 #include <stdint.h>
 #include <string.h>
 

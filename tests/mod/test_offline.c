@@ -1,6 +1,6 @@
-/* tests/mod/test_offline.c: mod_offline and mod_offline_stub against XEP-0160, XEP-0203, XEP-0334, hooks.md
- * 4.6 and 6.2 to 6.5. Whatever happens on the way, a message is delivered, kept or answered with an
- * error, and nobody gets one twice. */
+/* tests/mod/test_offline.c: mod_offline and mod_offline_stub against XEP-0160, XEP-0203,
+ * XEP-0334, hooks.md 4.6 and 6.2 to 6.5. Whatever happens on the way, a message is delivered,
+ * kept or answered with an error, and nobody gets one twice. */
 #include "harness.h"
 
 #include "store/engine.h"
@@ -739,8 +739,8 @@ static void a_dead_connection_is_not_tried_all_the_time(void **state)
 
 /* --- a reload in the middle --- */
 
-/* The old instance's messages are on their way: the new one must not send them again, and what comes back
- * is kept by it. */
+/* The old instance's messages are on their way: the new one must not send them again, and what
+ * comes back is kept by it. */
 static void a_reload_during_redelivery(void **state)
 {
     (void)state;

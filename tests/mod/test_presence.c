@@ -1,5 +1,6 @@
-/* tests/mod/test_presence.c: mod_presence against RFC 6121, 3.1, 4.2 to 4.7 and 8.5, and hooks.md 4.3, 4.7
- * and 6. The roster is a table of the test's own, which can keep everybody waiting. */
+/* tests/mod/test_presence.c: mod_presence against RFC 6121, 3.1, 4.2 to 4.7 and 8.5, and
+ * hooks.md 4.3, 4.7 and 6. The roster is a table of the test's own, which can keep everybody
+ * waiting. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -516,7 +517,8 @@ static void unknown_types_are_refused(void **state)
     struct hs *bob = h_online(h, "bob@localhost/b"), *alice = h_login(h, "alice@localhost/a");
     h_send(alice, "<presence type='invisible' id='i'/>");
     h_expect_xml(alice, "<presence type='error' id='i' from='alice@localhost' "
-                        "to='alice@localhost/a' _='more'><error type='modify' _='more'><bad-request "
+                        "to='alice@localhost/a' _='more'><error type='modify' _='more'>"
+                        "<bad-request "
                         "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>");
     h_send(alice, "<presence type='available' to='bob@localhost'/>");
     h_expect_error(alice, GR_PRESENCE, GR_BAD_REQUEST, "bob@localhost");

@@ -1,6 +1,6 @@
-/* tests/mod/test_roster.c: mod_roster: jabber:iq:roster with pushes and versioning (RFC 6121, 2), the
- * scenarios of roster.md 7, order, bounds, restarts and reloads. The state machine cell by cell is
- * test_roster_states.c. */
+/* tests/mod/test_roster.c: mod_roster: jabber:iq:roster with pushes and versioning (RFC 6121,
+ * 2), the scenarios of roster.md 7, order, bounds, restarts and reloads. The state machine cell
+ * by cell is test_roster_states.c. */
 #include "harness.h"
 
 #include "store/store.h"
@@ -370,7 +370,8 @@ static void test_request_offline(void **state)
     h_user(h, "alice@localhost");
     inject(h, "<presence type='subscribe' from='bob@remote.example' to='alice@localhost' id='r1'>"
               "<nick xmlns='http://jabber.org/protocol/nick'>Bob</nick></presence>");
-    inject(h, "<presence type='subscribe' from='bob@remote.example' to='alice@localhost' id='r2'/>");
+    inject(h, "<presence type='subscribe' from='bob@remote.example' to='alice@localhost' "
+              "id='r2'/>");
     expect_sent("");
     for (int i = 0; i < 3; i++) { /* at every initial presence, also behind a restart */
         if (i == 1)
@@ -694,8 +695,9 @@ static void test_virtual_items(void **state)
     virtual_item = true; /* such a roster has no version */
     char xml[128];
     snprintf(xml, sizeof(xml), "<query xmlns='jabber:iq:roster' ver='%s'/>", ver);
-    h_iq_result(a, "get", NULL, xml, Q "<item jid='b@remote.example' subscription='none'/>"
-                                       "<item jid='virtual@localhost' subscription='both'/></query>");
+    h_iq_result(a, "get", NULL, xml,
+                Q "<item jid='b@remote.example' subscription='none'/>"
+                  "<item jid='virtual@localhost' subscription='both'/></query>");
     h_stop(&h);
 }
 
@@ -715,8 +717,8 @@ static void test_local_order(void **state)
     struct hs *b = online(h, full);
 
     h_sendf(a, "<presence type='subscribe' id='s1' to='%s/any'/>", bob);
-    h_expect_xmlf(a, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'><item jid='%s' "
-                  "subscription='none' ask='subscribe'/></query></iq>", bob);
+    h_expect_xmlf(a, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'>"
+                  "<item jid='%s' subscription='none' ask='subscribe'/></query></iq>", bob);
     h_expect_xmlf(b, "<presence type='subscribe' id='s1' from='alice@localhost' to='%s'/>", bob);
     h_expect_nothing(b);
     h_send(b, "<presence type='subscribed' id='s2' to='alice@localhost'/>");
@@ -725,18 +727,19 @@ static void test_local_order(void **state)
     h_expect_nothing(b);
     /* stanza, push, presence */
     h_expect_xmlf(a, "<presence type='subscribed' id='s2' from='%s' to='alice@localhost'/>", bob);
-    h_expect_xmlf(a, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'><item jid='%s' "
-                  "subscription='to'/></query></iq>", bob);
+    h_expect_xmlf(a, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'>"
+                  "<item jid='%s' subscription='to'/></query></iq>", bob);
     h_expect_xmlf(a, "<presence from='%s/b' to='alice@localhost' _='more'/>", bob);
     h_expect_nothing(a);
     /* unavailable, unsubscribed, push */
     h_send(b, "<presence type='unsubscribed' id='s3' to='alice@localhost'/>");
     h_expect_xmlf(b, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'>"
                   "<item jid='alice@localhost' subscription='none'/></query></iq>");
-    h_expect_xmlf(a, "<presence type='unavailable' from='%s/b' to='alice@localhost' _='more'/>", bob);
+    h_expect_xmlf(a, "<presence type='unavailable' from='%s/b' to='alice@localhost' _='more'/>",
+                  bob);
     h_expect_xmlf(a, "<presence type='unsubscribed' id='s3' from='%s' to='alice@localhost'/>", bob);
-    h_expect_xmlf(a, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'><item jid='%s' "
-                  "subscription='none'/></query></iq>", bob);
+    h_expect_xmlf(a, "<iq type='set' _='more'><query xmlns='jabber:iq:roster' ver='*'>"
+                  "<item jid='%s' subscription='none'/></query></iq>", bob);
     h_expect_nothing(a), h_expect_nothing(b);
     h_stop(&h);
 }
@@ -863,7 +866,8 @@ static void test_account_removed(void **state)
     assert_non_null(strstr(sent, "unsubscribe alice@localhost>ask@remote.example\n"));
     assert_non_null(strstr(sent, "unsubscribed alice@localhost>stranger@remote.example\n"));
     assert_null(strstr(sent, "none@"));
-    /* Nothing is left for who takes the name next, and an old version is not taken for a known one. */
+    /* Nothing is left for who takes the name next, and an old version is not taken for a known
+     * one. */
     assert_int_equal(h_user_create(h, "alice@localhost", "secret"), GR_R_OK);
     a = online(h, "alice@localhost/a");
     expect_roster(a, "");
@@ -875,8 +879,8 @@ static void test_account_removed(void **state)
 
 /* --- one after the other --- */
 
-/* Fifty sets of the same item, an item more every fifth, all in flight at once: nothing is lost, the
- * versions are unique and ascending, the last one counts. */
+/* Fifty sets of the same item, an item more every fifth, all in flight at once: nothing is lost,
+ * the versions are unique and ascending, the last one counts. */
 static void pipeline(struct h *h, struct hs *a)
 {
     uint64_t last = 0;
@@ -1001,7 +1005,8 @@ static void test_push_behind_result(void **state)
     h_stop(&h);
 }
 
-/* Two gets at once, with changes before, between and behind: the client ends with the last state. */
+/* Two gets at once, with changes before, between and behind: the client ends with the last
+ * state. */
 static void test_two_gets(void **state)
 {
     struct h *h = start();
@@ -1088,8 +1093,8 @@ static void test_damaged(void **state)
     h_stop(&h);
 }
 
-/* The disk takes longer than a chain may wait: the chains have gone on, their events are gone. What was
- * asked is done all the same, and pushed. */
+/* The disk takes longer than a chain may wait: the chains have gone on, their events are gone.
+ * What was asked is done all the same, and pushed. */
 static void test_slow_store(void **state)
 {
     struct h *h = start();

@@ -1,7 +1,7 @@
-/* tests/mod/test_roster_states.c: every cell of RFC 6121, appendix A: nine states, four stanzas in each
- * direction (tables 2 to 9, copied here as data), once for contacts that are in the roster where the state
- * allows it and once for others; then pre-approval (3.4). Each cell is driven by stanzas through the
- * whole server and has a contact of its own. */
+/* tests/mod/test_roster_states.c: every cell of RFC 6121, appendix A: nine states, four stanzas
+ * in each direction (tables 2 to 9, copied here as data), once for contacts that are in the
+ * roster where the state allows it and once for others; then pre-approval (3.4). Each cell is
+ * driven by stanzas through the whole server and has a contact of its own. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -210,8 +210,8 @@ static void expect_push(enum state s, bool named, bool approved)
                                        [GR_SUB_FROM] = "from", [GR_SUB_BOTH] = "both" };
 
     h_expect_xmlf(alice, "<iq type='set' id='*' from='alice@localhost' to='alice@localhost/r'>"
-                  "<query xmlns='jabber:iq:roster' ver='*'><item jid='%s' subscription='%s' %s %s %s/>"
-                  "</query></iq>", contact, sub[sub_of(s)], named ? "name='N'" : "",
+                  "<query xmlns='jabber:iq:roster' ver='*'><item jid='%s' subscription='%s' "
+                  "%s %s %s/></query></iq>", contact, sub[sub_of(s)], named ? "name='N'" : "",
                   has_out(s) ? "ask='subscribe'" : "", approved ? "approved='true'" : "");
 }
 
@@ -359,8 +359,8 @@ static void test_approvals(void **state)
 {
     (void)state;
     for (size_t i = 0; i < GR_COUNT(approvals); i++) {
-        print_message("  %s %s in \"%s\", approved\n", approvals[i].inbound ? "inbound" : "outbound",
-                      stanza_name[approvals[i].what], state_name[approvals[i].before]);
+        print_message("  %s %s in \"%s\", approved\n",
+                      approvals[i].inbound ? "inbound" : "outbound", stanza_name[approvals[i].what], state_name[approvals[i].before]);
         make(approvals[i].before, i % 2 == 1);
         out(SUBSCRIBED);
         expect_push(approvals[i].before, i % 2 == 1, true);
@@ -396,7 +396,7 @@ static void test_restart(void **state)
     }
 }
 
-/* --- the provider itself: hundreds of calls in flight against a model (backends.md 3.2, 3.3) --- */
+/* --- the provider itself: many calls in flight, against a model (backends.md 3.2, 3.3) --- */
 
 enum { CALLS = 400, PEERS = 3 };
 

@@ -1,6 +1,6 @@
-/* tests/mod/test_virtual_rosters.c: mod_everyone_roster and mod_staff_roster (backends.md 3.4): what is in
- * them, that nothing can change them and nothing reaches the provider below, and what is told when an
- * account comes or goes. */
+/* tests/mod/test_virtual_rosters.c: mod_everyone_roster and mod_staff_roster (backends.md 3.4):
+ * what is in them, that nothing can change them and nothing reaches the provider below, and what
+ * is told when an account comes or goes. */
 #include "harness.h"
 
 #include <stdio.h>

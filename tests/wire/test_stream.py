@@ -223,11 +223,32 @@ class StartTls(Base):
         self.assertIn(b'<policy-violation', c.received)
         self.assertTrue(self.server.has_logged('starttls_injection'))
 
-    def test_injection_of_one_blank(self):
+    def test_blanks_behind_starttls_are_dropped(self):
+        """go-xmpp ends <starttls/> and <auth/> with a line feed."""
+        for blank in (' ', '\n', '\r\n\t '):
+            c = self.client()
+            c.open()
+            c.send(f"<starttls xmlns='{TLS}'/>{blank}")
+            c.element(q(TLS, 'proceed'))
+            c.handshake()
+            c.open()
+
+    def test_injection_behind_blanks(self):
         c = self.client()
         c.open()
-        c.send(f"<starttls xmlns='{TLS}'/> ")
+        c.send(f"<starttls xmlns='{TLS}'/>\n" + c.header())
         self.assertIn(c.disconnected(), ('fin', 'reset'))
+        self.assertNotIn(b'mechanisms', c.received)
+
+    def test_blanks_between_success_and_header(self):
+        self.server.add_user('blank@localhost')
+        c = self.client()
+        c.secure()
+        c.send(c.auth_element('PLAIN', sasl.plain('blank', 'secret')) + '\n')
+        self.assertEqual(c.sasl_answer()[0], 'success')
+        c.send(' \n')
+        c.open()
+        c.bind()
 
     def test_header_in_the_same_segment_is_not_interpreted(self):
         c = self.client()
