@@ -65,14 +65,13 @@ static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
 
 /* --- get_personal_data: XEP-0227, 4.5, <offline-messages/> --- */
 
-enum { EXPORT_PAGE = 100, EXPORT_MS = 25000 /* the hold is given up after 30 s */ };
+enum { EXPORT_PAGE = 100 };
 
 struct export {
     struct gr_export_ev *ev;
     struct gr_hold *hold;
     struct gr_jid *owner;
     struct gr_el *list;
-    int64_t since_ms;
 };
 
 static void export_page(struct gr_mod *self, struct export *x, uint64_t from);
@@ -80,7 +79,7 @@ static void export_page(struct gr_mod *self, struct export *x, uint64_t from);
 static void on_export(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct export *x = *(struct export **)gr_req_data(req);
-    bool late = gr_now_ms() - x->since_ms > EXPORT_MS;
+    bool late = !gr_hold_waits(x->hold);
     uint64_t last = 0;
 
     for (size_t i = 0; i < rows->count && !late; i++) {
@@ -128,7 +127,6 @@ static enum gr_verdict on_personal_data(struct gr_mod *self, struct gr_export_ev
     x->ev = ev;
     x->hold = hold;
     x->owner = gr_jid_dup_bare(ev->user);
-    x->since_ms = gr_now_ms();
     export_page(self, x, 0);
     return GR_PENDING;
 }

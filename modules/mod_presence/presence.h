@@ -63,5 +63,3 @@ enum gr_verdict on_local_packet(struct gr_mod *self, struct gr_stanza_ev *ev);
 void run_presence_probe(struct gr_mod *self, struct gr_acc *acc, struct gr_session *s,
                         const struct gr_jid *from, const struct gr_jid *to,
                         struct gr_stanza *stanza);
-/* After this long a hold has been given up by the core (hooks.h), and with it the event. */
-#define HOLD_GONE_MS 30000

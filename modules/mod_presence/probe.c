@@ -11,7 +11,6 @@ struct probe {
     struct gr_jid_info_ev info;
     struct gr_hold *hold;
     struct gr_acc *acc; /* of the held event */
-    int64_t since_ms;
     struct gr_jid *from, *to, *asker, *owner; /* as addressed, and bare */
     struct gr_stanza *stanza;
 };
@@ -122,7 +121,7 @@ static void on_info(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdi
 {
     struct gr_jid_info_ev *info = GR_CONTAINER_OF(ev, struct gr_jid_info_ev, ev);
     struct probe *p = GR_CONTAINER_OF(info, struct probe, info);
-    bool fresh = gr_now_ms() - p->since_ms < HOLD_GONE_MS;
+    bool fresh = gr_hold_waits(p->hold);
 
     (void)verdict; /* a value hook */
     if (info->sub == GR_SUB_FROM || info->sub == GR_SUB_BOTH || gr_jid_equal(p->asker, p->owner))
@@ -143,7 +142,6 @@ static enum gr_verdict on_probe(struct gr_mod *self, struct gr_stanza_ev *ev)
     p = gr_alloc(sizeof(*p));
     p->hold = hold;
     p->acc = ev->ev.acc;
-    p->since_ms = gr_now_ms();
     p->from = gr_jid_dup(ev->from);
     p->to = gr_jid_dup(ev->to);
     p->asker = gr_jid_dup_bare(ev->from);

@@ -14,9 +14,8 @@
 struct outbound {
     struct gr_stanza_ev e;
     struct gr_hold *hold;
-    struct gr_acc *acc;       /* the client's stanza's; until HOLD_GONE_MS after since_ms */
+    struct gr_acc *acc;       /* the client's stanza's; while the hold waits */
     struct gr_jid *from, *to; /* bare */
-    int64_t since_ms;
 };
 
 bool is_subscription(enum gr_type type)
@@ -54,7 +53,7 @@ static void recorded(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verd
 {
     struct gr_stanza_ev *e = GR_CONTAINER_OF(ev, struct gr_stanza_ev, ev);
     struct outbound *o = GR_CONTAINER_OF(e, struct outbound, e);
-    bool fresh = gr_now_ms() - o->since_ms < HOLD_GONE_MS;
+    bool fresh = gr_hold_waits(o->hold);
 
     (void)verdict; /* a value hook */
     if (e->deliver) {
@@ -85,7 +84,6 @@ enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
         return refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
     o = gr_alloc(sizeof(*o));
     o->hold = hold;
-    o->since_ms = gr_now_ms();
     o->from = gr_jid_dup_bare(ev->from);
     o->to = gr_jid_dup_bare(ev->to);
     o->acc = ev->ev.acc;

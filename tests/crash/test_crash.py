@@ -103,7 +103,7 @@ class Crash(unittest.TestCase):
         summary = self.judge(world)
         self.assertLess(summary['stop_s']['max'], 5 * SLOW)
 
-    def test_zz_control(self):
+    def test_control(self):
         """The same with a disk that forgets: the folder goes back to what it was before."""
         world = World('control', show=3)
         world.kill_cycle()

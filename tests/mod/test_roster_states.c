@@ -360,7 +360,8 @@ static void test_approvals(void **state)
     (void)state;
     for (size_t i = 0; i < GR_COUNT(approvals); i++) {
         print_message("  %s %s in \"%s\", approved\n",
-                      approvals[i].inbound ? "inbound" : "outbound", stanza_name[approvals[i].what], state_name[approvals[i].before]);
+                      approvals[i].inbound ? "inbound" : "outbound",
+                      stanza_name[approvals[i].what], state_name[approvals[i].before]);
         make(approvals[i].before, i % 2 == 1);
         out(SUBSCRIBED);
         expect_push(approvals[i].before, i % 2 == 1, true);

@@ -14,7 +14,8 @@ def call(state, method, *arguments):
         state['server'] = Server(**(arguments[0] if arguments else {}))
         return {'host': HOST, 'timeout': TIMEOUT, 'certificate': certificate(HOST) + '.crt'}
     server = state['server']
-    value = getattr(server, method)(*arguments)
+    named = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
+    value = getattr(server, method)(*(arguments[:-1] if named else arguments), **named)
     if value is server or method == 'start':
         return {'port': server.port}
     return value

@@ -1,6 +1,7 @@
 """tests/wire/test_gosendxmpp.py: go-sendxmpp, unchanged, from Debian: sends by STARTTLS and direct TLS,
 listens, and finds what came while nobody listened, also over a restart of the server."""
 import os
+import select
 import subprocess
 import unittest
 
@@ -65,7 +66,7 @@ class GoSendXmpp(unittest.TestCase):
         self.assertNotEqual(p.returncode, 0)
 
     def test_listen(self):
-        listener = subprocess.Popen(self.command('reader', '-l', '-i'), stdout=subprocess.PIPE,
+        listener = subprocess.Popen(self.command('reader', '-l'), stdout=subprocess.PIPE,
                                     stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                     env=self.environment())
         self.addCleanup(listener.communicate)
@@ -74,6 +75,8 @@ class GoSendXmpp(unittest.TestCase):
         self.addCleanup(c.abort)
         self.server.wait_log(rf'c2s\.login: .*user=reader@{HOST}')
         c.send(f"<message to='reader@{HOST}' type='chat'><body>to the listener</body></message>")
+        ready = select.select([listener.stdout], [], [], TIMEOUT)[0]
+        self.assertTrue(ready, 'the listener prints nothing')
         line = listener.stdout.readline()
         self.assertIn('to the listener', line)
         self.assertIn(f'sender@{HOST}', line)

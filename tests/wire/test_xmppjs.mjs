@@ -34,16 +34,10 @@ let { port } = await server('start')
 // ---- a client whose stanzas can be awaited --------------------------------------------------------
 
 class User {
-  constructor (name, { resource, password = 'secret', direct = false, mechanism } = {}) {
+  constructor (name, { resource, password = 'secret', direct = false } = {}) {
     this.bare = `${name}@${fixture.host}`
     const service = `${direct ? 'xmpps' : 'xmpp'}://127.0.0.1:${port}`
-    const options = { service, domain: fixture.host, resource }
-    if (mechanism) {
-      options.credentials = async auth => auth({ username: name, password }, mechanism)
-    } else {
-      Object.assign(options, { username: name, password })
-    }
-    this.xmpp = client(options)
+    this.xmpp = client({ service, domain: fixture.host, resource, username: name, password })
     this.xmpp.reconnect.stop()
     this.early = []
     this.waiting = []
@@ -140,19 +134,25 @@ test('starttls_with_scram', async () => {
   assert.deepEqual(u.errors, [])
 })
 
-test('starttls_with_plain', async () => {
-  const u = await (await user('p', { mechanism: 'PLAIN' })).start()
-  assert.deepEqual(await mechanism(u), ['PLAIN', 'yes'])
+test('direct_tls', async () => {
+  const u = await (await user('d', { direct: true })).start()
+  assert.deepEqual(await mechanism(u), ['SCRAM-SHA-1', 'yes'])
+  await u.ask('get', xml('ping', 'urn:xmpp:ping'), fixture.host)
   await u.end()
 })
 
-test('direct_tls', async () => {
-  for (const mech of ['SCRAM-SHA-1', 'PLAIN']) {
-    const u = await (await user('d', { direct: true, mechanism: mech })).start()
-    assert.deepEqual(await mechanism(u), [mech, 'yes'])
-    await u.ask('get', xml('ping', 'urn:xmpp:ping'), fixture.host)
+// The library takes the first of its own list that is offered: SCRAM-SHA-1, then PLAIN.
+test('plain_where_scram_sha_1_is_not_offered', async () => {
+  const section = `host ${fixture.host}`
+  await server('set', section, { sasl_disable: 'SCRAM-SHA-1, SCRAM-SHA-1-PLUS' })
+  await server('ctl_ok', 'reload')
+  for (const direct of [false, true]) {
+    const u = await (await user('p', { direct })).start()
+    assert.deepEqual(await mechanism(u), ['PLAIN', 'yes'])
     await u.end()
   }
+  await server('set', section, { sasl_disable: null })
+  await server('ctl_ok', 'reload')
 })
 
 test('wrong_password', async () => {
