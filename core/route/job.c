@@ -205,6 +205,7 @@ static void enqueue(struct gr_session *s, struct job *j)
     session_pin(s);
     j->receipt = &cr->r;
     j->sender = s;
+    j->by_client = true;
     j->e.session = s;
     j->e.ev.host = s->host;
     list_append(&s->queue, &j->link);
@@ -261,13 +262,21 @@ static void post_home(struct job *j, enum job_stage stage)
         loop_defer(&j->post); /* a host has an instance on every loop */
 }
 
-/* filter_packet, then the home of `to`. True: the job goes on here and now (it is over). */
+/* What a client asks of its own account or of its host is done before anything it sent later: no queue
+ * in between, in which a presence (handled at once) could overtake it (RFC 6120, 10.1). */
+static bool is_for_own_side(const struct job *j)
+{
+    return j->by_client && (j->e.to->node == NULL || gr_jid_bare_equal(j->e.from, j->e.to));
+}
+
+/* filter_packet, then the home of `to`. False: the job has left, or waits. */
 static bool route(struct job *j)
 {
     if (j->e.ev.acc == NULL)
         j->e.ev.acc = acc_new(GR_FROM_SERVER);
     j->e.session = NULL;
     j->e.ev.host = NULL;
+    j->stage = JOB_DONE;
     if (hook_run_now(GR_HOOK_filter_packet, &j->e.ev) == GR_DROP)
         return true;
     if (host_find(j->e.to->domain) == NULL) {
@@ -275,8 +284,12 @@ static bool route(struct job *j)
             route_bounce(j, GR_REMOTE_SERVER_NOT_FOUND, NULL);
         return true;
     }
-    post_home(j, JOB_LOCAL);
-    return false;
+    if (!is_for_own_side(j)) {
+        post_home(j, JOB_LOCAL);
+        return false;
+    }
+    j->stage = JOB_LOCAL;
+    return !wait_in_lane(j);
 }
 
 /* filter_local_packet has let it through; a handler may have changed where it goes. */
@@ -346,10 +359,7 @@ static bool advance(struct job *j)
         return true;
     }
     case JOB_ROUTE:
-        if (!route(j))
-            return false;
-        j->stage = JOB_DONE;
-        return true;
+        return route(j);
     case JOB_LOCAL:
         acc_strip(j->e.ev.acc);
         j->e.ev.host = host_find(j->e.to->domain);

@@ -50,6 +50,7 @@ struct job {
     enum gr_hook_id offline_hook;
     enum gr_verdict verdict;
     bool answered, suspended;        /* of the chain in progress */
+    bool by_client;                  /* came from a session of this loop */
     struct gr_session *sender;       /* while in its queue */
     struct lane *lane;               /* while it blocks or waits for an account */
     uint64_t turn;                   /* hash of the account whose turn it is */

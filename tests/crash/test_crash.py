@@ -108,8 +108,8 @@ class Crash(unittest.TestCase):
         world = World('control', show=3)
         world.kill_cycle()
         world.server.kill()
-        os.unlink(f'{world.server.data}/grapnel.sock')
-        shutil.copytree(world.server.data, f'{world.server.dir}/old')
+        shutil.copytree(world.server.data, f'{world.server.dir}/old',
+                        ignore=shutil.ignore_patterns('*.sock'))
         world.start()
 
         def forget():

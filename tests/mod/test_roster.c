@@ -949,6 +949,24 @@ static void test_conflicts(void **state)
     h_stop(&h);
 }
 
+/* A request to one's own account is done before a presence that was sent behind it (RFC 6120, 10.1). */
+static void test_iq_not_overtaken_by_presence(void **state)
+{
+    struct h *h = start();
+    h_user(h, "alice@localhost");
+    struct hs *a = online(h, "alice@localhost/a");
+
+    (void)state;
+    set(a, "<item jid='bob@remote.example'/>");
+    h_feed(a, "<iq type='set' id='rm'><query xmlns='jabber:iq:roster'>"
+              "<item jid='bob@remote.example' subscription='remove'/></query></iq>");
+    h_feed(a, "<presence type='subscribe' to='bob@remote.example'/>");
+    h_run(h);
+    h_drop_all(a);
+    expect_roster(a, "<item jid='bob@remote.example' subscription='none' ask='subscribe'/>");
+    h_stop(&h);
+}
+
 static void test_reload(void **state)
 {
     struct h *h = start_with("[host localhost]\n[mod_roster]\nmax_items = 100\n");
@@ -1275,6 +1293,7 @@ int main(void)
         cmocka_unit_test(test_account_removed),
         cmocka_unit_test(test_pipeline),
         cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_iq_not_overtaken_by_presence),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_push_behind_result),
         cmocka_unit_test(test_two_gets),

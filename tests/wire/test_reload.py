@@ -1,0 +1,500 @@
+"""tests/wire/test_reload.py: a module of somebody else, built out of tree with the installed headers and
+pkg-config alone, comes, changes, fails and goes while two clients talk: nothing is lost, repeated
+or reordered, and no session notices.  test-timeout: 400"""
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+import tap
+from server import BUILD, HOST, SLOW, SRC, TIMEOUT, TMP, Server
+from xmpp import CLIENT, Client, Ended, q, show
+
+NS = 'urn:example:counter'
+MODULE = r'''
+#include <stdio.h>
+#include <grapnel/module.h>
+
+struct conf { int64_t step; };
+struct counter { uint64_t count; };
+
+static const struct gr_opt options[] = {
+    GR_OPT_INT(struct conf, step, 1, 1, 1000, "what a message counts"),
+    GR_OPT_END
+};
+
+static enum gr_verdict on_message(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    const struct conf *conf = gr_conf(self);
+    struct counter *c = gr_state(self);
+
+    (void)ev;
+    c->count += (uint64_t)conf->step;
+    return GR_OK;
+}
+
+static const struct gr_hook hooks[] = {
+    GR_ON(user_send_message, GR_PRIO_NORMAL, on_message),
+    GR_HOOK_END
+};
+
+static void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
+{
+    struct counter *c = gr_state(self);
+    struct gr_stanza *result = gr_iq_result(ev->stanza);
+    struct gr_el *el = gr_el_add(result, NULL, "urn:example:counter", "query");
+    char text[32];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)c->count);
+    gr_el_set(result, el, "count", text);
+    snprintf(text, sizeof(text), "%d", VERSION);
+    gr_el_set(result, el, "version", text);
+    gr_iq_reply(ev->req, result);
+}
+
+static const struct gr_iq iqs[] = {
+    GR_IQ(GR_IQ_GET, GR_TO_HOST, "urn:example:counter", "query", on_query),
+    GR_IQ_END
+};
+
+#ifdef BAD_START
+static int start(struct gr_mod *self, const char **why)
+{
+    (void)self;
+    *why = "the moon is in the wrong phase";
+    return GR_EIO;
+}
+#endif
+#ifdef BAD_SYMBOL
+void no_such_function_anywhere(void);
+static void stop(struct gr_mod *self)
+{
+    (void)self;
+    no_such_function_anywhere();
+}
+#endif
+
+static void save(struct gr_mod *self, struct gr_bag *bag)
+{
+    gr_bag_put_u64(bag, "count", ((struct counter *)gr_state(self))->count);
+}
+
+static void restore(struct gr_mod *self, const struct gr_bag *bag)
+{
+    ((struct counter *)gr_state(self))->count = gr_bag_u64(bag, "count", 0);
+}
+
+GR_MODULE(counter, .summary = "counts messages", .conf_size = sizeof(struct conf),
+          .state_size = sizeof(struct counter), .options = options, .hooks = hooks, .iqs = iqs,
+#ifdef BAD_START
+          .start = start,
+#endif
+#ifdef BAD_SYMBOL
+          .stop = stop,
+#endif
+          .save = save, .restore = restore);
+'''
+
+
+class Talk:
+    """Two clients that send each other numbered messages until they are told to stop."""
+
+    AHEAD = 100
+
+    def __init__(self, one, two):
+        self.clients = (one, two)
+        self.sent, self.got = [0, 0], [0, 0]
+        self.errors = []
+        self.going = True
+        self.changed = threading.Condition()
+        self.threads = [threading.Thread(target=f, args=(i,), daemon=True)
+                        for i in (0, 1) for f in (self.send, self.receive)]
+
+    def start(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def send(self, i):
+        to = self.clients[1 - i].jid
+        try:
+            while True:
+                with self.changed:
+                    self.changed.wait_for(lambda: self.sent[i] - self.got[1 - i] < self.AHEAD
+                                          or not self.going or self.errors, TIMEOUT)
+                    if not self.going or self.errors:
+                        return
+                    n = self.sent[i]
+                    self.sent[i] += 1
+                    self.changed.notify_all()
+                self.clients[i].send(f"<message to='{to}' id='{n}' type='chat'>"
+                                     f'<body>{n}</body></message>')
+        except Exception as e:
+            self.fail(f'sending: {e!r}')
+
+    def receive(self, i):
+        try:
+            while True:
+                with self.changed:
+                    self.changed.wait_for(lambda: self.got[i] < self.sent[1 - i] or not self.going)
+                    if self.got[i] == self.sent[1 - i]:
+                        return
+                el = self.clients[i].element()
+                if el.tag != q(CLIENT, 'message') or el.get('id') != str(self.got[i]):
+                    raise AssertionError(f'message {self.got[i]} was expected: {show(el)}')
+                with self.changed:
+                    self.got[i] += 1
+                    self.changed.notify_all()
+        except (Exception, Ended) as e:
+            self.fail(f'receiving: {e!r}')
+
+    def fail(self, why):
+        with self.changed:
+            self.errors.append(why)
+            self.changed.notify_all()
+
+    def more(self, n=200):
+        """Until n more messages have arrived on each side."""
+        with self.changed:
+            goal = [g + n for g in self.got]
+            done = self.changed.wait_for(
+                lambda: self.errors or all(g >= w for g, w in zip(self.got, goal)), TIMEOUT)
+        assert not self.errors, self.errors
+        assert done, f'the talk has stopped at {self.got} of {self.sent}'
+
+    def stop(self):
+        with self.changed:
+            self.going = False
+            self.changed.notify_all()
+        for t in self.threads:
+            t.join(TIMEOUT)
+            assert not t.is_alive(), f'{self.sent} sent, {self.got} received, {self.errors}'
+        assert not self.errors, self.errors
+        assert self.got == self.sent[::-1], (self.sent, self.got)
+
+
+def run(*argv, **options):
+    p = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=6 * TIMEOUT,
+                       **options)
+    assert p.returncode == 0, f'{" ".join(argv)}:\n{p.stderr}{p.stdout}'
+    return p.stdout
+
+
+class Reload(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.prefix = f'{TMP}/installed'
+        run('make', '-s', '-C', SRC, f'BUILD={BUILD}', f'PREFIX={cls.prefix}', 'install-files')
+        environment = {**os.environ, 'PKG_CONFIG_PATH': f'{cls.prefix}/lib/pkgconfig'}
+        cls.flags = [run('pkg-config', what, 'grapnel', env=environment).split()
+                     for what in ('--cflags', '--libs')]
+        cls.source = f'{TMP}/mod_counter.c'
+        with open(cls.source, 'w', encoding='ascii') as f:
+            f.write(MODULE)
+        cls.built = {
+            'v1': cls.build('v1', '-DVERSION=1'), 'v2': cls.build('v2', '-DVERSION=2'),
+            'start': cls.build('start', '-DVERSION=3', '-DBAD_START'),
+            'symbol': cls.build('symbol', '-DVERSION=3', '-DBAD_SYMBOL'),
+            'tag': cls.build('tag', '-DVERSION=3', headers=cls.other_headers()),
+        }
+        with open(cls.built['v2'], 'rb') as f:
+            whole = f.read()
+        for name, data in (('truncated', whole[:len(whole) // 2]), ('empty', b''),
+                           ('text', b'#!/bin/sh\necho no module\n'),
+                           ('header', whole[:64]), ('zeros', whole[:100] + bytes(len(whole)))):
+            cls.built[name] = f'{TMP}/mod_counter-{name}.so'
+            with open(cls.built[name], 'wb') as f:
+                f.write(data)
+
+    @classmethod
+    def other_headers(cls):
+        """As if the server had been another one."""
+        folder = f'{TMP}/other/include'
+        shutil.copytree(f'{cls.prefix}/include', folder)
+        with open(f'{folder}/grapnel/abi.h', encoding='ascii') as f:
+            text = f.read()
+        tag = text.split('GR_ABI_TAG "')[1].split('"')[0]
+        with open(f'{folder}/grapnel/abi.h', 'w', encoding='ascii') as f:
+            f.write(text.replace(tag, '0123456789abcdef'))
+        return folder
+
+    @classmethod
+    def build(cls, name, *defines, headers=None):
+        out = f'{TMP}/mod_counter-{name}.so'
+        cflags = [f'-I{headers}' if headers and x.startswith('-I') else x for x in cls.flags[0]]
+        run('cc', '-Wall', '-Wextra', *cflags, *defines, '-o', out, cls.source, *cls.flags[1])
+        return out
+
+    def setUp(self):
+        self.modules = f'{TMP}/modules-{self._testMethodName}'
+        os.mkdir(self.modules)
+        self.server = Server(module_path=self.modules).start()
+        self.addCleanup(self.server.stop)
+        for name in ('juliet', 'romeo', 'nurse'):
+            self.server.add_user(f'{name}@{HOST}')
+        self.juliet, self.romeo, self.nurse = (self.login(n) for n in ('juliet', 'romeo', 'nurse'))
+        self.talk = Talk(self.juliet, self.romeo)
+
+    def login(self, name):
+        c = Client(self.server).login(f'{name}@{HOST}', resource='r')
+        self.addCleanup(c.abort)
+        return c
+
+    def install(self, name):
+        """The file as a whole appears under its name."""
+        path = f'{self.modules}/mod_counter.so'
+        shutil.copy(self.built[name], path + '.new')
+        os.chmod(path + '.new', 0o644)
+        os.replace(path + '.new', path)
+
+    def enable(self, text='[mod_counter]\n'):
+        self.server.conf_d('mod_counter.ini', text)
+
+    def query(self, c):
+        """(count, version) on the loop of that client; None when there is no module."""
+        answer = c.request(f"<iq type='get' id='{{id}}' to='{HOST}'><query xmlns='{NS}'/></iq>")
+        if answer.get('type') == 'error':
+            return None
+        el = answer.find(q(NS, 'query'))
+        return int(el.get('count')), int(el.get('version'))
+
+    def reload(self):
+        return self.server.ctl_ok('reload')
+
+    def refused(self, pattern):
+        """grapnelctl reload says why, in one line; SIGHUP logs the same."""
+        p = self.server.ctl('reload')
+        self.assertEqual(p.returncode, 1, p.stdout)
+        self.assertRegex(p.stderr, pattern)
+        since = self.server.log_now()
+        self.assertFalse(self.server.reload())
+        self.server.wait_log(pattern, since)
+        return p.stderr
+
+    def loops(self):
+        return {r['jid'].split('@')[0]: r['loop'] for r in self.server.ctl_json('sessions')}
+
+    def listed(self):
+        return {r['module'] for r in self.server.ctl_json('modules')}
+
+    # ---- cases -----------------------------------------------------------------------------------
+
+    def test_builds_with_the_installed_files_alone(self):
+        self.assertTrue(os.path.exists(f'{self.prefix}/include/grapnel/module.h'))
+        for flag in self.flags[0]:
+            self.assertNotIn(SRC + '/include', flag)
+
+    def test_dropped_in_with_sighup(self):
+        self.talk.start().more()
+        self.assertIsNone(self.query(self.nurse))
+        self.install('v1')
+        self.enable()
+        self.assertTrue(self.server.reload())
+        self.assertEqual(self.query(self.nurse)[1], 1)
+        self.talk.more()
+        self.assertIn('mod_counter', self.listed())
+        self.assertIn(('user_send_message', 'mod_counter'), {
+            (r['hook'], r['module']) for r in self.server.ctl_json('hooks', HOST)})
+        self.talk.stop()
+
+    def test_dropped_in_with_grapnelctl(self):
+        self.talk.start().more()
+        self.install('v1')
+        self.enable()
+        self.assertRegex(self.reload(), r'\[mod_counter\]: added')
+        self.assertEqual(self.query(self.nurse)[1], 1)
+        self.talk.more()
+        self.talk.stop()
+
+    def test_only_on_one_host(self):
+        self.install('v1')
+        self.enable('[mod_counter two.example]\n')
+        self.reload()
+        self.assertIsNone(self.query(self.nurse))
+        rows = self.server.ctl_json('modules')
+        self.assertEqual({r['host'] for r in rows if r['module'] == 'mod_counter'}, {'two.example'})
+        self.enable('[mod_counter]\n[mod_counter two.example]\nenabled = no\n')
+        self.reload()
+        self.assertIsNotNone(self.query(self.nurse))
+        rows = self.server.ctl_json('modules')
+        self.assertEqual({r['host'] for r in rows if r['module'] == 'mod_counter'}, {HOST})
+
+    def test_new_code_keeps_state_and_counts_every_message_once(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more()
+        for name, version in (('v2', 2), ('v1', 1), ('v2', 2)):
+            self.install(name)
+            self.assertIn('mod_counter: new code', self.reload())
+            self.talk.more()
+            self.assertEqual(self.query(self.nurse)[1], version)
+        self.talk.stop()
+        counts = [self.query(c)[0] for c in (self.juliet, self.romeo)]
+        at = self.loops()
+        if at['juliet'] == at['romeo']:
+            self.assertEqual(counts, [sum(self.talk.sent)] * 2)
+        else:
+            self.assertEqual(counts, self.talk.sent)
+        self.install('v1')                             # in silence: exactly the same
+        self.reload()
+        self.assertEqual([self.query(c) for c in (self.juliet, self.romeo)],
+                         [(n, 1) for n in counts])
+
+    def test_option_changes_under_traffic(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more()
+        self.enable('[mod_counter]\nstep = 1000\n')
+        self.assertRegex(self.reload(), r'\[mod_counter\] step: .*1000')
+        self.talk.more()
+        self.talk.more()
+        self.talk.stop()
+        self.assertGreaterEqual(self.query(self.juliet)[0], 200 * 1000)
+
+    def test_unchanged_reload_changes_nothing(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more()
+        for _ in range(10):
+            self.assertEqual(self.reload().strip(), '')
+        self.talk.more()
+        self.talk.stop()
+
+    def test_bad_files_change_nothing(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more()
+        for name, pattern in (
+                ('truncated', r'mod_counter\.so.*(damaged|incomplete)'),
+                ('empty', r'mod_counter\.so.*empty'),
+                ('text', r'mod_counter\.so.*not a shared object'),
+                ('header', r'mod_counter\.so.*(damaged|incomplete)'),
+                ('zeros', r'mod_counter\.so'),
+                ('tag', r'mod_counter\.so.*headers of another server.*rebuild'),
+                ('symbol', r'mod_counter\.so.*no_such_function_anywhere'),
+                ('start', r'mod_counter.*the moon is in the wrong phase')):
+            with self.subTest(name):
+                self.install(name)
+                self.refused(pattern)
+                self.assertEqual(self.query(self.nurse)[1], 1)
+                self.talk.more(50)
+        self.install('v2')
+        self.reload()
+        self.assertEqual(self.query(self.nurse)[1], 2)
+        self.talk.more()
+        self.talk.stop()
+        self.assertGreaterEqual(self.query(self.juliet)[0], self.talk.sent[0])
+
+    def test_bad_file_at_the_first_time(self):
+        self.talk.start().more()
+        for name in ('truncated', 'tag', 'symbol', 'start'):
+            with self.subTest(name):
+                self.install(name)
+                self.enable()
+                self.refused('mod_counter')
+                self.assertNotIn('mod_counter', self.listed())
+                self.talk.more(50)
+        self.talk.stop()
+
+    def test_file_that_everybody_may_write(self):
+        self.install('v1')
+        os.chmod(f'{self.modules}/mod_counter.so', 0o666)
+        self.enable()
+        self.refused(r'mod_counter\.so.*chmod')
+
+    def test_bad_configuration_changes_nothing(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more()
+        for text, pattern in (
+                ('[mod_counter]\nstpe = 2\n', r'mod_counter\.ini:2: .*`stpe`.*`step`'),
+                ('[mod_counter]\nstep = 0\n', r'mod_counter\.ini:2: .*step'),
+                ('[mod_counter]\nstep = many\n', r'mod_counter\.ini:2: .*step'),
+                ('[mod_counter far.example]\n', r'mod_counter\.ini:1: .*far\.example'),
+                ('[mod_countre]\n', r'mod_counter\.ini:1: .*mod_countre'),
+                ('[mod_counter\n', r'mod_counter\.ini:1: ')):
+            with self.subTest(text):
+                self.enable(text)
+                self.refused(pattern)
+                self.assertEqual(self.query(self.nurse)[1], 1)
+                self.talk.more(50)
+        self.enable()
+        self.reload()
+        self.talk.more()
+        self.talk.stop()
+
+    def test_removed_under_traffic(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more()
+        self.assertIsNotNone(self.query(self.nurse))
+        self.enable(None)
+        self.assertRegex(self.reload(), r'\[mod_counter\]: removed')
+        self.assertIsNone(self.query(self.nurse))
+        self.assertNotIn('mod_counter', self.listed())
+        self.talk.more()
+        os.unlink(f'{self.modules}/mod_counter.so')
+        self.reload()
+        self.enable()                                  # now there is no file
+        self.refused(r'mod_counter\.ini:1: .*mod_counter')
+        self.install('v2')
+        self.reload()
+        self.assertEqual(self.query(self.nurse)[1], 2)
+        self.talk.more()
+        self.talk.stop()
+
+    def test_many_reloads_in_a_row(self):
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.talk.start().more(50)
+        began = time.monotonic()
+        n = 0
+        while n < 30 and time.monotonic() - began < 15 * SLOW:
+            self.install('v2' if n % 2 == 0 else 'v1')
+            self.reload()
+            self.talk.more(10)
+            n += 1
+        for _ in range(20):                            # signals may melt into one
+            self.server.signal(signal.SIGHUP)
+        self.talk.more()
+        self.talk.stop()
+        self.assertGreater(n, 5)
+        with open(f'/proc/{self.server.process.pid}/maps', encoding='ascii') as f:
+            images = {line.split()[-1] for line in f if 'mod_counter' in line}
+        if not os.environ.get('GR_KEEP_IMAGES'):
+            self.assertLessEqual(len({i for i in images}), 2, images)
+
+    def test_sessions_are_the_same_afterwards(self):
+        before = {r['jid']: (r['loop'], r['mechanism']) for r in self.server.ctl_json('sessions')}
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.install('v2')
+        self.reload()
+        self.enable(None)
+        self.reload()
+        after = {r['jid']: (r['loop'], r['mechanism']) for r in self.server.ctl_json('sessions')}
+        self.assertEqual(before, after)
+        for c in (self.juliet, self.romeo, self.nurse):
+            c.silent()
+
+    def test_survives_a_restart(self):
+        self.install('v1')
+        self.enable()
+        self.server.restart()
+        self.nurse = self.login('nurse')
+        self.assertEqual(self.query(self.nurse), (0, 1))
+
+
+if __name__ == '__main__':
+    tap.main()
