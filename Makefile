@@ -26,7 +26,7 @@ Q := @
 endif
 
 # Goals that must work on a machine without compiler: they do not include the probe's result.
-BARE := run test asan tsan test-crash fuzz mission clean help deps format
+BARE := run test asan tsan test-crash fuzz mission bench clean help deps format
 PROBE    := $(BUILD)/probe-$(subst /,_,$(subst $() ,_,$(strip $(CC)$(SAN)))).mk
 COMPILES := $(filter-out $(BARE),$(or $(MAKECMDGOALS),all))
 ifneq ($(COMPILES),)
@@ -170,7 +170,25 @@ $(WIRE_C) $(CRASH_C): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie -o $@ $< -lstrophe -lexpat -lssl -lcrypto
 
-.PHONY: check-tests tests fuzz-targets
+# tests/bench: the load engine, the floor, and programs that contain the core.
+BENCH      := $(addprefix $(BUILD)/tests/bench/,grapnel-load relay preload_alloc.so)
+BENCH_CORE := $(addprefix $(BUILD)/tests/bench/,mkusers store_cost)
+BENCH_MOD  := $(BUILD)/tests/bench/route_cost
+$(BUILD)/tests/bench/grapnel-load: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/load_*.c tests/bench/grapnel-load.c))
+	$(call link_test)
+$(BUILD)/tests/bench/relay: $(BUILD)/obj/tests/bench/relay.o
+	$(call link_test)
+$(BUILD)/tests/bench/preload_alloc.so: tests/bench/preload_alloc.c
+	@echo "  LINK    $@"
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
+$(BENCH_CORE): $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(TEST_CORE_OBJ)
+	$(call link_test)
+$(BENCH_MOD): $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(call glue_obj,mod) $(TEST_CORE_OBJ)
+	$(call link_test,-lcmocka)
+
+.PHONY: check-tests tests fuzz-targets bench-programs
+bench-programs: all $(BENCH) $(BENCH_CORE) $(BENCH_MOD)
 check-tests: all $(UNIT_TESTS) $(MOD_TESTS) $(TEST_MODS)
 tests: check-tests $(WIRE_C) $(CRASH_C) $(REPLAYS)
 fuzz-targets: $(FUZZERS)
@@ -219,6 +237,12 @@ test-crash: deps
 fuzz: deps
 	$(SUB) CC=clang SAN=address,undefined FUZZ=1 BUILD=build-fuzz fuzz-targets
 	@echo "run one: build-fuzz/tests/fuzz/fuzz_X -max_total_time=60 build-fuzz/corpus_X tests/fuzz/seeds/X"
+
+## make bench        what a session, a login, a message cost: minutes; rewrites docs/performance.md
+.PHONY: bench
+bench:
+	$(SUB) bench-programs
+	$(Q)scripts/bench
 
 ## make mission      the mission's features by state; ROW=S1 runs the tests that prove one
 mission:

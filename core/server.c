@@ -198,8 +198,8 @@ static void log_lines(enum gr_log_level level, const char *id, const char *text)
 
 static char *command_reload(struct buf *result)
 {
-    char *report, *error = server.stopping ? gr_strdup("the server is stopping")
-                                           : reload(&report);
+    char *report = NULL;
+    char *error = server.stopping ? gr_strdup("the server is stopping") : reload(&report);
 
     if (error != NULL) {
         log_lines(GR_LOG_ERROR, "reload.refused", error);
@@ -366,7 +366,12 @@ int server_check(const char *config)
     char *errors = NULL;
 
     set_preparation();
-    if (load_conf(config, &conf, &errors) != 0 || load_tls(conf, &tls, &errors) != 0) {
+    if (load_conf(config, &conf, &errors) != 0) {
+        print_lines(errors);
+        return 1;
+    }
+    if (load_tls(conf, &tls, &errors) != 0) {
+        conf_free(&conf);
         print_lines(errors);
         return 1;
     }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <grapnel/module.h>
+#include "removed.h"
 
 #define NS_LAST "jabber:iq:last"
 #define STATUS_MAX 1024     /* bytes of a status that are kept */
@@ -69,9 +69,11 @@ static void remember(struct gr_mod *self, const struct gr_jid *jid, const char *
     gr_txn_commit(t, NULL);
 }
 
+/* A removed account's last session ends behind its rows. */
 static enum gr_verdict on_unset(struct gr_mod *self, struct gr_session_ev *ev)
 {
-    remember(self, ev->jid, ev->text);
+    if (!account_removed(self, ev->jid))
+        remember(self, ev->jid, ev->text);
     return GR_OK;
 }
 
@@ -101,6 +103,7 @@ static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
     struct gr_txn *t = gr_txn_new(self);
     struct gr_req *req = gr_req_new(self, sizeof(struct removal), on_removed);
 
+    account_note_removed(self, ev->jid, true);
     ((struct removal *)gr_req_data(req))->hold = hold;
     gr_txn_del_all(t, &collections[0], ev->jid->bare);
     gr_txn_commit(t, req);
@@ -345,6 +348,7 @@ static const struct gr_hook hooks[] = {
     GR_ON(user_receive_iq, GR_PRIO_NORMAL, on_receive),
     GR_ON(unset_presence, GR_PRIO_NORMAL, on_unset),
     GR_ON(session_cleanup, GR_PRIO_NORMAL, on_cleanup),
+    GR_ON(register_user, GR_PRIO_NORMAL, account_on_register),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
     GR_HOOK_END
@@ -359,4 +363,4 @@ static const struct gr_iq iqs[] = {
 GR_MODULE(last,
     .summary = "when an account was last online, and the server's uptime (XEP-0012)",
     .state_size = sizeof(struct last), .hooks = hooks, .iqs = iqs, .collections = collections,
-    .stop = stop);
+    .slots = (const struct gr_slot *const[]){ &removed_slot, NULL }, .stop = stop);

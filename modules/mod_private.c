@@ -2,14 +2,16 @@
  *
  * One row per namespace: its elements, one after the other, as text. A set is one transaction.
  * The bounds (bytes per namespace, namespaces per account) are checked before it; the answer
- * follows the commit. */
+ * follows the commit. The sets of an account are done one after the other: several that count
+ * before any of them writes would pass the bound together. */
 #include <stdlib.h>
 #include <string.h>
 
-#include <grapnel/module.h>
+#include "removed.h"
 
 #define NS_PRIVATE "jabber:iq:private"
-#define READ_MAX 10000 /* namespaces read at once */
+#define NAMESPACES_MAX 10000
+#define PAGE 1000 /* rows; a page may be shorter and still have others behind it */
 
 struct private_conf {
     int64_t max_size, max_namespaces;
@@ -18,7 +20,7 @@ struct private_conf {
 static const struct gr_opt options[] = {
     GR_OPT_SIZE(struct private_conf, max_size, 64 * GR_KIB, 1 * GR_KIB, 16 * GR_MIB,
                 "most bytes kept per namespace"),
-    GR_OPT_INT(struct private_conf, max_namespaces, 100, 1, READ_MAX,
+    GR_OPT_INT(struct private_conf, max_namespaces, 100, 1, NAMESPACES_MAX,
                "most namespaces kept per account"),
     GR_OPT_END
 };
@@ -31,20 +33,27 @@ struct piece {
     const char *ns;  /* of the request */
     char *xml;
     size_t len;
+    bool kept;       /* the namespace is there already */
 };
 struct change {
+    struct change *next;
+    struct gr_mod *self;
     struct gr_iq_req *req;
+    struct gr_jid *owner;
     struct piece *piece;
-    size_t count;
+    size_t count, rows; /* rows: namespaces that the account has */
+};
+struct private_state {
+    struct change *first, **last; /* every set that is not answered, in the order of arrival */
 };
 
-static void change_clear(struct change *c)
+static void change_free(struct change *c)
 {
     for (size_t i = 0; i < c->count; i++)
         gr_free(c->piece[i].xml);
     gr_free(c->piece);
-    c->piece = NULL;
-    c->count = 0;
+    gr_jid_free(&c->owner);
+    gr_free(c);
 }
 
 static struct piece *piece_of(struct change *c, const char *ns)
@@ -101,94 +110,161 @@ static enum gr_cond gather(const struct private_conf *conf, struct change *c,
 
 /* --- set --- */
 
-static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+static struct change *change_of(struct gr_req *req)
 {
-    struct gr_iq_req *iq = ((struct change *)gr_req_data(req))->req;
-
-    (void)self;
-    if (rows->rc == 0)
-        gr_iq_reply_empty(iq);
-    else
-        gr_iq_reply_error(iq, gr_cond_of(rows->rc), NULL);
+    return *(struct change **)gr_req_data(req);
 }
 
-static void write_all(struct gr_mod *self, struct change *c)
+static struct gr_req *request_for(struct change *c, gr_store_f done)
 {
-    struct gr_txn *t = gr_txn_new(self);
-    struct gr_req *req = gr_req_new(self, sizeof(struct change), on_written);
+    struct gr_req *req = gr_req_new(c->self, sizeof(c), done);
 
-    ((struct change *)gr_req_data(req))->req = c->req;
-    for (size_t i = 0; i < c->count; i++)
-        gr_txn_put(t, &collections[0], gr_iq_req_to(c->req)->bare, c->piece[i].ns,
-                   strlen(c->piece[i].ns), c->piece[i].xml, c->piece[i].len);
-    gr_txn_commit(t, req);
-    change_clear(c);
+    *(struct change **)gr_req_data(req) = c;
+    return req;
+}
+
+/* The first one of that account, from c on; NULL: none. */
+static struct change *first_of(struct change *c, const struct gr_jid *owner)
+{
+    while (c != NULL && !gr_jid_equal(c->owner, owner))
+        c = c->next;
+    return c;
+}
+
+static void begin(struct change *c);
+
+/* Answered: the next one of the account. */
+static void leave(struct change *c)
+{
+    struct private_state *st = gr_state(c->self);
+    struct change **at = &st->first, *next = first_of(c->next, c->owner);
+
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    if (c->next == NULL)
+        st->last = at;
+    change_free(c);
+    if (next != NULL)
+        begin(next);
 }
 
 static void refuse(struct change *c, enum gr_cond cond, const char *text)
 {
     gr_iq_reply_error(c->req, cond, text);
-    change_clear(c);
+    leave(c);
 }
 
-static bool is_kept(const struct gr_rows *rows, const char *ns)
+static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    for (size_t i = 0; i < rows->count; i++) {
-        if (rows->row[i].key_len == strlen(ns) && memcmp(rows->row[i].key, ns, strlen(ns)) == 0)
-            return true;
+    struct change *c = change_of(req);
+
+    (void)self;
+    if (rows->rc != 0) {
+        refuse(c, gr_cond_of(rows->rc), NULL);
+        return;
     }
-    return false;
+    gr_iq_reply_empty(c->req);
+    leave(c);
+}
+
+static void write_all(struct change *c)
+{
+    struct gr_txn *t;
+
+    if (account_removed(c->self, c->owner)) {
+        refuse(c, GR_FORBIDDEN, "the account was removed");
+        return;
+    }
+    t = gr_txn_new(c->self);
+    for (size_t i = 0; i < c->count; i++)
+        gr_txn_put(t, &collections[0], c->owner->bare, c->piece[i].ns, strlen(c->piece[i].ns),
+                   c->piece[i].xml, c->piece[i].len);
+    gr_txn_commit(t, request_for(c, on_written));
+}
+
+/* The rows behind `last`; NULL: from the first one. */
+static void read_page(struct gr_req *req, const struct gr_jid *owner, const struct gr_row *last)
+{
+    char *from = last != NULL ? gr_strndup(last->key, last->key_len) : NULL;
+
+    gr_store_range(req, &collections[0], owner->bare, from, last != NULL ? last->key_len + 1 : 0,
+                   PAGE);
+    gr_free(from);
+}
+
+static void mark_kept(struct change *c, const struct gr_row *row)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (row->key_len == strlen(c->piece[i].ns) &&
+            memcmp(row->key, c->piece[i].ns, row->key_len) == 0)
+            c->piece[i].kept = true;
+    }
 }
 
 /* The account is near its bound: what is replaced does not count twice. */
 static void on_namespaces(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     const struct private_conf *conf = gr_conf(self);
-    struct change *c = gr_req_data(req);
+    struct change *c = change_of(req);
     size_t more = 0;
 
     if (rows->rc != 0) {
         refuse(c, gr_cond_of(rows->rc), NULL);
         return;
     }
+    for (size_t i = 0; i < rows->count; i++)
+        mark_kept(c, &rows->row[i]);
+    if (rows->more && rows->count > 0) {
+        read_page(request_for(c, on_namespaces), c->owner, &rows->row[rows->count - 1]);
+        return;
+    }
     for (size_t i = 0; i < c->count; i++)
-        more += !is_kept(rows, c->piece[i].ns);
-    if (more > 0 && rows->count + more > (size_t)conf->max_namespaces)
+        more += !c->piece[i].kept;
+    if (more > 0 && c->rows + more > (size_t)conf->max_namespaces)
         refuse(c, GR_RESOURCE_CONSTRAINT, "too many namespaces");
     else
-        write_all(self, c);
+        write_all(c);
 }
 
 static void on_count(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     const struct private_conf *conf = gr_conf(self);
-    struct change *c = gr_req_data(req);
-    struct gr_req *list;
+    struct change *c = change_of(req);
 
-    if (rows->rc != 0) {
+    c->rows = rows->count;
+    if (rows->rc != 0)
         refuse(c, gr_cond_of(rows->rc), NULL);
-    } else if (rows->count + c->count <= (size_t)conf->max_namespaces) {
-        write_all(self, c);
-    } else {
-        list = gr_req_new(self, sizeof(*c), on_namespaces);
-        *(struct change *)gr_req_data(list) = *c;
-        gr_store_range(list, &collections[0], gr_iq_req_to(c->req)->bare, NULL, 0, READ_MAX);
-    }
+    else if (c->rows + c->count <= (size_t)conf->max_namespaces)
+        write_all(c);
+    else
+        read_page(request_for(c, on_namespaces), c->owner, NULL);
+}
+
+static void begin(struct change *c)
+{
+    gr_store_count(request_for(c, on_count), &collections[0], c->owner->bare);
 }
 
 static void set(struct gr_mod *self, struct gr_iq_ev *ev)
 {
-    struct change c = { .req = ev->req };
-    enum gr_cond cond = gather(gr_conf(self), &c, ev->payload);
-    struct gr_req *req;
+    struct private_state *st = gr_state(self);
+    struct change *c = gr_alloc(sizeof(*c));
+    enum gr_cond cond;
 
+    c->self = self;
+    c->req = ev->req;
+    c->owner = gr_jid_dup_bare(ev->to);
+    cond = gather(gr_conf(self), c, ev->payload);
     if (cond != GR_COND_NONE) {
-        refuse(&c, cond, cond == GR_POLICY_VIOLATION ? "too large" : NULL);
+        gr_iq_reply_error(c->req, cond, cond == GR_POLICY_VIOLATION ? "too large" : NULL);
+        change_free(c);
         return;
     }
-    req = gr_req_new(self, sizeof(c), on_count);
-    *(struct change *)gr_req_data(req) = c;
-    gr_store_count(req, &collections[0], ev->to->bare);
+    *st->last = c;
+    st->last = &c->next;
+    if (first_of(st->first, c->owner) == c)
+        begin(c);
 }
 
 /* --- get --- */
@@ -277,7 +353,8 @@ static void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
 
 struct waiting {
     struct gr_hold *hold;
-    struct gr_export_ev *ev;
+    struct gr_export_ev *ev;    /* while the hold waits */
+    struct gr_el *query;
 };
 
 static void on_removed(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
@@ -293,6 +370,7 @@ static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
     struct gr_req *req = gr_req_new(self, sizeof(struct waiting), on_removed);
     struct gr_txn *t = gr_txn_new(self);
 
+    account_note_removed(self, ev->jid, true);
     ((struct waiting *)gr_req_data(req))->hold = hold;
     gr_txn_del_all(t, &collections[0], ev->jid->bare);
     gr_txn_commit(t, req);
@@ -302,16 +380,20 @@ static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
 static void on_all(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct waiting *w = gr_req_data(req);
-    bool ok = rows->rc == 0;
+    bool ok = rows->rc == 0 && gr_hold_waits(w->hold);
+    struct gr_req *more;
 
-    (void)self;
-    if (ok && rows->count > 0 && gr_hold_waits(w->hold)) { /* as in XEP-0227, 4.6 */
-        struct gr_el *query = gr_el_add(w->ev->data, NULL, NS_PRIVATE, "query");
-
-        for (size_t i = 0; i < rows->count; i++)
-            ok = append_row(w->ev->data, query, &rows->row[i]) && ok;
+    if (ok && rows->count > 0 && w->query == NULL) /* as in XEP-0227, 4.6 */
+        w->query = gr_el_add(w->ev->data, NULL, NS_PRIVATE, "query");
+    for (size_t i = 0; ok && i < rows->count; i++)
+        ok = append_row(w->ev->data, w->query, &rows->row[i]);
+    if (!ok || !rows->more || rows->count == 0) {
+        gr_resume(w->hold, ok ? GR_OK : GR_FAIL);
+        return;
     }
-    gr_resume(w->hold, ok ? GR_OK : GR_FAIL);
+    more = gr_req_new(self, sizeof(*w), on_all);
+    *(struct waiting *)gr_req_data(more) = *w;
+    read_page(more, w->ev->user, &rows->row[rows->count - 1]);
 }
 
 static enum gr_verdict on_export(struct gr_mod *self, struct gr_export_ev *ev)
@@ -322,12 +404,35 @@ static enum gr_verdict on_export(struct gr_mod *self, struct gr_export_ev *ev)
     if (hold == NULL)
         return GR_FAIL;
     req = gr_req_new(self, sizeof(struct waiting), on_all);
-    *(struct waiting *)gr_req_data(req) = (struct waiting){ hold, ev };
-    gr_store_range(req, &collections[0], ev->user->bare, NULL, 0, READ_MAX);
+    *(struct waiting *)gr_req_data(req) = (struct waiting){ .hold = hold, .ev = ev };
+    read_page(req, ev->user, NULL);
     return GR_PENDING;
 }
 
+static int start(struct gr_mod *self, const char **why)
+{
+    struct private_state *st = gr_state(self);
+
+    (void)why;
+    st->last = &st->first;
+    return 0;
+}
+
+/* What a shutdown cut off. */
+static void stop(struct gr_mod *self)
+{
+    struct private_state *st = gr_state(self);
+
+    while (st->first != NULL) {
+        struct change *c = st->first;
+
+        st->first = c->next;
+        change_free(c);
+    }
+}
+
 static const struct gr_hook hooks[] = {
+    GR_ON(register_user, GR_PRIO_NORMAL, account_on_register),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
     GR_ON(get_personal_data, GR_PRIO_NORMAL, on_export),
@@ -341,5 +446,6 @@ static const struct gr_iq iqs[] = {
 
 GR_MODULE(private,
     .summary = "XML that clients keep on the server (XEP-0049)",
-    .conf_size = sizeof(struct private_conf), .options = options, .hooks = hooks, .iqs = iqs,
-    .collections = collections);
+    .conf_size = sizeof(struct private_conf), .state_size = sizeof(struct private_state),
+    .options = options, .hooks = hooks, .iqs = iqs, .collections = collections,
+    .slots = (const struct gr_slot *const[]){ &removed_slot, NULL }, .start = start, .stop = stop);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <grapnel/module.h>
+#include "removed.h"
 
 #define NS_VCARD "vcard-temp"
 
@@ -141,6 +141,10 @@ static void set(struct gr_mod *self, struct gr_iq_ev *ev)
 
     if (!gr_jid_bare_equal(ev->from, ev->to)) { /* XEP-0054, 3.2 */
         gr_iq_reply_error(ev->req, GR_FORBIDDEN, NULL);
+        return;
+    }
+    if (account_removed(self, ev->to)) {
+        gr_iq_reply_error(ev->req, GR_FORBIDDEN, "the account was removed");
         return;
     }
     xml = gr_el_xml(ev->payload, &len);
@@ -287,12 +291,14 @@ static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
     struct gr_hold *hold = gr_hold(self, &ev->ev);
     struct gr_txn *t = gr_txn_new(self);
 
+    account_note_removed(self, ev->jid, true);
     gr_txn_del_all(t, &collections[0], ev->jid->bare);
     gr_txn_commit(t, wait_with(self, hold, on_removed));
     return hold != NULL ? GR_PENDING : GR_FAIL;
 }
 
 static const struct gr_hook hooks[] = {
+    GR_ON(register_user, GR_PRIO_NORMAL, account_on_register),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
     GR_ON(set_vcard, GR_PRIO_NORMAL, on_set),
@@ -308,4 +314,5 @@ static const struct gr_iq iqs[] = {
 
 GR_MODULE(vcard,
     .summary = "business cards (XEP-0054)", .conf_size = sizeof(struct vcard_conf),
-    .options = options, .hooks = hooks, .iqs = iqs, .collections = collections);
+    .options = options, .hooks = hooks, .iqs = iqs, .collections = collections,
+    .slots = (const struct gr_slot *const[]){ &removed_slot, NULL });

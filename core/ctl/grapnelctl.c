@@ -36,12 +36,18 @@ static int connect_to(const char *path)
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || strlen(path) >= sizeof(a.sun_path))
+    if (fd < 0)
         return -1;
-    memcpy(a.sun_path, path, strlen(path) + 1);
-    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
-        return fd;
+    if (strlen(path) >= sizeof(a.sun_path)) {
+        errno = ENAMETOOLONG;
+    } else {
+        memcpy(a.sun_path, path, strlen(path) + 1);
+        if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+            return fd;
+    }
+    int err = errno;
     close(fd);
+    errno = err;
     return -1;
 }
 
@@ -245,56 +251,73 @@ static char *socket_of(const char *config)
     return path;
 }
 
-int main(int argc, char **argv)
-{
-    const char *config = "/etc/grapnel/grapnel.ini";
-    char *path = NULL;
-    struct buf request = { 0 }, answer = { 0 };
-    bool json = false;
+struct call {
+    const char *config;
+    char *path;         /* of the socket; NULL: the configuration tells */
+    struct buf request; /* may hold a password: wiped */
+    bool json;
+};
 
+/* -1: go on, else the exit status. */
+static int parse(int argc, char **argv, struct call *c)
+{
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
-            config = argv[++i];
+            c->config = argv[++i];
         } else if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc) {
-            gr_free(path);
-            path = gr_strdup(argv[++i]);
+            gr_free(c->path);
+            c->path = gr_strdup(argv[++i]);
         } else if (strcmp(argv[i], "--json") == 0) {
-            json = true;
+            c->json = true;
         } else if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
             return 0;
         } else if (strncmp(argv[i], "--", 2) == 0 && ends_with(argv[i], "-stdin")) {
-            if (!add_stdin(&request, argv[i]))
+            if (!add_stdin(&c->request, argv[i]))
                 return fail(argv[i], "nothing came");
         } else {
             if (*argv[i] == '\0')
                 return fail("an empty word cannot be sent", "");
-            add_word(&request, argv[i]);
+            add_word(&c->request, argv[i]);
         }
     }
-    if (buf_len(&request) == 0) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    if (path == NULL && (path = socket_of(config)) == NULL) {
-        gr_wipe(request.mem, request.cap);
-        buf_fini(&request);
+    if (buf_len(&c->request) > 0)
+        return -1;
+    fputs(usage, stderr);
+    return 2;
+}
+
+static int ask(struct call *c)
+{
+    struct buf answer = { 0 };
+    int fd, rc;
+
+    if (c->path == NULL && (c->path = socket_of(c->config)) == NULL)
         return 1;
-    }
-    int fd = connect_to(path);
+    fd = connect_to(c->path);
     if (fd < 0) {
-        int err = errno;
-        fprintf(stderr, "grapnelctl: no server answers at %s: %s\n", path, strerror(err));
+        fprintf(stderr, "grapnelctl: no server answers at %s: %s\n", c->path, strerror(errno));
         return 1;
     }
-    buf_append(&request, "", 1);
-    if (send_all(fd, &request))
+    buf_append(&c->request, "", 1);
+    if (send_all(fd, &c->request))
         read_all(fd, &answer);
-    int rc = print_answer(&answer, json);
-    gr_wipe(request.mem, request.cap);
-    buf_fini(&request);
+    rc = print_answer(&answer, c->json);
     buf_fini(&answer);
-    gr_free(path);
     close(fd);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct call c = { .config = "/etc/grapnel/grapnel.ini" };
+    int rc = parse(argc, argv, &c);
+
+    if (rc < 0)
+        rc = ask(&c);
+    if (c.request.mem != NULL)
+        gr_wipe(c.request.mem, c.request.cap);
+    buf_fini(&c.request);
+    gr_free(c.path);
     return rc;
 }

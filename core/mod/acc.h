@@ -19,7 +19,9 @@ struct acc_request {
     struct gr_stanza *stanza;     /* one reference, ACC_WRITE and ACC_ROUTE */
     const char *text;             /* condition */
 };
+struct receipt;
 struct gr_acc {
+    struct receipt *receipt;      /* the job's, for what handlers send on its behalf; or NULL */
     uint64_t ref;
     int64_t time_us;
     enum gr_origin origin;

@@ -28,6 +28,8 @@ static struct job *job_new(struct gr_stanza *take, struct gr_acc *take_acc,
     j->e.to = gr_stanza_to(take);
     j->e.ev.acc = take_acc;
     j->receipt = take_receipt;
+    if (take_acc != NULL)
+        take_acc->receipt = take_receipt;
     j->stage = stage;
     return j;
 }
@@ -203,7 +205,7 @@ static void enqueue(struct gr_session *s, struct job *j)
     receipt_init(&cr->r, client_handled);
     s->unhandled++;
     session_pin(s);
-    j->receipt = &cr->r;
+    j->receipt = j->e.ev.acc->receipt = &cr->r;
     j->sender = s;
     j->by_client = true;
     j->e.session = s;

@@ -37,7 +37,8 @@ void gr_send(struct gr_mod *self, struct gr_stanza *take)
 void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take)
 {
     if (addressed(self, take))
-        job_route(take, ev->acc != NULL ? acc_fork(ev->acc) : NULL, NULL);
+        job_route(take, ev->acc != NULL ? acc_fork(ev->acc) : NULL,
+                  ev->acc != NULL ? receipt_ref(ev->acc->receipt) : NULL);
     else
         gr_stanza_unref(&take);
 }

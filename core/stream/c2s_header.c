@@ -29,6 +29,14 @@ void c2s_write_header(struct c2s *c, const struct xml_header *h)
     c->header_sent = true;
 }
 
+/* Major version 1; a number, not a string: "01.0" and "1.13" are as good (RFC 6120, 4.7.5). */
+static bool is_version_1(const char *v)
+{
+    while (v != NULL && *v == '0')
+        v++;
+    return v != NULL && v[0] == '1' && v[1] == '.';
+}
+
 /* Which stream error a header deserves, or NULL (RFC 6120, 4.7 to 4.9). */
 static const char *judge_header(struct c2s *c, const struct xml_header *h)
 {
@@ -46,7 +54,7 @@ static const char *judge_header(struct c2s *c, const struct xml_header *h)
     if (c->session->jid != NULL && host != c->session->host)
         return "not-authorized"; /* authenticated elsewhere: RFC 6120, 4.3.5 */
     c->session->host = host;
-    if (h->version == NULL || strncmp(h->version, "1.", 2) != 0)
+    if (!is_version_1(h->version))
         return "unsupported-version";
     return NULL;
 }

@@ -7,7 +7,8 @@
  * the current event, never run inside the caller. Takes it. Home loop of `from` (or any loop when
  * `from` is the host). */
 GR_API void gr_send(struct gr_mod *self, struct gr_stanza *take);
-/* The same keeping the accumulator's permanent notes and time of `ev`. */
+/* The same on behalf of the stanza in `ev`: keeps its permanent notes and time, and that stanza counts as
+ * handled (acknowledged) only when this one is. */
 GR_API void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take);
 
 /* Sends a stanza of which the caller holds a durable copy, and tells when nobody has to do with it any

@@ -238,7 +238,7 @@ static void cancelled(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
     }
     if (a->result == GR_R_OK && sub_from(a->before.sub)) {
         send_presences(self, set->owner, set->contact, false);
-        send_subscription(self, GR_UNSUBSCRIBED, set->owner, set->contact, NULL);
+        send_subscription(self, NULL, GR_UNSUBSCRIBED, set->owner, set->contact, NULL);
     }
     step(set, GR_ROSTER_REMOVE_CONTACT, removed);
 }
@@ -253,7 +253,7 @@ static void unsubscribed(struct gr_mod *self, struct gr_ask *ask, const struct g
         return;
     }
     if (a->result == GR_R_OK)
-        send_subscription(self, GR_UNSUBSCRIBE, set->owner, set->contact, NULL);
+        send_subscription(self, NULL, GR_UNSUBSCRIBE, set->owner, set->contact, NULL);
     if (a->result == GR_R_OK && sub_from(a->after.sub))
         step(set, GR_ROSTER_OUT_UNSUBSCRIBED, cancelled);
     else

@@ -20,9 +20,9 @@ static void farewell(struct gr_mod *self, const struct gr_jid *owner,
     if (sub_from(item->sub))
         send_presences(self, owner, item->jid, false);
     if (sub_to(item->sub) || item->ask)
-        send_subscription(self, GR_UNSUBSCRIBE, owner, item->jid, NULL);
+        send_subscription(self, NULL, GR_UNSUBSCRIBE, owner, item->jid, NULL);
     if (sub_from(item->sub) || item->pending_in)
-        send_subscription(self, GR_UNSUBSCRIBED, owner, item->jid, NULL);
+        send_subscription(self, NULL, GR_UNSUBSCRIBED, owner, item->jid, NULL);
 }
 
 /* FALSE: there was nothing stored, the roster was a virtual one, and nobody needs to be told. */

@@ -255,8 +255,8 @@ void send_presences(struct gr_mod *self, const struct gr_jid *owner, const struc
     }
 }
 
-void send_subscription(struct gr_mod *self, enum gr_type type, const struct gr_jid *owner,
-                       const struct gr_jid *contact, const char *id)
+void send_subscription(struct gr_mod *self, const struct gr_ev *behalf, enum gr_type type,
+                       const struct gr_jid *owner, const struct gr_jid *contact, const char *id)
 {
     struct gr_stanza *st = gr_presence_new(type, owner, contact);
     char fresh[GR_ID_SIZE];
@@ -264,5 +264,8 @@ void send_subscription(struct gr_mod *self, enum gr_type type, const struct gr_j
     if (id == NULL)
         gr_random_id(fresh);
     gr_stanza_set_id(st, id != NULL ? id : fresh);
-    gr_send(self, st);
+    if (behalf != NULL)
+        gr_send_in(self, behalf, st);
+    else
+        gr_send(self, st);
 }

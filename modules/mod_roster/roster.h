@@ -167,8 +167,8 @@ void to_interested(struct gr_mod *self, const struct gr_jid *owner, struct gr_st
 void send_presences(struct gr_mod *self, const struct gr_jid *owner, const struct gr_jid *contact,
                     bool available);
 /* From the bare address; id NULL: a new one. */
-void send_subscription(struct gr_mod *self, enum gr_type type, const struct gr_jid *owner,
-                       const struct gr_jid *contact, const char *id);
+void send_subscription(struct gr_mod *self, const struct gr_ev *behalf, enum gr_type type,
+                       const struct gr_jid *owner, const struct gr_jid *contact, const char *id);
 
 /* --- iq.c, iq_set.c --- */
 
@@ -177,19 +177,16 @@ void on_roster_set(struct gr_mod *self, struct gr_iq_ev *ev);
 
 /* --- holds --- */
 
-/* A suspended chain. After 30 s the core goes on without us (hooks.h): the event is not ours
- * then. */
+/* A suspended chain. The core may go on without us (gr_hold_waits): the event is not ours then. */
 struct held {
     struct gr_hold *hold;
-    int64_t since;
 };
-enum { HOLD_MS = 30000 };
 static inline bool held_take(struct held *h, struct gr_mod *self, struct gr_ev *ev)
 {
-    *h = (struct held){ gr_hold(self, ev), gr_now_ms() };
+    h->hold = gr_hold(self, ev);
     return h->hold != NULL;
 }
-static inline bool held_valid(const struct held *h) { return gr_now_ms() - h->since < HOLD_MS; }
+static inline bool held_valid(const struct held *h) { return gr_hold_waits(h->hold); }
 
 /* --- subs.c, subs_in.c --- */
 

@@ -15,6 +15,12 @@ struct in {
     enum gr_type type;
 };
 
+/* What is sent while the chain waits belongs to the stanza that asked for it. */
+static const struct gr_ev *on_behalf(const struct in *in)
+{
+    return held_valid(&in->held) && in->ev->ev.acc != NULL ? &in->ev->ev : NULL;
+}
+
 static void finish(struct in *in, bool deliver)
 {
     if (held_valid(&in->held))
@@ -35,7 +41,7 @@ static bool subscribe(struct gr_mod *self, struct in *in, const struct gr_answer
         return false; /* has asked before, or nobody may ask */
     if (a->result == GR_R_OK && !gained)
         return true;
-    send_subscription(self, GR_SUBSCRIBED, in->owner, in->contact, gr_stanza_id(in->stanza));
+    send_subscription(self, on_behalf(in), GR_SUBSCRIBED, in->owner, in->contact, gr_stanza_id(in->stanza));
     if (!gained)
         return false;
     push_change(self, in->owner, in->contact, a);
@@ -52,7 +58,7 @@ static void notice(struct gr_mod *self, struct in *in, const struct gr_answer *a
         return;
     if (sub_from(a->before.sub))
         send_presences(self, in->owner, in->contact, false);
-    send_subscription(self, GR_UNSUBSCRIBED, in->owner, in->contact, gr_stanza_id(in->stanza));
+    send_subscription(self, on_behalf(in), GR_UNSUBSCRIBED, in->owner, in->contact, gr_stanza_id(in->stanza));
 }
 
 /* A request that cannot be kept was not made: the other side must know (RFC 6121, 3.1.2). */

@@ -105,8 +105,8 @@ static void rosters(int first, int count, int size)
 
 static void messages(int first, int count, int each)
 {
-    struct store_coll *log = store_coll("offline_messages", GR_COLL_LOG);
-    struct store_coll *totals = store_coll("offline_totals", GR_COLL_MAP);
+    struct store_coll *log = store_coll("offline.messages", GR_COLL_LOG);
+    struct store_coll *totals = store_coll("offline.totals", GR_COLL_MAP);
     uint8_t row[1024] = { 1 }, total[16];
     char owner[128];
 

@@ -17,12 +17,13 @@ BIG, SLOWPOKE = 'b0', 'd3'              # more than the kernel takes, for one wh
 OFFLINE = ['o0', 'o1', 'o2']            # come only to be counted
 DRAINS = ['d0', 'd1']                   # come and go while messages for them arrive
 RUDE = 'd2'                             # goes without reading what has reached its socket
-EDITORS = ['r0', 'r1']
+EDITORS, ASKER = ['r0', 'r1'], 'r2'
 SUBJECTS = [f'w{n}' for n in range(10)] # get subscription requests
 CARD, PRIVATE = 'v0', 'p0'
 PRIVATE_NS = [f'urn:example:{n}' for n in range(3)]
 STAYING = [*SENDERS, *EDITORS, CARD, PRIVATE]
-USERS = [*SENDERS, BIG, *OFFLINE, *DRAINS, RUDE, SLOWPOKE, *EDITORS, *SUBJECTS, CARD, PRIVATE]
+USERS = [*SENDERS, BIG, *OFFLINE, *DRAINS, RUDE, SLOWPOKE, *EDITORS, ASKER, *SUBJECTS, CARD,
+         PRIVATE]
 CONTACTS = [f'c{n}@{HOST}' for n in range(25)]
 LONG = 'x' * 1500
 
@@ -180,7 +181,13 @@ class Load:
                 self.registers.refuse(key, errors[0])
             else:
                 self.registers.done(key)
-        self.moments['asked'].set()
+
+    def asker(self, user, rng):
+        """The contact's server has to remember a request as well as the own one."""
+        link, left = Link(self.server).enter(user), list(SUBJECTS)
+        while left:
+            self.subscribe(link, user, rng, left)
+            self.moments['asked'].set()
 
     def editor(self, user, rng):
         link = Link(self.server).enter(user)

@@ -1,5 +1,5 @@
-"""tests/crash/world.py: one server that dies again and again, the ledger of what it acknowledged, and
-the readers who look what is left after each start."""
+"""tests/crash/world.py: one server that dies again and again, the ledger of what it acknowledged,
+and the readers who look what is left after each start."""
 import collections
 import json
 import os
@@ -10,8 +10,8 @@ import time
 
 from client import CLIENT, GONE, Link, is_message, message_parts, q
 from ledger import ABSENT, Messages, Registers
-from load import (BIG, CARD, DRAINS, EDITORS, OFFLINE, PRIVATE, PRIVATE_NS, RUDE, SLOWPOKE, STAYING,
-                  SUBJECTS, USERS, Load, address)
+from load import (ASKER, BIG, CARD, DRAINS, EDITORS, OFFLINE, PRIVATE, PRIVATE_NS, RUDE, SLOWPOKE,
+                  STAYING, SUBJECTS, USERS, Load, address)
 from server import BUILD, HOST, LOOPS, SLOW, Server
 from xmpp import Failure
 
@@ -59,15 +59,14 @@ class World:
     def load(self):
         self.count['cycles'] += 1
         self.rng = random.Random(f'{self.seed}/{self.count["cycles"]}')
-        moment = self.rng.choice((None, None, 'asked', 'relieved'))
+        moment = self.rng.choice((None, 'asked', 'relieved'))
         load = Load(self.server, self.messages, self.registers, self.seed, self.count['cycles'])
         time.sleep(self.rng.uniform(0.2, 2) * SLOW)
         if moment:
-            load.moments[moment].clear()
-            if moment == 'relieved':
-                load.start((load.big, BIG), (load.slow, SLOWPOKE))
-            load.moments[moment].wait(3 * SLOW if moment == 'relieved' else 1)
-            time.sleep(self.rng.choice((0, 0, 0.01)) * self.rng.random())
+            load.start(*{'asked': [(load.asker, ASKER)],
+                         'relieved': [(load.big, BIG), (load.slow, SLOWPOKE)]}[moment])
+            load.moments[moment].wait(3 * SLOW)
+            time.sleep(self.rng.choice((0, 0, 0.02)) * self.rng.random())
         load.dying.set()
         return load
 
@@ -114,7 +113,7 @@ class World:
             self.problem(wrong)
 
     def check_state(self):
-        for user in EDITORS:
+        for user in (*EDITORS, ASKER):
             link = Link(self.server).enter(user)
             roster = link.roster()
             link.sock.close()
@@ -140,7 +139,7 @@ class World:
 
     def check_requests(self, subject):
         """Requests come again at every login until they are answered (RFC 6121, 3.1.3)."""
-        keys = [('wish', user, subject) for user in EDITORS]
+        keys = [('wish', user, subject) for user in (*EDITORS, ASKER)]
         due = {k for k in keys if self.registers.settled.get(k) and not self.registers.is_open(k)}
         link = Link(self.server).enter(subject)
         link.send('<presence/>')
@@ -251,7 +250,9 @@ class World:
                 if user == RUDE and kind == 'lost':
                     continue
                 total[kind] += len(found)
-                if found and kind not in ('again', 'overtaken'):
+                # What a broken connection has left unsent is stored behind what came meanwhile.
+                fine = ('again', 'overtaken', 'reordered_stored' if user == RUDE else '')
+                if found and kind not in fine:
                     self.problem(f'{kind} for {user}: {len(found)}, as {found[:5]}')
         for key, condition in self.registers.refused:
             self.problem(f'{key} was refused: {condition}')

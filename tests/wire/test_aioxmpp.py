@@ -336,16 +336,18 @@ class Aioxmpp(unittest.TestCase):
         _, stream, _ = await asyncio.wait_for(aioxmpp.node.connect_xmlstream(
             jid, layer, override_peer=peer), TIMEOUT)
         form = await asyncio.wait_for(aioxmpp.ibr.get_registration_fields(stream), TIMEOUT)
-        self.assertEqual(set(aioxmpp.ibr.get_used_fields(form)), {'username', 'password'})
+        self.assertEqual((form.username, form.password), ('', ''))     # both are asked for
+        self.assertTrue(form.instructions)
+        self.assertFalse(form.registered)
         await asyncio.wait_for(aioxmpp.ibr.register(stream, aioxmpp.ibr.Query(
             username=jid.localpart, password='new password')), TIMEOUT)
         stream.close()
         u = await User(self.server, str(jid), 'new password').start()
-        service = u.client.summon(aioxmpp.RegistrationService)
+        service = u.client.summon(aioxmpp.ibr.RegistrationService)
         await asyncio.wait_for(service.change_pass('other password'), TIMEOUT)
         await u.end()
         u = await User(self.server, str(jid), 'other password').start()
-        await asyncio.wait_for(u.client.summon(aioxmpp.RegistrationService).cancel_registration(),
+        await asyncio.wait_for(u.client.summon(aioxmpp.ibr.RegistrationService).cancel_registration(),
                                TIMEOUT)
         rows = self.server.ctl_json('user', 'list', HOST, '--limit', '10000')
         self.assertNotIn(str(jid), [r['jid'] for r in rows])

@@ -211,9 +211,10 @@ class Commands(unittest.TestCase):
         self.assertEqual(p.returncode, 0, p.stderr)
 
     def test_no_server_there(self):
-        p = run(GRAPNELCTL, '--socket', f'{self.server.dir}/nothing', 'status')
-        self.assertEqual(p.returncode, 1)
-        self.assertIn('no server answers', p.stderr)
+        for name, reason in (('nothing', 'No such file'), ('x' * 200, 'too long')):
+            p = run(GRAPNELCTL, '--socket', f'{self.server.dir}/{name}', 'status')
+            self.assertEqual(p.returncode, 1)
+            self.assertRegex(p.stderr, f'no server answers at .*{reason}')
 
     def test_garbage_on_the_socket(self):
         for data in (b'', b'\0', b'status', b'\xff' * 100000, b'a\0' * 100000, b'user\0add\0',

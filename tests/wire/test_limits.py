@@ -105,7 +105,7 @@ class Rate(Base):
     def test_new_connections_per_second(self):
         """A burst of three seconds' worth, then no faster than the rate."""
         self.assertLessEqual(self.open_until_refused(50), 6 + 4)
-        self.assertTrue(self.server.has_logged(r'listen\.refused'))
+        self.server.wait_log(r'listen\.refused')
         self.assertTrue(self.comes_in_again())
 
 

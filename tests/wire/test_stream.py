@@ -221,7 +221,7 @@ class StartTls(Base):
     def test_injection_in_the_same_segment(self):
         c = self.inject(True)
         self.assertIn(b'<policy-violation', c.received)
-        self.assertTrue(self.server.has_logged('starttls_injection'))
+        self.server.wait_log('starttls_injection')
 
     def test_blanks_behind_starttls_are_dropped(self):
         """go-xmpp ends <starttls/> and <auth/> with a line feed."""
@@ -493,12 +493,15 @@ class ContentErrors(Base):
 
 
 class Timeouts(Base):
-    options = {'limits': {'login_timeout': '1s'}}
+    options = {'limits': {'login_timeout': '1s', 'idle_timeout': '10s'}}
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.mute = Client(cls.server)
+        cls.mute = Client(cls.server)                  # these two take ten seconds
+        cls.server.add_user('quiet@localhost')
+        cls.quiet = Client(cls.server).login('quiet@localhost')
+        cls.quiet_since = time.monotonic()
 
     def test_connection_timeout_before_tls(self):
         c = self.client()
@@ -536,6 +539,17 @@ class Timeouts(Base):
 
     def test_silent_connection_is_closed(self):
         self.mute.disconnected()
+
+    def test_quiet_client_gets_a_blank(self):
+        """RFC 6120, 4.6.1; it may go on being quiet."""
+        c = self.quiet
+        deadline = time.monotonic() + c.timeout
+        while not c.received.endswith(b' '):
+            self.assertIsNone(c.eof)
+            self.assertTrue(c.fill(deadline), 'no blank')
+        self.assertGreater(time.monotonic() - self.quiet_since, 8)
+        c.silent()
+        c.close()
 
     def test_bound_session_has_all_the_time(self):
         self.server.add_user('slow@localhost')

@@ -3,9 +3,9 @@
  *
  *     <iq type='get' id='1'><barrier xmlns='urn:grapnel:test:barrier'/></iq>
  *
- * is answered when none of the session's stanzas is in flight but its barriers. Stanzas that follow a
- * barrier delay it, so a client waits for the answer before it goes on. Polls: what a session has in
- * flight changes without an event that modules see. Runs on the session's loop. */
+ * is answered when none of the session's stanzas is in flight but its barriers. Stanzas that follow
+ * a barrier delay it, so a client waits for the answer before it goes on. Polls: what a session has
+ * in flight changes without an event that modules see. Runs on the session's loop. */
 #include <grapnel/module.h>
 
 #define NS "urn:grapnel:test:barrier"

@@ -1,0 +1,1097 @@
+/* tests/mod/test_mission_providers.c: rows of the mission's sections A (providers, backends.md) and C that
+ * need a real stream: bytes over a socket pair into the server's own stream code, virtual time, no
+ * TLS ("plain = always"). A test module provides accounts, rosters and sessions, and watches. */
+#include "harness.h"
+
+#include "loop/loop.h"
+#include "net/conn.h"
+#include "store/store.h"
+#include "stream/c2s.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SASL_NS "urn:ietf:params:xml:ns:xmpp-sasl"
+#define BIND_NS "urn:ietf:params:xml:ns:xmpp-bind"
+#define PLAIN(b64) "<auth xmlns='" SASL_NS "' mechanism='PLAIN'>" b64 "</auth>"
+#define BOB PLAIN("AGJvYgBzZWNyZXQ=")         /* bob, secret */
+#define BOB_WRONG PLAIN("AGJvYgB3cm9uZw==")   /* bob, wrong */
+#define GONE PLAIN("AGdvbmUAc2VjcmV0")        /* gone, secret */
+#define OFF PLAIN("AG9mZgBzZWNyZXQ=")         /* off, secret */
+#define SICK PLAIN("AHNpY2sAc2VjcmV0")        /* sick, secret */
+#define HOST "[host localhost]\nplain = always\nscram_iterations = 4096\n"
+#define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
+
+/* --- what happened, in words --- */
+
+static char trace[1024];
+
+static void note(const char *fmt, ...) GR_PRINTF(1, 2);
+static void note(const char *fmt, ...)
+{
+    size_t n = strlen(trace);
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(trace + n, sizeof(trace) - n, fmt, ap);
+    va_end(ap);
+}
+
+static void expect_trace(const char *what)
+{
+    assert_string_equal(trace, what);
+    trace[0] = '\0';
+}
+
+/* --- a stream --- */
+
+struct raw {
+    struct h *h;
+    int fd;
+    bool eof;
+    char got[16384];
+};
+
+static void raw_run(struct raw *r)
+{
+    size_t n;
+    ssize_t more;
+
+    h_run(r->h);
+    n = strlen(r->got);
+    while ((more = read(r->fd, r->got + n, sizeof(r->got) - n - 1)) > 0)
+        n += (size_t)more;
+    r->got[n] = '\0';
+    r->eof = more == 0;
+}
+
+static void raw_say(struct raw *r, const char *text)
+{
+    r->got[0] = '\0';
+    assert_int_equal(write(r->fd, text, strlen(text)), strlen(text));
+    raw_run(r);
+}
+
+static void raw_expect(const struct raw *r, const char *part)
+{
+    if (strstr(r->got, part) == NULL)
+        fail_msg("expected \"%s\" in \"%s\"", part, r->got);
+}
+
+static void raw_header(struct raw *r)
+{
+    raw_say(r, "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' "
+               "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+}
+
+/* Accepted from that address, on some loop. */
+static struct raw raw_accept(struct h *h, uint32_t ip)
+{
+    static const struct listen_opts unlimited;
+    struct sockaddr_storage peer = { .ss_family = AF_INET };
+    struct raw r = { .h = h };
+    uint8_t key[16];
+    int fd[2];
+
+    ((struct sockaddr_in *)(void *)&peer)->sin_addr.s_addr = htonl(ip);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    loop_enter(loop_at(0));
+    peers_key(&peer, key, NULL);
+    assert_true(peers_admit(key, &unlimited));
+    c2s_accept(CONF_TLS_OPTIONAL, fd[0], &peer, false);
+    r.fd = fd[1];
+    raw_run(&r);
+    return r;
+}
+
+static struct raw raw_open(struct h *h)
+{
+    struct raw r = raw_accept(h, 0x7f000001);
+
+    raw_header(&r);
+    raw_expect(&r, "<stream:features>");
+    return r;
+}
+
+static void raw_bind(struct raw *r, const char *resource)
+{
+    char *xml = gr_asprintf("<iq type='set' id='b'><bind xmlns='" BIND_NS "'><resource>%s"
+                            "</resource></bind></iq>", resource);
+
+    raw_say(r, xml);
+    gr_free(xml);
+}
+
+static void raw_authenticate(struct raw *r, const char *auth)
+{
+    raw_say(r, auth);
+    raw_expect(r, "<success");
+    raw_header(r);
+    raw_expect(r, BIND_NS);
+}
+
+static struct raw raw_login(struct h *h, const char *auth, const char *resource)
+{
+    struct raw r = raw_open(h);
+
+    raw_authenticate(&r, auth);
+    raw_bind(&r, resource);
+    raw_expect(&r, "<jid>");
+    return r;
+}
+
+static void raw_close(struct raw *r)
+{
+    close(r->fd);
+    h_run(r->h);
+}
+
+/* --- the module: what it provides is set by the test before the start --- */
+
+static struct {
+    const struct gr_auth_provider *auth;
+    const struct gr_roster_provider *roster;
+    const struct gr_session_provider *session;
+    const struct gr_hook *hooks;
+} t;
+
+static int start_t(struct gr_mod *self, const char **why)
+{
+    (void)why;
+    if (t.auth != NULL)
+        gr_provide_auth(self, t.auth, GR_PROVIDER_DEFAULT_PRIO);
+    if (t.roster != NULL)
+        gr_provide_roster(self, t.roster, GR_PROVIDER_DEFAULT_PRIO);
+    if (t.session != NULL)
+        gr_provide_session(self, t.session, GR_PROVIDER_DEFAULT_PRIO);
+    return 0;
+}
+
+static struct gr_module module_t;
+
+/* Takes what is in `t`, for this start. */
+static struct h *begin(const char *ini)
+{
+    module_t = (struct gr_module){ .name = "t", .hooks = t.hooks, .start = start_t,
+                                   .state_size = sizeof(struct gr_timer) };
+    trace[0] = '\0';
+    h_module(&module_t);
+    struct h *h = h_start(ini);
+    memset(&t, 0, sizeof(t));
+    h_user(h, "bob@localhost");
+    trace[0] = '\0';
+    return h;
+}
+
+/* --- installing --- */
+
+static void name_is(struct h *h, enum gr_provider_type type, const char *name, int prio)
+{
+    int is = -1;
+
+    assert_string_equal(gr_provider_name(gr_mod_host(h_mod(h, "sm", "localhost")), type, &is),
+                        name);
+    assert_int_equal(is, prio);
+}
+
+static const struct gr_auth_provider empty_auth = { .name = "t" };
+static const struct gr_roster_provider empty_roster = { .name = "t" };
+static const struct gr_session_provider empty_session = { .name = "t" };
+
+static void who_is_installed(void **state)
+{
+    struct h *h = begin(HOST); /* nothing but what is built in */
+
+    (void)state;
+    name_is(h, GR_PROVIDER_AUTH, "internal", 0);
+    name_is(h, GR_PROVIDER_ROSTER, "default", 0);
+    name_is(h, GR_PROVIDER_SESSION, "default", 0);
+    h_stop(&h);
+    h = begin(HOST "[mod_roster]\n");
+    name_is(h, GR_PROVIDER_ROSTER, "rosterdb", GR_PROVIDER_STORAGE_PRIO);
+    h_stop(&h);
+    t.auth = &empty_auth;
+    t.roster = &empty_roster;
+    t.session = &empty_session;
+    h = begin(HOST "[mod_roster]\n");
+    name_is(h, GR_PROVIDER_AUTH, "t", 1000);
+    name_is(h, GR_PROVIDER_ROSTER, "t", 1000);
+    name_is(h, GR_PROVIDER_SESSION, "t", 1000);
+    h_stop(&h);
+}
+
+/* --- accounts --- */
+
+struct inst {
+    int number;
+    char user[32];
+};
+static int opened, instances;
+
+static void *open_inst(struct gr_mod *self, struct gr_session *s)
+{
+    struct inst *i = gr_alloc(sizeof(*i));
+
+    (void)self;
+    i->number = ++opened;
+    instances++;
+    note("%s ", s != NULL ? "open" : "open_loop");
+    return i;
+}
+
+static void close_inst(struct gr_mod *self, void *inst)
+{
+    (void)self;
+    instances--;
+    gr_free(inst);
+}
+
+static void bind_auth(struct gr_mod *self, void *inst, struct gr_session *s)
+{
+    (void)self;
+    assert_null(gr_session_jid(s)->resource);
+    snprintf(((struct inst *)inst)->user, sizeof(((struct inst *)inst)->user), "%s",
+             gr_session_jid(s)->node);
+    note("auth.bind(%s) ", gr_session_jid(s)->full);
+}
+
+static void unbind_auth(struct gr_mod *self, void *inst, struct gr_session *s)
+{
+    (void)self;
+    note("auth.unbind(%s,%s) ", ((struct inst *)inst)->user, gr_session_jid(s)->bare);
+}
+
+/* "gone" does not exist, "off" may not, "sick" nobody can tell. */
+static void check_password(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                           const char *password)
+{
+    (void)self;
+    note("check(%d,%s) ", ((struct inst *)inst)->number, user);
+    if (strcmp(user, "sick") == 0)
+        gr_answer_error(ask, GR_INTERNAL_SERVER_ERROR, "the database is down");
+    else
+        gr_answer_result(ask, strcmp(user, "gone") == 0          ? GR_R_NONE
+                              : strcmp(user, "off") == 0         ? GR_R_FALSE
+                              : strcmp(password, "secret") == 0 ? GR_R_OK
+                                                                 : GR_R_FALSE);
+}
+
+static const struct gr_auth_provider own_auth = {
+    .name = "t", .open = open_inst, .close = close_inst, .bind = bind_auth, .unbind = unbind_auth,
+    .check_password = check_password,
+};
+
+static enum gr_verdict on_open_session(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    (void)self, (void)ev;
+    note("session ");
+    return GR_OK;
+}
+
+static enum gr_verdict on_terminate(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    (void)self, (void)ev;
+    note("terminate ");
+    return GR_OK;
+}
+
+static enum gr_verdict read_account(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    note("from(%s,%s) ", gr_session_jid(ev->session)->node,
+         gr_account_jid(gr_session_account(ev->session))->full);
+    return GR_OK;
+}
+
+static const struct gr_hook life_hooks[] = {
+    GR_ON(user_open_session, 50, on_open_session),
+    GR_ON(user_terminate, 50, on_terminate),
+    GR_ON(user_send_message, 50, read_account),
+    GR_HOOK_END
+};
+
+/* The very first connection already: only PLAIN, since this provider has no keys, and its passwords. */
+static void logins_follow_the_provider(void **state)
+{
+    t.auth = &own_auth;
+    struct h *h = begin(HOST);
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_expect(&r, "<mechanism>PLAIN</mechanism>");
+    assert_null(strstr(r.got, "SCRAM"));
+    raw_say(&r, BOB_WRONG);
+    raw_expect(&r, "<not-authorized/>");
+    raw_say(&r, OFF); /* the right password of an account that is not active */
+    raw_expect(&r, "<not-authorized/>");
+    raw_close(&r);
+    r = raw_open(h);
+    raw_say(&r, BOB);
+    raw_expect(&r, "<success");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+/* Also with the built-in accounts: a disabled one cannot log in. */
+static void serve_disabled(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user)
+{
+    (void)self, (void)inst;
+    note("keys(%s) ", user);
+    gr_answer_result(ask, GR_R_FALSE);
+}
+
+static const struct gr_auth_provider disabling = { .name = "t", .get_credentials = serve_disabled };
+
+static void an_inactive_account(void **state)
+{
+    struct h *h = begin(HOST);
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_authenticate(&r, BOB); /* out of the box */
+    raw_close(&r);
+    h_stop(&h);
+    t.auth = &disabling;
+    h = begin(HOST);
+    r = raw_open(h);
+    raw_say(&r, BOB);
+    printf("%s\n%s\n", trace, h_log(h));
+    raw_expect(&r, "<not-authorized/>");
+    expect_trace("keys(bob) ");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+static void instances_of_two_streams(void **state)
+{
+    t.auth = &own_auth;
+    struct h *h = begin(HOST);
+    struct raw a = raw_open(h), b = raw_open(h);
+
+    (void)state;
+    instances = opened = 0;
+    assert_int_equal(instances, 0); /* connected, and nobody has asked anything */
+    raw_say(&a, BOB);
+    assert_int_equal(instances, 1);
+    raw_say(&b, BOB_WRONG);
+    assert_int_equal(instances, 2);
+    raw_say(&b, BOB); /* the same stream, the same instance */
+    assert_int_equal(instances, 2);
+    assert_non_null(strstr(trace, "check(1,bob) "));
+    assert_non_null(strstr(trace, "check(3,bob) "));
+    raw_close(&a);
+    assert_int_equal(instances, 1);
+    raw_close(&b);
+    assert_int_equal(instances, 0);
+    h_stop(&h);
+}
+
+/* bind behind success and before the resource; unbind once, at the end, also of a broken one. */
+static void bound_and_unbound_once(void **state)
+{
+    (void)state;
+    for (int clean = 0; clean < 2; clean++) {
+        t.auth = &own_auth;
+        t.hooks = life_hooks;
+        struct h *h = begin(HOST);
+        struct raw r = raw_open(h);
+
+        opened = 0;
+        raw_say(&r, BOB);
+        raw_expect(&r, "<success");
+        /* The second one is opened where the account lives: the stream has moved there. */
+        expect_trace("open check(1,bob) open auth.bind(bob@localhost) ");
+        raw_header(&r);
+        raw_bind(&r, "x");
+        expect_trace("session ");
+        raw_say(&r, "<message to='localhost' type='headline'/>");
+        expect_trace("from(bob,bob@localhost) ");
+        if (clean)
+            raw_say(&r, "</stream:stream>");
+        raw_close(&r); /* TCP is cut */
+        expect_trace("terminate auth.unbind(bob,bob@localhost) ");
+        h_stop(&h);
+    }
+}
+
+/* Two functions of its own; everything else is answered by the accounts below. */
+static void no_contact(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user)
+{
+    (void)self, (void)inst;
+    note("valid_contact(%s) ", user);
+    gr_answer_result(ask, GR_R_FALSE);
+}
+
+static void no_new_password(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                            const char *password)
+{
+    (void)self, (void)inst, (void)user, (void)password;
+    gr_answer_error(ask, GR_NOT_ALLOWED, NULL);
+}
+
+static const struct gr_auth_provider two_functions = { .name = "t", .valid_contact = no_contact,
+                                                       .set_password = no_new_password };
+
+static enum gr_result last_result;
+
+static void on_result(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    (void)self, (void)ask;
+    last_result = a->result;
+}
+
+static void two_functions_of_a_provider(void **state)
+{
+    t.auth = &two_functions;
+    struct h *h = begin(HOST "[mod_roster]\n[mod_presence]\n");
+    struct raw r = raw_open(h);
+
+    (void)state;
+    h_user(h, "carol@localhost");
+    raw_expect(&r, "SCRAM-SHA-1<"); /* keys come from below */
+    raw_authenticate(&r, BOB);
+    raw_close(&r);
+    struct hs *bob = h_online(h, "bob@localhost/b");
+    h_send(bob, "<presence type='subscribe' to='carol@localhost' id='s'/>");
+    expect_trace("valid_contact(carol) ");
+    h_expect_error(bob, GR_PRESENCE, GR_ITEM_NOT_FOUND, "carol@localhost");
+    struct gr_mod *self = h_mod(h, "t", "bob@localhost");
+    gr_auth_set_password(self, gr_ask_new(self, 1, on_result), "bob", "new");
+    h_run(h);
+    assert_int_equal(last_result, GR_R_ERROR);
+    assert_int_equal(h_user_create(h, "dave@localhost", "pw"), GR_R_OK);
+    h_stop(&h);
+}
+
+/* --- taking time --- */
+
+static struct gr_ask *slow_ask;
+
+static void slow_fire(struct gr_mod *self, struct gr_timer *timer)
+{
+    (void)self, (void)timer;
+    gr_answer_result(slow_ask, GR_R_OK);
+}
+
+static void slow_check(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                       const char *password)
+{
+    (void)inst, (void)user, (void)password;
+    slow_ask = ask;
+    gr_timer_start(self, gr_state(self), 2000, slow_fire);
+}
+
+static const struct gr_auth_provider slow_auth = { .name = "t", .check_password = slow_check };
+
+static void a_slow_provider_delays_nobody_else(void **state)
+{
+    t.auth = &slow_auth;
+    struct h *h = begin(HOST "[mod_ping]\n");
+    struct raw a = raw_open(h), c = raw_open(h);
+    struct hs *b = h_login(h, "carol@localhost/c");
+    int64_t began = gr_now_ms();
+
+    (void)state;
+    raw_say(&a, BOB);
+    assert_string_equal(a.got, ""); /* nobody has answered */
+    h_iq_result(b, "get", "localhost", "<ping xmlns='urn:xmpp:ping'/>", NULL);
+    raw_say(&c, PLAIN("!")); /* another stream on its way in */
+    raw_expect(&c, "<incorrect-encoding/>");
+    assert_in_range(gr_now_ms() - began, 0, 99);
+    h_advance(h, 2000);
+    raw_run(&a);
+    raw_expect(&a, "<success");
+    raw_close(&a);
+    raw_close(&c);
+    h_stop(&h);
+}
+
+struct password_job {
+    struct gr_ask *ask;
+    char password[32];
+    bool right, on_loop;
+};
+
+/* On a thread of the pool, where a database may be waited for. */
+static void blocking_check(void *data)
+{
+    struct password_job *j = data;
+
+    j->on_loop = loop_self() != NULL && !loop_is_virtual();
+    j->right = strcmp(j->password, "secret") == 0;
+}
+
+static void blocking_done(struct gr_mod *self, void *data)
+{
+    struct password_job *j = data;
+
+    (void)self;
+    assert_false(j->on_loop);
+    gr_answer_result(j->ask, j->right ? GR_R_OK : GR_R_FALSE);
+}
+
+static void offloaded_check(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                            const char *password)
+{
+    struct password_job j = { .ask = ask };
+
+    (void)inst, (void)user;
+    snprintf(j.password, sizeof(j.password), "%s", password);
+    if (gr_work(self, &j, sizeof(j), blocking_check, blocking_done) != 0)
+        gr_answer_error(ask, GR_RESOURCE_CONSTRAINT, NULL);
+}
+
+static const struct gr_auth_provider offloading = { .name = "t",
+                                                    .check_password = offloaded_check };
+
+static void a_provider_that_uses_the_pool(void **state)
+{
+    t.auth = &offloading;
+    struct h *h = begin(HOST);
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_say(&r, BOB_WRONG);
+    raw_expect(&r, "<not-authorized/>");
+    raw_say(&r, BOB);
+    raw_expect(&r, "<success");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+/* --- registration over the stream --- */
+
+#define REGISTER(user) "<iq type='set' id='r' to='localhost'><query xmlns='jabber:iq:register'>" \
+                       "<username>" user "</username><password>calliope-1</password></query></iq>"
+
+static void create_nobody(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                          const char *password)
+{
+    (void)self, (void)inst, (void)user, (void)password;
+    gr_answer_error(ask, GR_RESOURCE_CONSTRAINT, "full");
+}
+
+static const struct gr_auth_provider full_auth = { .name = "t", .create_user = create_nobody };
+
+static void registration_before_login(void **state)
+{
+    struct h *h = begin(HOST "[mod_register]\nrequire_tls = no\n");
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_expect(&r, "<register xmlns='http://jabber.org/features/iq-register'/>");
+    raw_expect(&r, "<mechanism>SCRAM-SHA-1</mechanism>");
+    raw_say(&r, REGISTER("carol"));
+    raw_expect(&r, "type='result'");
+    raw_authenticate(&r, PLAIN("AGNhcm9sAGNhbGxpb3BlLTE=")); /* on the same stream */
+    raw_close(&r);
+    r = raw_open(h);
+    raw_say(&r, REGISTER("carol"));
+    raw_expect(&r, "<conflict xmlns=");
+    raw_close(&r);
+    h_stop(&h);
+    h = begin(HOST);
+    r = raw_open(h);
+    assert_null(strstr(r.got, "iq-register"));
+    raw_close(&r);
+    h_stop(&h);
+}
+
+static void registration_that_the_provider_refuses(void **state)
+{
+    t.auth = &full_auth;
+    struct h *h = begin(HOST "[mod_register]\nrequire_tls = no\n");
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_say(&r, REGISTER("carol"));
+    raw_expect(&r, "<resource-constraint xmlns=");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+/* What is in the store proves a password and does not tell it. */
+struct looking {
+    struct store_req req;
+    size_t rows;
+};
+
+static bool holds(const void *data, size_t len, const char *text)
+{
+    return data != NULL && memmem(data, len, text, strlen(text)) != NULL;
+}
+
+static void on_rows(struct store_req *req)
+{
+    struct looking *l = GR_CONTAINER_OF(req, struct looking, req);
+
+    for (size_t i = 0; req->rows.rc == 0 && i < req->rows.count; i++, l->rows++) {
+        assert_false(holds(req->rows.row[i].key, req->rows.row[i].key_len, "Unmistakable"));
+        assert_false(holds(req->rows.row[i].val, req->rows.row[i].val_len, "Unmistakable"));
+    }
+}
+
+static void no_password_in_the_store(void **state)
+{
+    struct h *h = begin(HOST);
+    struct looking l = { .req.done = on_rows };
+
+    (void)state;
+    assert_int_equal(h_user_create(h, "carol@localhost", "Unmistakable"), GR_R_OK);
+    store_range(&l.req, store_coll("account", GR_COLL_MAP), "localhost", NULL, 0, 100);
+    h_run(h);
+    assert_int_equal(l.rows, 2); /* bob and carol */
+    h_stop(&h);
+}
+
+/* --- rosters --- */
+
+static void bind_roster(struct gr_mod *self, void *inst, struct gr_session *s)
+{
+    (void)self, (void)inst;
+    note("roster.bind(%s) ", gr_session_jid(s)->full);
+}
+
+static void unbind_roster(struct gr_mod *self, void *inst, struct gr_session *s)
+{
+    (void)self, (void)inst;
+    note("roster.unbind(%s) ", gr_session_jid(s)->full);
+}
+
+static bool no_roster;
+
+static void get_contacts(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                         const struct gr_jid *user)
+{
+    struct gr_jid *jid;
+
+    (void)self, (void)inst;
+    note("get_contacts(%s) ", user->bare);
+    if (no_roster) {
+        gr_answer_result(ask, GR_R_NONE);
+        return;
+    }
+    assert_int_equal(gr_jid_parse("x@remote.example", 16, &jid), 0);
+    struct gr_roster_item item = { .jid = jid, .in_roster = true, .name = "X" };
+    gr_answer(ask, &(struct gr_answer){ .result = GR_R_OK, .items = &item, .count = 1 });
+    gr_jid_free(&jid);
+}
+
+static void refuse_update(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                          const struct gr_jid *user, const struct gr_roster_item *item)
+{
+    (void)self, (void)inst, (void)user, (void)item;
+    gr_answer_error(ask, GR_NOT_ACCEPTABLE, "not that one");
+}
+
+static const struct gr_roster_provider own_roster = {
+    .name = "t", .open = open_inst, .close = close_inst, .bind = bind_roster,
+    .unbind = unbind_roster, .get_contacts = get_contacts, .update_contact = refuse_update,
+};
+
+static const struct gr_hook bind_hooks[] = { GR_ON(user_open_session, 50, on_open_session),
+                                             GR_HOOK_END };
+
+static void rosters_are_bound_with_the_full_address(void **state)
+{
+    t.roster = &own_roster;
+    t.hooks = bind_hooks;
+    struct h *h = begin(HOST "[mod_roster]\n");
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_authenticate(&r, BOB);
+    expect_trace("");
+    raw_bind(&r, "x");
+    expect_trace("session open roster.bind(bob@localhost/x) ");
+    raw_close(&r);
+    expect_trace("roster.unbind(bob@localhost/x) ");
+    h_stop(&h);
+}
+
+/* Another provider's items instead of the stored ones; its errors and its "no roster" are told. */
+static void a_roster_provider_of_ones_own(void **state)
+{
+    t.roster = &own_roster;
+    struct h *h = begin(HOST "[mod_roster]\n");
+    struct hs *bob = h_login(h, "bob@localhost/x");
+
+    (void)state;
+    h_iq_result(bob, "get", NULL, ROSTER(""),
+                ROSTER("<item jid='x@remote.example' name='X' subscription='none'/>"));
+    h_iq_error(bob, "set", NULL, ROSTER("<item jid='y@remote.example'/>"), GR_NOT_ACCEPTABLE);
+    h_expect_nothing(bob);
+    no_roster = true;
+    h_iq_error(bob, "get", NULL, ROSTER(""), GR_ITEM_NOT_FOUND);
+    no_roster = false;
+    h_stop(&h);
+}
+
+static enum gr_verdict ask_through_the_stream(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    gr_roster_ask(self, gr_ask_new(self, 1, on_result), GR_ROSTER_GET_CONTACTS, ev->session,
+                  gr_session_jid(ev->session), NULL, NULL);
+    return GR_OK;
+}
+
+static const struct gr_hook asking_hooks[] = {
+    GR_ON(user_send_message, 50, ask_through_the_stream), GR_HOOK_END
+};
+
+static void modules_reach_the_instance_of_a_stream(void **state)
+{
+    t.roster = &own_roster;
+    t.hooks = asking_hooks;
+    struct h *h = begin(HOST "[mod_roster]\n");
+    struct hs *bob = h_login(h, "bob@localhost/x");
+
+    (void)state;
+    last_result = GR_R_ERROR;
+    opened = 0;
+    trace[0] = '\0';
+    h_send(bob, "<message to='localhost' type='headline'/>");
+    expect_trace("get_contacts(bob@localhost) "); /* by the instance that bind opened */
+    assert_int_equal(last_result, GR_R_OK);
+    assert_int_equal(opened, 0);
+    h_stop(&h);
+}
+
+/* --- sessions --- */
+
+static void bind_session(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                         const struct gr_jid *full)
+{
+    (void)self, (void)inst;
+    note("bind(%s) ", strlen(full->resource) > 12 ? "generated" : full->resource);
+    if (strcmp(full->resource, "broken") == 0)
+        gr_answer_error(ask, GR_RESOURCE_CONSTRAINT, "no room");
+    else
+        gr_answer_result(ask, strcmp(full->resource, "used") == 0 ? GR_R_FALSE : GR_R_OK);
+}
+
+static void unbind_session(struct gr_mod *self, void *inst, const struct gr_jid *full)
+{
+    (void)self, (void)inst;
+    note("unbind(%s) ", full->resource);
+}
+
+static void set_presence(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                         const struct gr_jid *full, int priority, struct gr_stanza *stanza)
+{
+    (void)self, (void)inst;
+    if (stanza != NULL)
+        note("presence(%s,%d,%s) ", full->resource, priority,
+             gr_el_text(gr_stanza_child(stanza, GR_NS_CLIENT, "status"), NULL));
+    else
+        note("presence(%s,none) ", full->resource);
+    gr_answer_result(ask, GR_R_OK);
+}
+
+static const struct gr_session_provider own_session = {
+    .name = "t", .bind = bind_session, .unbind = unbind_session, .set_presence = set_presence,
+};
+
+static void the_session_provider_decides_about_resources(void **state)
+{
+    t.session = &own_session;
+    struct h *h = begin(HOST);
+    struct hs *s = h_connect(h, "bob@localhost");
+
+    (void)state;
+    assert_int_equal(h_bind(s, "broken"), GR_RESOURCE_CONSTRAINT);
+    expect_trace("bind(broken) ");
+    assert_int_equal(h_bind(s, "used"), GR_COND_NONE); /* the server finds another one */
+    expect_trace("bind(used) bind(generated) ");
+    assert_string_not_equal(h_jid(s)->resource, "used");
+    h_disconnect(&s, true);
+    trace[0] = '\0';
+    s = h_login(h, "bob@localhost/mine");
+    expect_trace("bind(mine) ");
+    assert_ptr_equal(gr_session_find(NULL, h_jid(s), gr_session_id(h_session(s))), h_session(s));
+    uint64_t id = gr_session_id(h_session(s));
+    const struct gr_jid *full = h_parse_jid(h, "bob@localhost/mine");
+    h_disconnect(&s, false);
+    expect_trace("unbind(mine) ");
+    h_enter(h, "bob@localhost");
+    assert_null(gr_session_find(NULL, full, id));
+    h_stop(&h);
+}
+
+static void the_session_provider_hears_of_presence(void **state)
+{
+    t.session = &own_session;
+    struct h *h = begin(HOST "[mod_presence]\n");
+    struct hs *s = h_login(h, "bob@localhost/x");
+
+    (void)state;
+    trace[0] = '\0';
+    h_send(s, "<presence><priority>7</priority><status>here</status></presence>");
+    expect_trace("presence(x,7,here) ");
+    assert_true(gr_session_available(h_session(s)));
+    assert_int_equal(gr_session_priority(h_session(s)), 7);
+    assert_non_null(gr_session_presence(h_session(s)));
+    h_send(s, "<presence type='unavailable'/>");
+    expect_trace("presence(x,none) ");
+    assert_false(gr_session_available(h_session(s)));
+    assert_null(gr_session_presence(h_session(s)));
+    h_stop(&h);
+}
+
+/* 5, 0 and -1: messages to the account go to 5, then to 0, then to the offline chain. */
+static enum gr_verdict on_offline(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self, (void)ev;
+    note("offline ");
+    return GR_STOP;
+}
+
+static const struct gr_hook offline_hooks[] = { GR_ON(offline_message, 1, on_offline),
+                                                GR_HOOK_END };
+
+static void the_preferred_resource(void **state)
+{
+    t.hooks = offline_hooks;
+    struct h *h = begin(HOST);
+    struct hs *alice = h_login(h, "alice@localhost/a"), *s[3];
+    static const int priority[] = { 5, 0, -1 };
+    char full[32];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        snprintf(full, sizeof(full), "bob@localhost/%d", i);
+        s[i] = h_login(h, full);
+        h_set_available(s[i], priority[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        h_send(alice, "<message to='bob@localhost' type='chat'><body>x</body></message>");
+        for (int k = i; k < 3; k++) {
+            if (k == i && i < 2)
+                h_expect_body(s[k], "alice@localhost/a", "x");
+            h_expect_nothing(s[k]);
+        }
+        h_disconnect(&s[i], true);
+    }
+    expect_trace("offline ");
+    h_send(alice, "<message to='bob@localhost' type='chat'><body>x</body></message>");
+    expect_trace("offline ");
+    h_stop(&h);
+}
+
+/* --- hooks of a stream --- */
+
+static void on_auth_failed(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    (void)self;
+    note("failed(%s) ", ev->text);
+}
+
+static enum gr_verdict on_features(struct gr_mod *self, struct gr_features_ev *ev)
+{
+    bool known = gr_session_state(ev->session) != GR_S_CONNECTED;
+
+    (void)self;
+    gr_el_add(ev->features, NULL, "urn:example:t", known ? "inside" : "outside");
+    return GR_OK;
+}
+
+static enum gr_verdict on_versioning(struct gr_mod *self, struct gr_features_ev *ev)
+{
+    (void)self;
+    note("versioning(%s) ", gr_session_jid(ev->session)->full);
+    return GR_OK;
+}
+
+static enum gr_verdict on_address(struct gr_mod *self, struct gr_ip_ev *ev)
+{
+    (void)self;
+    ev->refuse = strcmp(ev->ip, "192.0.2.66") == 0;
+    return GR_OK;
+}
+
+static const struct gr_hook stream_hooks[] = {
+    GR_ON(auth_failed, 50, on_auth_failed),
+    GR_ON(c2s_stream_features, 50, on_features),
+    GR_ON(roster_get_versioning_feature, 50, on_versioning),
+    GR_ON(check_bl_c2s, 50, on_address),
+    GR_HOOK_END
+};
+
+static void a_failed_login_is_told(void **state)
+{
+    t.hooks = stream_hooks;
+    struct h *h = begin(HOST);
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_say(&r, BOB_WRONG);
+    expect_trace("failed(bob) ");
+    raw_say(&r, GONE);
+    expect_trace("failed(gone) ");
+    raw_say(&r, BOB);
+    raw_expect(&r, "<success");
+    expect_trace("");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+static void features_before_and_after(void **state)
+{
+    t.hooks = stream_hooks;
+    struct h *h = begin(HOST "[mod_roster]\n");
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_expect(&r, "<outside xmlns='urn:example:t'/>");
+    expect_trace("");
+    raw_authenticate(&r, BOB);
+    raw_expect(&r, "<inside xmlns='urn:example:t'/>");
+    raw_expect(&r, "<ver xmlns='urn:xmpp:features:rosterver'/>");
+    expect_trace("versioning(bob@localhost) ");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+static void a_listed_address_is_closed_silently(void **state)
+{
+    t.hooks = stream_hooks;
+    struct h *h = begin(HOST);
+    struct raw bad = raw_accept(h, 0xc0000242), good = raw_accept(h, 0xc0000243);
+
+    (void)state;
+    assert_true(bad.eof);
+    assert_string_equal(bad.got, "");
+    assert_false(good.eof);
+    raw_header(&good);
+    raw_expect(&good, "<stream:features>");
+    raw_close(&bad);
+    raw_close(&good);
+    h_stop(&h);
+}
+
+/* --- other states; both ways of opening --- */
+
+static enum gr_verdict claim(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    note("xmlel(%s) ", gr_el_attr(gr_stanza_root(ev->stanza), "from"));
+    return GR_STOP;
+}
+
+static enum gr_verdict guard(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    (void)self;
+    note("allowed?(%s) ", ev->jid->full);
+    return GR_OK;
+}
+
+static const struct gr_hook early_hooks[] = {
+    GR_ON(user_send_xmlel, 50, claim),
+    GR_ON(session_opening_allowed_for_user, 50, guard),
+    GR_HOOK_END
+};
+
+static void no_checks_before_bind(void **state)
+{
+    t.hooks = early_hooks;
+    struct h *h = begin(HOST);
+    struct raw r = raw_open(h);
+
+    (void)state;
+    raw_authenticate(&r, BOB);
+    raw_say(&r, "<message from='eve@localhost' to='alice@localhost'/>");
+    expect_trace("xmlel(eve@localhost) ");
+    assert_string_equal(r.got, "");
+    raw_bind(&r, "x"); /* the stream is as good as before; now it counts */
+    raw_expect(&r, "<jid>bob@localhost/x</jid>");
+    raw_say(&r, "<message from='eve@localhost' to='alice@localhost'/>");
+    raw_expect(&r, "<invalid-from");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+static void both_ways_of_opening_a_session(void **state)
+{
+    t.hooks = early_hooks;
+    struct h *h = begin(HOST);
+    struct raw a = raw_open(h), b = raw_open(h);
+
+    (void)state;
+    raw_authenticate(&a, BOB);
+    expect_trace(""); /* not at authentication yet */
+    raw_bind(&a, "new");
+    expect_trace("allowed?(bob@localhost/new) ");
+    raw_authenticate(&b, BOB);
+    raw_bind(&b, "old");
+    raw_say(&b, "<iq type='set' id='s'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>");
+    raw_expect(&b, "type='result'");
+    expect_trace("allowed?(bob@localhost/old) ");
+    raw_close(&a);
+    raw_close(&b);
+    h_stop(&h);
+}
+
+/* --- the connection goes, somebody keeps the session --- */
+
+static enum gr_verdict keep(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    (void)self;
+    note("closed(%s) ", ev->jid->full);
+    return GR_STOP;
+}
+
+static const struct gr_hook keeping_hooks[] = { GR_ON(user_socket_closed, 50, keep),
+                                                GR_ON(user_terminate, 50, on_terminate),
+                                                GR_HOOK_END };
+
+static void a_closed_connection_may_be_survived(void **state)
+{
+    t.hooks = keeping_hooks;
+    struct h *h = begin(HOST);
+    struct raw r = raw_login(h, BOB, "x");
+
+    (void)state;
+    raw_close(&r);
+    expect_trace("closed(bob@localhost/x) ");
+    h_enter(h, "bob@localhost");
+    struct gr_account *a = gr_account_find(h_mod(h, "t", "bob@localhost"),
+                                           h_parse_jid(h, "bob@localhost"));
+    assert_non_null(a);
+    struct gr_session *kept = gr_account_session(a, "x");
+    assert_int_equal(gr_session_state(kept), GR_S_BOUND);
+    gr_session_close(NULL, kept, NULL, NULL, true);
+    h_run(h);
+    expect_trace("terminate ");
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(who_is_installed),
+        cmocka_unit_test(logins_follow_the_provider),
+        cmocka_unit_test(an_inactive_account),
+        cmocka_unit_test(instances_of_two_streams),
+        cmocka_unit_test(bound_and_unbound_once),
+        cmocka_unit_test(two_functions_of_a_provider),
+        cmocka_unit_test(a_slow_provider_delays_nobody_else),
+        cmocka_unit_test(a_provider_that_uses_the_pool),
+        cmocka_unit_test(registration_before_login),
+        cmocka_unit_test(registration_that_the_provider_refuses),
+        cmocka_unit_test(no_password_in_the_store),
+        cmocka_unit_test(rosters_are_bound_with_the_full_address),
+        cmocka_unit_test(a_roster_provider_of_ones_own),
+        cmocka_unit_test(modules_reach_the_instance_of_a_stream),
+        cmocka_unit_test(the_session_provider_decides_about_resources),
+        cmocka_unit_test(the_session_provider_hears_of_presence),
+        cmocka_unit_test(the_preferred_resource),
+        cmocka_unit_test(a_failed_login_is_told),
+        cmocka_unit_test(features_before_and_after),
+        cmocka_unit_test(a_listed_address_is_closed_silently),
+        cmocka_unit_test(no_checks_before_bind),
+        cmocka_unit_test(both_ways_of_opening_a_session),
+        cmocka_unit_test(a_closed_connection_may_be_survived),
+    };
+
+    return H_RUN("mission_providers", cases);
+}
