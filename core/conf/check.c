@@ -1,6 +1,7 @@
 /* conf/check.c: what must be right across options and sections, when each alone is. */
 #include "conf/check.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #define SOCKET_PATH_MAX 107 /* sun_path without NUL */
@@ -53,9 +54,21 @@ static const char *address_shared(const struct conf_listen *a, const struct conf
     return NULL;
 }
 
+static void addresses_check(const struct conf_listen *l, struct conf_errors *errs)
+{
+    struct in6_addr any;
+
+    for (size_t i = 0; l->address[i] != NULL; i++)
+        if (inet_pton(AF_INET, l->address[i], &any) != 1 &&
+            inet_pton(AF_INET6, l->address[i], &any) != 1)
+            conf_errors_add(errs, l->at, "[listen %s]: %s is no numeric address: write one such as "
+                            "127.0.0.1, ::1, or :: for all", l->name, l->address[i]);
+}
+
 static void listens_check(const struct conf *c, struct conf_errors *errs)
 {
     for (size_t i = 0; i < c->listen_count; i++) {
+        addresses_check(&c->listens[i], errs);
         for (size_t j = 0; j < i; j++) {
             const struct conf_listen *a = &c->listens[i], *b = &c->listens[j];
             const char *both = a->port != 0 && a->port == b->port ? address_shared(a, b) : NULL;

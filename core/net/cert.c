@@ -69,7 +69,7 @@ static int no_password(char *buf, int size, int writing, void *arg)
     return -1;
 }
 
-static int check_file(const char *file, bool secret, char **why)
+static int check_file(const char *file, char **why)
 {
     struct stat st;
     FILE *f = fopen(file, "re");
@@ -86,12 +86,14 @@ static int check_file(const char *file, bool secret, char **why)
         cert_problem(why, "%s is a directory, not a PEM file", file);
         return GR_EINVAL;
     }
-    if (secret && (st.st_mode & S_IROTH) != 0) {
-        cert_problem(why, "the private key in %s can be read by everybody: chmod 640 %s", file,
-                     file);
-        return GR_EINVAL;
-    }
     return 0;
+}
+
+static bool public_file(const char *file)
+{
+    struct stat st;
+
+    return stat(file, &st) == 0 && (st.st_mode & S_IROTH) != 0;
 }
 
 static void warn_dates(const X509 *x, const struct tls_cert *cert)
@@ -178,6 +180,9 @@ static int load_pair(SSL_CTX *into, const struct tls_cert *cert, const char *key
     } else if (key == NULL) {
         cert_problem(why, "%s holds no usable private key (PEM, without a password): %s", key_file,
                      tls_error());
+    } else if (public_file(key_file)) {
+        cert_problem(why, "the private key in %s can be read by everybody: chmod 640 %s", key_file,
+                     key_file);
     } else if (check_strength(x, cert, why) != 0) {
         rc = GR_EINVAL;
     } else if (X509_check_private_key(x, key) != 1) {
@@ -204,8 +209,8 @@ int cert_load(SSL_CTX *into, const struct tls_cert *cert, char **why)
 
     ERR_clear_error();
     if (cert->key_file != NULL)
-        rc = check_file(cert->cert_file, false, why);
-    rc2 = check_file(key_file, true, why);
+        rc = check_file(cert->cert_file, why);
+    rc2 = check_file(key_file, why);
     if (rc == 0)
         rc = rc2;
     return rc == 0 ? load_pair(into, cert, key_file, why) : rc;

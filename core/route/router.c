@@ -36,9 +36,12 @@ void gr_send(struct gr_mod *self, struct gr_stanza *take)
 
 void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take)
 {
+    struct receipt *r = ev->acc != NULL ? ev->acc->receipt : NULL;
+
+    if (r != NULL && r->kept) /* its origin keeps that stanza, not this one */
+        r = NULL;
     if (addressed(self, take))
-        job_route(take, ev->acc != NULL ? acc_fork(ev->acc) : NULL,
-                  ev->acc != NULL ? receipt_ref(ev->acc->receipt) : NULL);
+        job_route(take, ev->acc != NULL ? acc_fork(ev->acc) : NULL, receipt_ref(r));
     else
         gr_stanza_unref(&take);
 }
