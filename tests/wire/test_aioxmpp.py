@@ -13,7 +13,6 @@ import aioxmpp.connector
 import aioxmpp.dispatcher
 import aioxmpp.ibr
 import aioxmpp.xso
-from OpenSSL import SSL
 
 import tap
 from server import HOST, TIMEOUT, Server
@@ -347,8 +346,8 @@ class Aioxmpp(unittest.TestCase):
         await asyncio.wait_for(service.change_pass('other password'), TIMEOUT)
         await u.end()
         u = await User(self.server, str(jid), 'other password').start()
-        await asyncio.wait_for(u.client.summon(aioxmpp.ibr.RegistrationService).cancel_registration(),
-                               TIMEOUT)
+        service = u.client.summon(aioxmpp.ibr.RegistrationService)
+        await asyncio.wait_for(service.cancel_registration(), TIMEOUT)
         rows = self.server.ctl_json('user', 'list', HOST, '--limit', '10000')
         self.assertNotIn(str(jid), [r['jid'] for r in rows])
         u.client.stop()

@@ -48,7 +48,8 @@ class Commands(unittest.TestCase):
         self.login('a1@localhost', 'open sesame').silent()
 
     def test_user_add_password_from_stdin(self):
-        self.server.ctl_ok('user', 'add', 'a2@localhost', '--password-stdin', text='p\u00e4ss wort\r\n')
+        self.server.ctl_ok('user', 'add', 'a2@localhost', '--password-stdin',
+                           text='p\u00e4ss wort\r\n')
         self.login('a2@localhost', 'p\u00e4ss wort')
 
     def test_user_add_prepares_the_name(self):
@@ -98,7 +99,8 @@ class Commands(unittest.TestCase):
             self.server.add_user(f'list{i}@two.example')
         rows = self.server.ctl_json('user', 'list', 'two.example')
         self.assertEqual([r['jid'] for r in rows], [f'list{i}@two.example' for i in range(5)])
-        rows = self.server.ctl_json('user', 'list', 'two.example', '--after', 'list1', '--limit', '2')
+        rows = self.server.ctl_json('user', 'list', 'two.example', '--after', 'list1',
+                                    '--limit', '2')
         self.assertEqual([r['jid'] for r in rows], ['list2@two.example', 'list3@two.example'])
         self.assertIn('juliet@localhost', self.server.ctl_ok('user', 'list', 'localhost'))
 

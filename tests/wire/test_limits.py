@@ -185,7 +185,8 @@ class SlowReader(Base):
     body = 'x' * 4000
 
     def message(self, to):
-        return lambda i: f"<message to='{to}' id='{i}' type='chat'><body>{self.body}</body></message>"
+        return lambda i: (f"<message to='{to}' id='{i}' type='chat'><body>{self.body}</body>"
+                          '</message>')
 
     def read_on(self, client):
         """With a window that does not make the test itself slow."""

@@ -8,7 +8,7 @@ from OpenSSL import SSL
 import sasl
 import tap
 from server import HOST2, Server
-from xmpp import BIND, SASL, Client, Ended, Failure, name_of, q, show
+from xmpp import SASL, Client, Ended, Failure, show
 
 SCRAMS = ('SCRAM-SHA-1', 'SCRAM-SHA-256', 'SCRAM-SHA-512')
 PASSWORD = 'p\u00e4ss w\u00f6rd,="\U0001f600'

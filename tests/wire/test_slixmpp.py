@@ -22,7 +22,8 @@ MODULES = ('roster', 'presence', 'offline', 'disco', 'ping', 'version', 'registe
 class User(slixmpp.ClientXMPP):
     """A client whose events can be awaited, one queue for each kind."""
 
-    KINDS = ('session_start', 'failed_auth', 'message', 'presence', 'presence_subscribe', 'presence_subscribed',
+    KINDS = ('session_start', 'failed_auth', 'message', 'presence', 'presence_subscribe',
+             'presence_subscribed',
              'presence_unsubscribe', 'presence_unsubscribed', 'roster_update', 'disconnected',
              'register', 'stream_error', 'connection_failed')
 

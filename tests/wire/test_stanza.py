@@ -54,7 +54,8 @@ class Addresses(Base):
     def test_from_is_always_the_full_address(self):
         romeo = self.login('romeo@localhost', resource='r')
         juliet = self.login(resource='balcony')
-        juliet.send("<message to='romeo@localhost/r' from='juliet@localhost'><body>x</body></message>")
+        juliet.send("<message to='romeo@localhost/r' from='juliet@localhost'><body>x</body>"
+                    '</message>')
         romeo.stanza('message', from_='juliet@localhost/balcony', to='romeo@localhost/r')
 
     def test_jid_malformed(self):
@@ -84,7 +85,8 @@ class Addresses(Base):
 
     def test_errors_and_results_to_remote_domains_are_dropped(self):
         c = self.login()
-        c.send("<iq type='result' id='1' to='far.example'/><iq type='error' id='2' to='far.example'/>"
+        c.send("<iq type='result' id='1' to='far.example'/>"
+               "<iq type='error' id='2' to='far.example'/>"
                "<message type='error' to='far.example'/>")
         c.silent()
 

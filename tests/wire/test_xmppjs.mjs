@@ -12,7 +12,7 @@ const ROSTER = 'jabber:iq:roster'
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0' // the certificate is the test's own
 process.removeAllListeners('warning')
 
-// ---- the server, by way of fixture.py -------------------------------------------------------------
+// ---- the server, by way of fixture.py -----------------------------------------------------------
 
 const python = spawn('/usr/bin/python3', [`${process.env.GRAPNEL_SRC}/tests/wire/fixture.py`],
   { stdio: ['pipe', 'pipe', 'inherit'] })
@@ -31,7 +31,7 @@ const fixture = await server('new', { modules: ['roster', 'presence', 'offline',
 const limit = fixture.timeout * 1000
 let { port } = await server('start')
 
-// ---- a client whose stanzas can be awaited --------------------------------------------------------
+// ---- a client whose stanzas can be awaited ------------------------------------------------------
 
 class User {
   constructor (name, { resource, password = 'secret', direct = false } = {}) {
@@ -67,7 +67,8 @@ class User {
     const i = this.early.findIndex(fits)
     if (i >= 0) return Promise.resolve(this.early.splice(i, 1)[0])
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${this.bare}: no ${name} ${type} ${from}`)), limit)
+      const late = () => reject(new Error(`${this.bare}: no ${name} ${type} ${from}`))
+      const timer = setTimeout(late, limit)
       this.waiting.push({ fits, done: st => { clearTimeout(timer); resolve(st) } })
     })
   }
@@ -125,7 +126,7 @@ async function subscribe (one, two) {
   await one.wait('presence', { from: two.jid })
 }
 
-// ---- cases ----------------------------------------------------------------------------------------
+// ---- cases --------------------------------------------------------------------------------------
 
 test('starttls_with_scram', async () => {
   const u = await (await user('s')).start()
