@@ -101,6 +101,8 @@ static enum gr_cond gather(const struct private_conf *conf, struct change *c,
     for (el = gr_el_child(query, NULL, NULL); el != NULL; el = gr_el_next(el, NULL, NULL)) {
         struct piece *p = piece_of(c, gr_el_ns(el));
 
+        if (c->count > (size_t)conf->max_namespaces)
+            return GR_RESOURCE_CONSTRAINT;
         append(p, el);
         if (p->len > (size_t)conf->max_size)
             return GR_POLICY_VIOLATION;

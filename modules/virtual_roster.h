@@ -30,6 +30,7 @@ struct virtual_wait {
 struct virtual_state {
     bool staff;
     struct gr_roster_list *list;    /* NULL: not read, or no longer true */
+    struct gr_roster_list *past;    /* the one before it */
     const struct gr_roster_item **sorted;
     int64_t read_ms;
     /* Reading, page by page; whoever needs the list meanwhile waits. */
@@ -45,7 +46,11 @@ static struct virtual_state *virtual_of(struct gr_mod *self)
 
 static void virtual_forget(struct virtual_state *st)
 {
-    gr_roster_list_free(&st->list);
+    if (st->list != NULL) {
+        gr_roster_list_free(&st->past);
+        st->past = st->list;
+        st->list = NULL;
+    }
     gr_free(st->sorted);
     st->sorted = NULL;
     st->stale = true; /* what is being read at the moment is out of date too */
@@ -323,15 +328,27 @@ static void virtual_registered(struct gr_mod *self, struct gr_user_ev *ev)
     virtual_need(self, NULL, NULL, ev->jid); /* when it is in the list: tell everybody */
 }
 
-/* Whether a removed account was staff is known only while the list is; to be told of the removal
- * of an item that was not there harms no client. */
+/* In the list, or in the one before it. */
+static bool virtual_seen(const struct virtual_state *st, const struct gr_jid *jid)
+{
+    size_t n = st->past != NULL ? gr_roster_list_count(st->past) : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (gr_jid_equal(gr_roster_list_at(st->past, i)->jid, jid))
+            return true;
+    }
+    return st->list != NULL && virtual_find(st, jid) != NULL;
+}
+
+/* Whether a removed account was staff cannot be asked any more. Only what some list had is told then:
+ * the names of the others are nobody's business. In a list of everybody no harm is done. */
 static enum gr_verdict virtual_removed(struct gr_mod *self, struct gr_user_ev *ev)
 {
     struct virtual_state *st = virtual_of(self);
-    bool unknown = st->list == NULL, seen = !unknown && virtual_find(st, ev->jid) != NULL;
+    bool tell = virtual_seen(st, ev->jid) || (!st->staff && st->list == NULL);
 
     virtual_forget(st);
-    if (unknown || seen)
+    if (tell)
         virtual_tell_all(self, ev->jid, NULL, true);
     return GR_OK;
 }
@@ -431,6 +448,7 @@ static void virtual_stop(struct gr_mod *self)
     struct virtual_state *st = virtual_of(self);
 
     virtual_forget(st);
+    gr_roster_list_free(&st->past);
     gr_roster_list_free(&st->next);
     while (st->waits != NULL) {
         struct virtual_wait *w = st->waits;

@@ -86,22 +86,11 @@ enum gr_verdict on_get(struct gr_mod *self, struct gr_roster_ev *ev)
     return GR_PENDING;
 }
 
-static void got_requests(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
-{
-    struct look *l = look_of(ask);
-
-    (void)self;
-    if (held_valid(&l->held) && a->result == GR_R_OK) {
-        for (size_t i = 0; i < a->count; i++)
-            gr_roster_ev_pending(roster_ev(l), gr_stanza_ref(a->stanzas[i]));
-    }
-    look_end(l, a->result == GR_R_ERROR ? GR_FAIL : GR_OK);
-}
-
 static void got_subscriptions(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
 {
     struct look *l = look_of(ask);
 
+    (void)self;
     if (!held_valid(&l->held) || a->result == GR_R_ERROR) {
         look_end(l, GR_FAIL);
         return;
@@ -112,8 +101,23 @@ static void got_subscriptions(struct gr_mod *self, struct gr_ask *ask, const str
         if (item->in_roster && (item->sub != GR_SUB_NONE || item->ask))
             gr_roster_list_add(roster_ev(l)->items, item);
     }
-    gr_roster_ask(self, ask_for(self, l, got_requests), GR_ROSTER_GET_PENDING, NULL, l->owner,
-                  NULL, NULL);
+    look_end(l, GR_OK);
+}
+
+/* The requests first: nothing may come between the items and what is done with them, or somebody
+ * who was just unsubscribed gets a presence behind the unavailable one. */
+static void got_requests(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct look *l = look_of(ask);
+
+    if (!held_valid(&l->held) || a->result == GR_R_ERROR) {
+        look_end(l, GR_FAIL);
+        return;
+    }
+    for (size_t i = 0; a->result == GR_R_OK && i < a->count; i++)
+        gr_roster_ev_pending(roster_ev(l), gr_stanza_ref(a->stanzas[i]));
+    gr_roster_ask(self, ask_for(self, l, got_subscriptions), GR_ROSTER_GET_CONTACTS, NULL,
+                  l->owner, NULL, NULL);
 }
 
 enum gr_verdict on_lists(struct gr_mod *self, struct gr_roster_ev *ev)
@@ -124,8 +128,8 @@ enum gr_verdict on_lists(struct gr_mod *self, struct gr_roster_ev *ev)
         return GR_FAIL;
     if (ev->items == NULL)
         ev->items = gr_roster_list_new();
-    gr_roster_ask(self, ask_for(self, l, got_subscriptions), GR_ROSTER_GET_CONTACTS, NULL,
-                  l->owner, NULL, NULL);
+    gr_roster_ask(self, ask_for(self, l, got_requests), GR_ROSTER_GET_PENDING, NULL, l->owner, NULL,
+                  NULL);
     return GR_PENDING;
 }
 

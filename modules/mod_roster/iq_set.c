@@ -19,7 +19,7 @@ struct set {
     const char **groups;
     enum gr_cond cond;              /* what is wrong with it */
     const char *text;
-    bool remove;
+    bool remove, walked;            /* walked: a step of the removal has changed the item */
     unsigned walks;                 /* a contact that answers faster than we remove must not win */
 };
 
@@ -185,6 +185,32 @@ static void walk(struct set *set, const struct gr_roster_item *item);
 
 static void removed(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a);
 
+static void step(struct set *set, enum gr_roster_op op, gr_answer_f answered)
+{
+    gr_roster_ask(set->self, ask_for(set, answered), op, NULL, set->owner, set->contact, NULL);
+}
+
+static void what_is_left(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct set *set = set_of(ask);
+    struct gr_roster_item item = a->after;
+
+    item.jid = set->contact;
+    if (a->result == GR_R_OK)
+        push_item(self, set->owner, &item);
+    fail(set, set->cond, NULL);
+}
+
+/* The steps push nothing on their own: when a later one fails, clients must hear what they did. */
+static void give_up(struct set *set, enum gr_cond cond, const char *text)
+{
+    set->cond = cond;
+    if (set->walked)
+        step(set, GR_ROSTER_GET_CONTACT, what_is_left);
+    else
+        fail(set, cond, text);
+}
+
 static void looked_again(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
 {
     struct set *set = set_of(ask);
@@ -193,14 +219,9 @@ static void looked_again(struct gr_mod *self, struct gr_ask *ask, const struct g
     if (a->result == GR_R_OK)
         walk(set, &a->after);
     else if (a->result == GR_R_ERROR)
-        fail(set, a->cond, a->text);
+        give_up(set, a->cond, a->text);
     else
         fail(set, GR_ITEM_NOT_FOUND, NULL);
-}
-
-static void step(struct set *set, enum gr_roster_op op, gr_answer_f answered)
-{
-    gr_roster_ask(set->self, ask_for(set, answered), op, NULL, set->owner, set->contact, NULL);
 }
 
 static void removed(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
@@ -216,13 +237,13 @@ static void removed(struct gr_mod *self, struct gr_ask *ask, const struct gr_ans
         if (++set->walks < WALKS_MAX)
             step(set, GR_ROSTER_GET_CONTACT, looked_again);
         else
-            fail(set, GR_RESOURCE_CONSTRAINT, NULL);
+            give_up(set, GR_RESOURCE_CONSTRAINT, NULL);
         break;
     case GR_R_NONE:
         fail(set, GR_ITEM_NOT_FOUND, NULL);
         break;
     case GR_R_ERROR:
-        fail(set, a->cond, a->text);
+        give_up(set, a->cond, a->text);
         break;
     }
 }
@@ -233,9 +254,10 @@ static void cancelled(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
     struct set *set = set_of(ask);
 
     if (a->result == GR_R_ERROR) {
-        fail(set, a->cond, a->text);
+        give_up(set, a->cond, a->text);
         return;
     }
+    set->walked = set->walked || a->result == GR_R_OK;
     if (a->result == GR_R_OK && sub_from(a->before.sub)) {
         send_presences(self, set->owner, set->contact, false);
         send_subscription(self, NULL, GR_UNSUBSCRIBED, set->owner, set->contact, NULL);
@@ -249,9 +271,10 @@ static void unsubscribed(struct gr_mod *self, struct gr_ask *ask, const struct g
     struct set *set = set_of(ask);
 
     if (a->result == GR_R_ERROR) {
-        fail(set, a->cond, a->text);
+        give_up(set, a->cond, a->text);
         return;
     }
+    set->walked = set->walked || a->result == GR_R_OK;
     if (a->result == GR_R_OK)
         send_subscription(self, NULL, GR_UNSUBSCRIBE, set->owner, set->contact, NULL);
     if (a->result == GR_R_OK && sub_from(a->after.sub))

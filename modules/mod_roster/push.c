@@ -236,6 +236,7 @@ void send_presences(struct gr_mod *self, const struct gr_jid *owner, const struc
                     bool available)
 {
     struct gr_account *a = gr_account_find(self, owner);
+    const struct gr_jid *gone;
     struct gr_session *s = NULL;
 
     while (a != NULL && (s = gr_account_next(a, s)) != NULL) {
@@ -253,6 +254,8 @@ void send_presences(struct gr_mod *self, const struct gr_jid *owner, const struc
         gr_stanza_set_to(presence, contact);
         gr_send(self, presence);
     }
+    for (unsigned i = 0; !available && (gone = turn_gone(turns_of(self), owner, i)) != NULL; i++)
+        gr_send(self, gr_presence_new(GR_UNAVAILABLE, gone, contact));
 }
 
 void send_subscription(struct gr_mod *self, const struct gr_ev *behalf, enum gr_type type,

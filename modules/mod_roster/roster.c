@@ -82,6 +82,15 @@ static enum gr_verdict on_features(struct gr_mod *self, struct gr_features_ev *e
     return GR_OK;
 }
 
+static enum gr_verdict on_unset_presence(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    struct gr_jid *bare = gr_jid_dup_bare(ev->jid);
+
+    turn_note_gone(turns_of(self), bare, ev->jid);
+    gr_jid_free(&bare);
+    return GR_OK;
+}
+
 /* Virtual rosters change: a gr_roster_item_ev, in_roster false for an item that went. */
 static enum gr_verdict on_push_request(struct gr_mod *self, struct gr_ev *ev)
 {
@@ -122,7 +131,7 @@ static void stop(struct gr_mod *self)
 
 /* The owners that have something under way. Within one process: the table itself (turn.c). A
  * version that changes struct turn or lane changes the key. */
-#define TURNS_KEY "turns-1"
+#define TURNS_KEY "turns-2"
 
 static void save(struct gr_mod *self, struct gr_bag *bag)
 {
@@ -149,9 +158,11 @@ static const struct gr_hook hooks[] = {
     GR_ON(roster_get_jid_info, GR_PRIO_NORMAL, on_jid_info),
     GR_ON(roster_get_subscription_lists, GR_PRIO_NORMAL, on_lists),
     GR_ON(roster_in_subscription, GR_PRIO_NORMAL, on_in_subscription),
+    GR_ON(roster_out_subscription, GR_PRIO_FIRST, on_out_first),
     GR_ON(roster_out_subscription, GR_PRIO_NORMAL, on_out_subscription),
     GR_ON(roster_get_versioning_feature, GR_PRIO_NORMAL, on_versioning),
     GR_ON(c2s_stream_features, GR_PRIO_NORMAL, on_features),
+    GR_ON(unset_presence, GR_PRIO_NORMAL, on_unset_presence),
     GR_ON(user_receive_iq, GR_PRIO_LATE, on_receive_iq),
     GR_ON(register_user, GR_PRIO_NORMAL, on_register),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove_user),

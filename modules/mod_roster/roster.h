@@ -97,6 +97,12 @@ void turn_take(struct turns *ts, enum turn_kind kind, const struct gr_jid *owner
                void (*run)(struct turn *t));
 /* t may be freed afterwards, also from inside run(). */
 void turn_leave(struct turn *t);
+/* A resource became unavailable. While something of its owner is under way that is remembered: a
+ * contact that loses its subscription in the meantime is not among those who are told of it, and
+ * whoever takes the subscription must tell instead (send_presences). */
+void turn_note_gone(struct turns *ts, const struct gr_jid *bare, const struct gr_jid *full);
+/* The i-th of them, NULL: no more. */
+const struct gr_jid *turn_gone(struct turns *ts, const struct gr_jid *bare, unsigned i);
 
 /* --- provider.c, db.c, db_read.c, history.c --- */
 
@@ -190,6 +196,7 @@ static inline bool held_valid(const struct held *h) { return gr_hold_waits(h->ho
 
 /* --- subs.c, subs_in.c --- */
 
+enum gr_verdict on_out_first(struct gr_mod *self, struct gr_stanza_ev *ev);
 enum gr_verdict on_out_subscription(struct gr_mod *self, struct gr_stanza_ev *ev);
 enum gr_verdict on_in_subscription(struct gr_mod *self, struct gr_stanza_ev *ev);
 

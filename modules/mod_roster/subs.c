@@ -45,15 +45,21 @@ static void finish(struct out *o, bool route)
 }
 
 /* To whoever sent it, as if from the contact. */
+static void tell_refused(struct gr_mod *self, const struct gr_stanza *st, const struct gr_jid *from,
+                         const struct gr_jid *to, enum gr_cond cond, const char *text)
+{
+    struct gr_stanza *reply = gr_error_reply(st, cond, text);
+
+    if (reply == NULL)
+        return;
+    gr_stanza_set_from(reply, from);
+    gr_stanza_set_to(reply, to);
+    gr_send(self, reply);
+}
+
 static void refuse(struct out *o, enum gr_cond cond, const char *text)
 {
-    struct gr_stanza *reply = gr_error_reply(o->stanza, cond, text);
-
-    if (reply != NULL) {
-        gr_stanza_set_from(reply, o->contact);
-        gr_stanza_set_to(reply, o->reply_to);
-        gr_send(o->self, reply);
-    }
+    tell_refused(o->self, o->stanza, o->contact, o->reply_to, cond, text);
     finish(o, false);
 }
 
@@ -151,6 +157,16 @@ static bool is_subscription(enum gr_type type)
            type == GR_UNSUBSCRIBED;
 }
 
+/* What is not recorded does not travel, also when there is no hold or it timed out: GR_FAIL gives
+ * the event back as it was before the handler. */
+enum gr_verdict on_out_first(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    if (gr_stanza_kind(ev->stanza) == GR_PRESENCE && is_subscription(gr_stanza_type(ev->stanza)))
+        ev->deliver = false;
+    return GR_OK;
+}
+
 enum gr_verdict on_out_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     enum gr_type type = gr_stanza_type(ev->stanza);
@@ -160,8 +176,10 @@ enum gr_verdict on_out_subscription(struct gr_mod *self, struct gr_stanza_ev *ev
 
     if (gr_stanza_kind(ev->stanza) != GR_PRESENCE || !is_subscription(type))
         return GR_OK;
-    if (!held_take(&held, self, &ev->ev))
-        return GR_FAIL;
+    if (!held_take(&held, self, &ev->ev)) {
+        tell_refused(self, ev->stanza, ev->to, sender, GR_RESOURCE_CONSTRAINT, NULL);
+        return GR_OK;
+    }
     o = gr_alloc(sizeof(*o));
     o->held = held;
     o->self = self;
@@ -171,7 +189,6 @@ enum gr_verdict on_out_subscription(struct gr_mod *self, struct gr_stanza_ev *ev
     o->owner = gr_jid_dup_bare(ev->from);
     o->contact = gr_jid_dup_bare(ev->to);
     o->reply_to = gr_jid_dup(sender);
-    ev->deliver = false;
     turn_take(turns_of(self), TURN_TASK, o->owner, &o->turn, run_out);
     return GR_PENDING;
 }

@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { BUCKETS = 256 };
+enum { BUCKETS = 256, GONE_MAX = 100 };
 
 struct lane {
     struct lane *next;
@@ -22,6 +22,8 @@ struct lane {
     struct turn *head, **tail;
     bool pumping;
     enum turn_kind kind;
+    struct gr_jid **gone;           /* NULL or GONE_MAX of them */
+    unsigned gone_count;
     char owner[];
 };
 struct turns {
@@ -43,6 +45,14 @@ struct turns *turns_ref(struct turns *ts)
     return ts;
 }
 
+static void lane_drop(struct lane *l)
+{
+    while (l->gone_count > 0)
+        gr_jid_free(&l->gone[--l->gone_count]);
+    gr_free(l->gone);
+    gr_free(l);
+}
+
 /* The last instance is stopped after its last answer; what a shutdown cut off stays in line. */
 void turns_unref(struct turns **take)
 {
@@ -56,18 +66,25 @@ void turns_unref(struct turns **take)
             struct lane *l = ts->lane[i];
 
             ts->lane[i] = l->next;
-            gr_free(l);
+            lane_drop(l);
         }
     }
     gr_free(ts);
 }
 
-static struct lane *lane_get(struct turns *ts, enum turn_kind kind, const struct gr_jid *owner)
+static struct lane *lane_find(struct turns *ts, enum turn_kind kind, const struct gr_jid *owner)
 {
-    struct lane **bucket = &ts->lane[owner->hash % BUCKETS], *l = *bucket;
+    struct lane *l = ts->lane[owner->hash % BUCKETS];
 
     while (l != NULL && (l->kind != kind || strcmp(l->owner, owner->bare) != 0))
         l = l->next;
+    return l;
+}
+
+static struct lane *lane_get(struct turns *ts, enum turn_kind kind, const struct gr_jid *owner)
+{
+    struct lane **bucket = &ts->lane[owner->hash % BUCKETS], *l = lane_find(ts, kind, owner);
+
     if (l != NULL)
         return l;
     l = gr_alloc(sizeof(*l) + owner->bare_len + 1u);
@@ -87,7 +104,7 @@ static void lane_free(struct lane *l)
     while (*at != l)
         at = &(*at)->next;
     *at = l->next;
-    gr_free(l);
+    lane_drop(l);
 }
 
 /* A loop, not a recursion: a long line of turns that end at once must not eat the stack. */
@@ -125,4 +142,28 @@ void turn_leave(struct turn *t)
         l->tail = &l->head;
     if (!l->pumping)
         pump(l);
+}
+
+/* --- resources that went meanwhile --- */
+
+void turn_note_gone(struct turns *ts, const struct gr_jid *bare, const struct gr_jid *full)
+{
+    struct lane *l = lane_find(ts, TURN_STORE, bare);
+
+    if (l == NULL || l->gone_count == GONE_MAX)
+        return;
+    for (unsigned i = 0; i < l->gone_count; i++) {
+        if (gr_jid_equal(l->gone[i], full))
+            return;
+    }
+    if (l->gone == NULL)
+        l->gone = gr_alloc(GONE_MAX * sizeof(struct gr_jid *));
+    l->gone[l->gone_count++] = gr_jid_dup(full);
+}
+
+const struct gr_jid *turn_gone(struct turns *ts, const struct gr_jid *bare, unsigned i)
+{
+    const struct lane *l = lane_find(ts, TURN_STORE, bare);
+
+    return l != NULL && i < l->gone_count ? l->gone[i] : NULL;
 }

@@ -106,7 +106,7 @@ int main(int argc, char **argv)
     struct session_out mine = *before;
     mine.write = out_write;
     h_session(bob)->out = &mine;
-    struct xml_parser *p = xml_parser_new(NULL, &events, NULL);
+    struct xml_parser *p = xml_parser_new(&(struct xml_limits){ 0 }, &events, NULL);
     xml_parser_feed(p, header, strlen(header), &used);
     if (asprintf(&xml, "<message to='bob@localhost/b' type='chat' id='m1'><body>%s</body></message>",
                  body) < 0)

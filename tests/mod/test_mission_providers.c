@@ -1,11 +1,13 @@
-/* tests/mod/test_mission_providers.c: rows of the mission's sections A (providers, backends.md) and C that
- * need a real stream: bytes over a socket pair into the server's own stream code, virtual time, no
- * TLS ("plain = always"). A test module provides accounts, rosters and sessions, and watches. */
+/* tests/mod/test_mission_providers.c: rows of the mission's sections A (providers, backends.md) and
+ * C that need a real stream: bytes over a socket pair into the server's own stream code, virtual
+ * time, no TLS ("plain = always"). A test module provides accounts, rosters and sessions, and
+ * watches. */
 #include "harness.h"
 
 #include "loop/loop.h"
 #include "net/conn.h"
 #include "store/store.h"
+#include "stream/auth.h"
 #include "stream/c2s.h"
 
 #include <stdio.h>
@@ -173,13 +175,18 @@ static struct gr_module module_t;
 /* Takes what is in `t`, for this start. */
 static struct h *begin(const char *ini)
 {
+    static const uint8_t secret[32] = { 1 };
+    bool makes_users = t.auth == NULL || t.auth->create_user == NULL;
+
     module_t = (struct gr_module){ .name = "t", .hooks = t.hooks, .start = start_t,
                                    .state_size = sizeof(struct gr_timer) };
     trace[0] = '\0';
+    auth_set_secret(secret, sizeof(secret));
     h_module(&module_t);
     struct h *h = h_start(ini);
     memset(&t, 0, sizeof(t));
-    h_user(h, "bob@localhost");
+    if (makes_users)
+        h_user(h, "bob@localhost");
     trace[0] = '\0';
     return h;
 }
@@ -311,7 +318,7 @@ static const struct gr_hook life_hooks[] = {
     GR_HOOK_END
 };
 
-/* The very first connection already: only PLAIN, since this provider has no keys, and its passwords. */
+/* The very first connection already: its passwords, and only PLAIN, since it has no keys. */
 static void logins_follow_the_provider(void **state)
 {
     t.auth = &own_auth;
@@ -356,7 +363,6 @@ static void an_inactive_account(void **state)
     h = begin(HOST);
     r = raw_open(h);
     raw_say(&r, BOB);
-    printf("%s\n%s\n", trace, h_log(h));
     raw_expect(&r, "<not-authorized/>");
     expect_trace("keys(bob) ");
     raw_close(&r);
@@ -991,6 +997,7 @@ static const struct gr_hook early_hooks[] = {
     GR_HOOK_END
 };
 
+/* "from" counts once there is a session; before it, handlers see what the client wrote. */
 static void no_checks_before_bind(void **state)
 {
     t.hooks = early_hooks;
@@ -998,12 +1005,16 @@ static void no_checks_before_bind(void **state)
     struct raw r = raw_open(h);
 
     (void)state;
+    raw_say(&r, "<iq type='get' id='1' from='eve@localhost'><q xmlns='urn:x'/></iq>");
+    expect_trace("xmlel(eve@localhost) ");
     raw_authenticate(&r, BOB);
-    raw_say(&r, "<message from='eve@localhost' to='alice@localhost'/>");
+    raw_say(&r, "<x xmlns='urn:x' from='eve@localhost'/>");
     expect_trace("xmlel(eve@localhost) ");
     assert_string_equal(r.got, "");
-    raw_bind(&r, "x"); /* the stream is as good as before; now it counts */
+    raw_say(&r, "<iq type='set' id='b' from='eve@localhost'><bind xmlns='" BIND_NS "'>"
+                "<resource>x</resource></bind></iq>");
     raw_expect(&r, "<jid>bob@localhost/x</jid>");
+    expect_trace("allowed?(bob@localhost/x) ");
     raw_say(&r, "<message from='eve@localhost' to='alice@localhost'/>");
     raw_expect(&r, "<invalid-from");
     raw_close(&r);
@@ -1023,7 +1034,8 @@ static void both_ways_of_opening_a_session(void **state)
     expect_trace("allowed?(bob@localhost/new) ");
     raw_authenticate(&b, BOB);
     raw_bind(&b, "old");
-    raw_say(&b, "<iq type='set' id='s'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>");
+    raw_say(&b, "<iq type='set' id='s'><session "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>");
     raw_expect(&b, "type='result'");
     expect_trace("allowed?(bob@localhost/old) ");
     raw_close(&a);

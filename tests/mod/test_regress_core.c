@@ -217,11 +217,20 @@ static void end_if_moving(void *ctx, struct gr_session *s)
     session_end(s, "host-gone", NULL, GR_END_NORMAL); /* as a reload or a stop does */
 }
 
+static bool others_ran;
+
+static void run_other(struct post *p)
+{
+    (void)p;
+    others_ran = true;
+}
+
 /* Between the success and the move home, which is an event of its own. */
 static void test_stream_ends_while_it_moves(void **state)
 {
     static const struct listen_opts unlimited;
     struct sockaddr_storage peer = { .ss_family = AF_INET };
+    struct post other = { .run = run_other };
     uint8_t key[16];
     int fd[2];
 
@@ -241,10 +250,12 @@ static void test_stream_ends_while_it_moves(void **state)
     assert_non_null(password_ask);
     loop_enter(loop_at(0));
     gr_answer_result(password_ask, GR_R_OK);
-    ended = false;
+    ended = others_ran = false;
+    loop_defer(&other);
     session_each(end_if_moving, NULL);
     h_run(h);
     assert_true(ended);
+    assert_true(others_ran); /* the stream's message was queued a second time, over others */
     close(fd[1]);
     h_advance(h, 60000);
     loop_enter(loop_at(0));

@@ -1,0 +1,215 @@
+"""tests/bench/benchlib.py: what scripts/bench and scripts/bench-peers share: servers that are started, pinned
+to one core and stopped again, and the load engine on the other core."""
+import atexit
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SRC = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get('GRAPNEL_BUILD') or os.path.join(SRC, 'build')
+PROGRAMS = os.path.join(BUILD, 'tests', 'bench')
+RESULTS = os.environ.get('BENCH_RESULTS') or os.path.join(SRC, 'docs', 'performance.json')
+TMP = tempfile.mkdtemp(prefix='grapnel-bench-')
+SERVER_CPU, LOAD_CPU = '0', '1'
+running = []
+
+
+def stop_all():
+    for server in list(running):
+        server.stop()
+    shutil.rmtree(TMP, ignore_errors=True)
+
+
+atexit.register(stop_all)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def certificate():
+    pem = os.path.join(TMP, 'localhost.pem')
+    if not os.path.exists(pem):
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
+                        '-nodes', '-days', '30', '-subj', '/CN=localhost', '-addext',
+                        'subjectAltName=DNS:localhost', '-keyout', pem + '.key', '-out', pem + '.crt'],
+                       check=True, stderr=subprocess.DEVNULL)
+        with open(pem, 'w', encoding='ascii') as out:
+            for part in ('.key', '.crt'):
+                with open(pem + part, encoding='ascii') as f:
+                    out.write(f.read())
+        os.chmod(pem, 0o600)
+    return pem
+
+
+class Server:
+    """argv is run pinned to SERVER_CPU (cpus: others) and waited for on the port."""
+
+    def __init__(self, argv, port, cpus=SERVER_CPU, env=None, pids=None, wait=30):
+        self.port, self.pids_of = port, pids
+        self.log = os.path.join(TMP, f'log-{port}')
+        start = time.monotonic()
+        with open(self.log, 'ab') as log:
+            self.process = subprocess.Popen(['taskset', '-c', cpus] + argv, stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, start_new_session=True,
+                                            env=dict(os.environ, **(env or {})))
+        running.append(self)
+        while not self.listens():
+            if self.process.poll() is not None or time.monotonic() - start > wait:
+                with open(self.log, encoding='utf-8', errors='replace') as f:
+                    sys.exit(f'{argv[0]} does not start:\n' + f.read()[-2000:])
+            time.sleep(0.005)
+        self.start_seconds = time.monotonic() - start
+
+    def listens(self):
+        try:
+            with socket.create_connection(('127.0.0.1', self.port), timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def pids(self):
+        return self.pids_of(self) if self.pids_of else [self.process.pid]
+
+    def cpu_seconds(self):
+        ticks = 0
+        for pid in self.pids():
+            with open(f'/proc/{pid}/stat', encoding='ascii') as f:
+                fields = f.read().rsplit(')', 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf('SC_CLK_TCK')
+
+    def stop(self):
+        if self in running:
+            running.remove(self)
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+INI = '''[server]
+data_dir = {data}
+module_path = {build}/modules
+loops = {loops}
+workers = 1
+log_level = warn
+[limits]
+rate_c2s = unlimited
+unauthenticated_per_ip = 100000
+unauthenticated_percent = 100
+connections_per_ip = 100000
+accept_rate_per_ip = 100000
+password_queue = 10000
+idle_timeout = 1h
+[listen c2s]
+type = c2s
+address = 127.0.0.1
+port = {port}
+tls = optional
+[host localhost]
+certificate = {pem}
+'''
+# Test doubles and what replaces the shipped roster.
+NOT_SHIPPED = {'mod_offline_stub', 'mod_everyone_roster', 'mod_staff_roster'}
+
+
+def modules():
+    names = (n[:-3] for n in os.listdir(os.path.join(BUILD, 'modules')) if n.endswith('.so'))
+    return sorted(set(names) - NOT_SHIPPED)
+
+
+def grapnel(data, port=15222, loops=1, cpus=SERVER_CPU, env=None, wait=30):
+    ini = os.path.join(TMP, f'grapnel-{port}.ini')
+    with open(ini, 'w', encoding='ascii') as f:
+        f.write(INI.format(data=data, build=BUILD, loops=loops, port=port, pem=certificate()))
+        for name in modules():
+            f.write(f'[{name}]\n')
+            if name == 'mod_offline':
+                f.write('limit = unlimited\nsize_limit = unlimited\n')
+    server = Server([os.path.join(BUILD, 'grapnel'), '--config', ini], port, cpus, env, wait=wait)
+    server.ini = ini
+    return server
+
+
+def relay(tls, port=15301):
+    return Server([os.path.join(PROGRAMS, 'relay'), str(port)] + ([certificate()] if tls else []), port)
+
+
+def mkusers(data, first, count, *more, prefix='u'):
+    subprocess.run([os.path.join(PROGRAMS, 'mkusers'), data, prefix, str(first), str(count), *more],
+                   check=True, stdout=subprocess.DEVNULL)
+
+
+def data_dir(name):
+    path = os.path.join(TMP, name)
+    shutil.rmtree(path, ignore_errors=True)
+    os.mkdir(path, 0o700)
+    return path
+
+
+def load(server, scenario, tls='starttls', timeout=300, expect=True, **options):
+    """Runs the load engine; its figures, or None when it failed."""
+    out = os.path.join(TMP, 'load.json')
+    if os.path.exists(out):
+        os.unlink(out)
+    argv = ['taskset', '-c', LOAD_CPU, os.path.join(PROGRAMS, 'grapnel-load'), scenario, '--port',
+            str(server.port), '--tls', tls, '--json', out]
+    for pid in server.pids():
+        argv += ['--pid', str(pid)]
+    for key, value in options.items():
+        key = '--' + key.replace('_', '-')
+        argv += [key] if value is True else [key, str(value)]
+    try:
+        p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        print(f'  {scenario}: not done in {timeout} s')
+        return None
+    if not os.path.exists(out) or (expect and p.returncode != 0):
+        print(f'  {scenario} failed ({p.returncode}): ' + (p.stderr + p.stdout)[-600:])
+        if not os.path.exists(out):
+            return None
+    with open(out, encoding='utf-8') as f:
+        return json.load(f)
+
+
+def median(values):
+    values = [v for v in values if v is not None]
+    return statistics.median(values) if values else None
+
+
+def repeat(times, run, key='cpu_us'):
+    """The run whose figure is the median: the machine may have other work."""
+    runs = [r for r in (run() for _ in range(times)) if r is not None and key in r]
+    if not runs:
+        return None
+    runs.sort(key=lambda r: r[key])
+    best = dict(runs[(len(runs) - 1) // 2])
+    best['spread'] = (runs[-1][key] - runs[0][key]) / max(runs[0][key], 1e-9)
+    return best
+
+
+def read_results():
+    try:
+        with open(RESULTS, encoding='utf-8') as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return {}
+
+
+def write_results(results):
+    with open(RESULTS + '.new', 'w', encoding='utf-8') as f:
+        json.dump(results, f, indent=1, sort_keys=True)
+        f.write('\n')
+    os.replace(RESULTS + '.new', RESULTS)

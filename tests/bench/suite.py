@@ -1,0 +1,229 @@
+"""tests/bench/suite.py: the measurements. Each takes a server that stands (or starts its own) and returns plain
+figures; the names are those of budgets.py."""
+import json
+import os
+import subprocess
+import threading
+import time
+
+import benchlib as b
+
+SESSIONS, CHATTERS, GROUP = 10000, 1000, 20
+
+
+def seconds():
+    return float(os.environ.get('BENCH_SECONDS', '4'))
+
+
+def repeats():
+    return int(os.environ.get('BENCH_REPEAT', '3'))
+
+
+def common(server, raw=False, name='', sessions=SESSIONS, settle=2, mech='SCRAM-SHA-1', prefix='u'):
+    """What every server goes through, the relay (raw) included. {figure: value}, and the raw figures."""
+    out, detail = {}, {}
+    extra = {'raw': True} if raw else {'mech': mech, 'prefix': prefix}
+
+    def note(figure, result, key='cpu_us'):
+        if result is not None and key in result:
+            out[figure] = result[key]
+            detail[figure] = result
+            print(f'  {name} {figure}: {result[key]:.2f}', flush=True)
+
+    for tls in ('none', 'direct' if raw else 'starttls'):
+        kind = 'plain' if tls == 'none' else 'tls'
+        if raw and (server['plain'] if kind == 'plain' else server['tls']) is None:
+            continue
+        s = server[kind] if raw else server
+        note(f'chat_{kind}', b.repeat(repeats(), lambda: b.load(
+            s, 'chat', tls, sessions=CHATTERS, duration=seconds(), **extra)))
+        idle = b.load(s, 'idle', tls, sessions=sessions, duration=seconds() * 2, settle=settle,
+                      timeout=600, **extra)
+        note(f'idle_{kind}', idle, 'anon_per_session')
+        if kind == 'tls':
+            note('idle_cpu', idle, 'idle_cpu_percent')
+            note('login', b.repeat(repeats(), lambda: b.load(
+                s, 'login', tls, sessions=2000, settle=0, **extra), 'login_cpu_us'), 'login_cpu_us')
+            note('presence', b.repeat(repeats(), lambda: b.load(
+                s, 'presence', tls, sessions=CHATTERS, group=GROUP, duration=seconds(), **extra)))
+    return out, detail
+
+
+def offline(server, messages, away, mech='SCRAM-SHA-1', sm=False, **more):
+    """Messages to `away` accounts behind the ones that log in, then their delivery."""
+    kept = b.load(server, 'offline', sessions=100, messages=messages, to_first=5000, to_count=away,
+                  duration=120, mech=mech, **({'sm': True, 'window': 200} if sm else {}), **more)
+    drained = b.load(server, 'drain', first=5000, sessions=away, messages=messages, duration=120,
+                     expect=False, mech=mech, **more)
+    return kept, drained
+
+
+def durable(name, rate, duration):
+    argv = [os.path.join(b.PROGRAMS, 'store_cost'), b.data_dir(name), str(rate), str(duration)]
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    return json.loads(p.stdout) if p.returncode == 0 else None
+
+
+def second_loop(one):
+    """How much more a second loop carries: the busiest loop's time per message is what bounds it. Both loops and
+    the load share two cores here, so throughput itself would not show it."""
+    data = b.data_dir('loops')
+    b.mkusers(data, 0, CHATTERS)
+    server = b.grapnel(data, loops=2, cpus='0,1')
+    r = b.repeat(b_repeats(), lambda: b.load(server, 'chat', sessions=CHATTERS, duration=seconds()),
+                 'busiest_us')
+    server.stop()
+    return None if r is None or not one else {'factor': one / r['busiest_us'], **r}
+
+
+def b_repeats():
+    return max(repeats(), 3)
+
+
+def start_time(accounts):
+    """From exec to the first connection that is accepted, with that many accounts and waiting messages, pages
+    cached and not."""
+    data = b.data_dir('million')
+    b.mkusers(data, 0, accounts)
+    b.mkusers(data, 0, accounts // 10, 'messages=10', 'accounts=no')
+    out = {'database_bytes': os.path.getsize(os.path.join(data, 'data.mdb'))}
+    times = []
+    for _ in range(3):
+        server = b.grapnel(data, wait=120)
+        times.append(server.start_seconds)
+        server.stop()
+    out['seconds'] = b.median(times)
+    server = b.grapnel(data, wait=120)
+    out['chat'] = b.repeat(repeats(), lambda: b.load(server, 'chat', sessions=CHATTERS,
+                                                     duration=seconds()))
+    server.stop()
+    return out
+
+
+def flat(base):
+    """The same chat with few and many sessions, and with small and large rosters."""
+    out = {}
+    data = b.data_dir('flat')
+    b.mkusers(data, 0, SESSIONS, 'roster=10')
+    b.mkusers(data, 20000, 1000, 'roster=1000')
+    server = b.grapnel(data)
+    for name, options in (('sessions_100', {'sessions': 100}),
+                          ('sessions_10000', {'sessions': SESSIONS, 'active': 100}),
+                          ('roster_10', {'sessions': 100}),
+                          ('roster_1000', {'sessions': 100, 'first': 20000})):
+        if name == 'roster_10':
+            out[name] = out.get('sessions_100')
+            continue
+        r = b.repeat(repeats(), lambda o=options: b.load(server, 'chat', duration=seconds(), settle=2,
+                                                         timeout=400, **o))
+        out[name] = r['cpu_us'] if r else None
+        print(f'  flat {name}: {out[name]}', flush=True)
+    server.stop()
+    out['accounts_1000'] = base
+    return out
+
+
+def storm(server):
+    """Chats at a modest rate while accounts log in as fast as they can: the server is full."""
+    out = {}
+    for mech in ('SCRAM-SHA-1', 'PLAIN'):
+        r = b.load(server, 'storm', sessions=200, rate=1000, duration=seconds() * 2, parallel=40,
+                   to_first=5000, to_count=2000, mech=mech)
+        if r is not None:
+            out[mech] = r
+            print(f'  storm {mech}: p99 {r["p99_us"] / 1000:.2f} ms, {r["units_per_s"]:.0f} logins/s',
+                  flush=True)
+    return out
+
+
+def reload_pause(server):
+    """The slowest chat while the server reloads, against the slowest without."""
+    results = {}
+
+    def chat(key):
+        results[key] = b.load(server, 'chat', sessions=200, rate=2000, duration=6)
+
+    chat('still')
+    t = threading.Thread(target=chat, args=('reloading',))
+    t.start()
+    time.sleep(3)
+    took = []
+    for _ in range(5):
+        start = time.monotonic()
+        p = subprocess.run([os.path.join(b.BUILD, 'grapnelctl'), '--config', server.ini, 'reload'],
+                           capture_output=True, text=True, check=False)
+        if p.returncode == 0:
+            took.append(time.monotonic() - start)
+        time.sleep(0.5)
+    t.join()
+    if not results.get('still') or not results.get('reloading') or not took:
+        return None
+    return {'reload_ms': 1000 * b.median(took), 'max_ms': results['reloading']['max_us'] / 1000,
+            'p999_ms': results['reloading']['p999_us'] / 1000,
+            'still_max_ms': results['still']['max_us'] / 1000,
+            'still_p999_ms': results['still']['p999_us'] / 1000}
+
+
+def hook_cost():
+    """Nanoseconds of a handler that does nothing, in a chain of 32 of them."""
+    def one(handlers):
+        argv = ['taskset', '-c', b.LOAD_CPU, os.path.join(b.PROGRAMS, 'route_cost'), '100000',
+                str(handlers), 'time']
+        p = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=dict(
+            os.environ, GRAPNEL_BUILD=b.BUILD, GRAPNEL_TEST_LOOPS='1'))
+        return float(p.stdout) if p.returncode == 0 else None
+    none = [one(0) for _ in range(5)]
+    many = [one(32) for _ in range(5)]
+    if None in none + many:
+        return None
+    return {'ns_per_handler': (min(many) - min(none)) / 32, 'ns_per_message': min(none)}
+
+
+def instructions():
+    p = subprocess.run([os.path.join(b.SRC, 'tests', 'bench', 'callgrind.sh')], capture_output=True,
+                       text=True, timeout=300, check=False, env=dict(
+                           os.environ, GRAPNEL_SRC=b.SRC, GRAPNEL_BUILD=b.BUILD))
+    for line in p.stdout.splitlines():
+        if line.startswith('# ') and 'instructions' in line:
+            return {'per_message': int(line.split()[1]), 'ok': p.returncode == 0}
+    return None
+
+
+def allocations():
+    """Calls of malloc and bytes per chat, by preloading a counter."""
+    data, out = b.data_dir('alloc'), os.path.join(b.TMP, 'alloc')
+    b.mkusers(data, 0, 200)
+    env = {'LD_PRELOAD': os.path.join(b.PROGRAMS, 'preload_alloc.so'), 'BENCH_ALLOC': out}
+    server = b.grapnel(data, env=env)
+
+    def read():
+        if os.path.exists(out):
+            os.unlink(out)
+        subprocess.run(['kill', '-RTMIN+1', str(server.process.pid)], check=True)
+        for _ in range(100):
+            if os.path.exists(out) and os.path.getsize(out) > 0:
+                break
+            time.sleep(0.02)
+        with open(out, encoding='ascii') as f:
+            return [int(x) for x in f.read().split()]
+
+    results = {}
+
+    def chat():
+        results['r'] = b.load(server, 'chat', sessions=200, rate=2000, warmup=1, duration=8)
+
+    t = threading.Thread(target=chat)
+    t.start()
+    time.sleep(4)
+    read()
+    start = time.monotonic()
+    time.sleep(4)
+    calls, size, _ = read()
+    took = time.monotonic() - start
+    t.join()
+    server.stop()
+    r = results.get('r')
+    if not r:
+        return None
+    n = r['units_per_s'] * took
+    return {'calls_per_message': calls / n, 'bytes_per_message': size / n}
