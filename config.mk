@@ -10,7 +10,8 @@ ifeq ($(origin CC),default)
 CC       = gcc
 endif
 OPT      = -O2 -g
-WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
+WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+           -Werror=incompatible-pointer-types
 
 # WERROR=1 turns warnings into errors; so does CI=true.
 WERROR  ?= $(if $(filter true 1,$(CI)),1)

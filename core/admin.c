@@ -86,39 +86,61 @@ static void user_delete(struct gr_mod *self, struct gr_cmd *cmd)
         gr_auth_delete(self, user_ask(self, cmd), user);
 }
 
+#define LIST_PAGE 1000
+
+struct list_cmd {
+    struct gr_cmd *cmd;
+    int64_t left;
+};
+
+static void list_page(struct gr_mod *self, struct gr_cmd *cmd, const char *after, int64_t left);
+
 static void on_users(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
 {
-    struct gr_cmd *cmd = ((struct user_cmd *)gr_ask_data(ask))->cmd;
+    struct list_cmd *l = gr_ask_data(ask);
 
-    (void)self;
     if (a->result == GR_R_ERROR || a->result == GR_R_NONE) {
-        gr_cmd_fail(cmd, "this host's accounts cannot be listed");
+        gr_cmd_fail(l->cmd, "this host's accounts cannot be listed");
         return;
     }
     for (size_t i = 0; i < a->count; i++) {
-        gr_cmd_row(cmd);
-        gr_cmd_field(cmd, "jid", "%s", a->items[i].jid->bare);
-        gr_cmd_field(cmd, "admin", "%s", a->items[i].groups != NULL ? "yes" : "no");
+        gr_cmd_row(l->cmd);
+        gr_cmd_field(l->cmd, "jid", "%s", a->items[i].jid->bare);
+        gr_cmd_field(l->cmd, "admin", "%s", a->items[i].groups != NULL ? "yes" : "no");
     }
-    gr_cmd_done(cmd);
+    l->left -= (int64_t)a->count;
+    if (a->result == GR_R_FALSE && a->count > 0 && l->left > 0)
+        list_page(self, l->cmd, a->items[a->count - 1].jid->node, l->left);
+    else
+        gr_cmd_done(l->cmd);
+}
+
+static void list_page(struct gr_mod *self, struct gr_cmd *cmd, const char *after, int64_t left)
+{
+    struct gr_ask *ask = gr_ask_new(self, sizeof(struct list_cmd), on_users);
+
+    *(struct list_cmd *)gr_ask_data(ask) = (struct list_cmd){ cmd, left };
+    gr_auth_list(self, ask, after, (size_t)(left < LIST_PAGE ? left : LIST_PAGE));
 }
 
 static void user_list(struct gr_mod *self, struct gr_cmd *cmd)
 {
     struct gr_host *host = host_find(gr_cmd_text(cmd, "domain"));
+    int64_t limit = gr_cmd_int(cmd, "limit", INT32_MAX);
 
+    if (limit < 1) {
+        gr_cmd_fail(cmd, "the limit is 1 at least");
+        return;
+    }
     if (host == NULL) {
         gr_cmd_fail(cmd, "%s is not served here", gr_cmd_text(cmd, "domain"));
         return;
     }
     list_each(mod, &host->instances, struct gr_mod, of_host) {
-        if (mod->desc != self->desc)
-            continue;
-        struct gr_ask *ask = gr_ask_new(mod, sizeof(struct user_cmd), on_users);
-        ((struct user_cmd *)gr_ask_data(ask))->cmd = cmd;
-        gr_auth_list(mod, ask, gr_cmd_text(cmd, "after"),
-                     (size_t)gr_cmd_int(cmd, "limit", 1000));
-        return;
+        if (mod->desc == self->desc) {
+            list_page(mod, cmd, gr_cmd_text(cmd, "after"), limit);
+            return;
+        }
     }
 }
 
@@ -250,7 +272,7 @@ static const struct gr_arg domain_args[] = {
 static const struct gr_arg list_args[] = {
     { "domain", GR_ARG_TEXT, false, "a served domain" },
     { "after", GR_ARG_TEXT, true, "start behind this user name" },
-    { "limit", GR_ARG_INT, true, "at most so many, 1000 if not given" },
+    { "limit", GR_ARG_INT, true, "at most so many" },
     { NULL, GR_ARG_TEXT, false, NULL }
 };
 

@@ -86,6 +86,8 @@ void c2s_stanza(struct c2s *c, struct gr_stanza *take)
         session_result(c, take);
     } else {
         gr_stanza_set_from(take, c->session->jid);
+        if (c->session->lang != NULL && gr_stanza_lang(take) == NULL) /* RFC 6120, 8.1.5 */
+            gr_el_set(take, gr_stanza_root(take), "xml:lang", c->session->lang);
         job_from_client(c->session, gr_stanza_ref(take));
     }
     gr_stanza_unref(&take);

@@ -334,6 +334,8 @@ static void logins_follow_the_provider(void **state)
     raw_expect(&r, "<not-authorized/>");
     raw_close(&r);
     r = raw_open(h);
+    raw_say(&r, SICK); /* no answer is not "no" */
+    raw_expect(&r, "<temporary-auth-failure/>");
     raw_say(&r, BOB);
     raw_expect(&r, "<success");
     raw_close(&r);
