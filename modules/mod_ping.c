@@ -4,6 +4,7 @@
  * A session that is watched has one timer. Input only notes the time; the timer looks at it when
  * it fires and goes to sleep again for the rest. Any stanza proves that the client is there, also
  * an error instead of a pong. After an unanswered ping the client is left alone until it speaks. */
+#include <stdio.h>
 #include <string.h>
 
 #include <grapnel/module.h>
@@ -83,8 +84,7 @@ static void ping(struct gr_mod *self, struct watch *w)
     struct gr_stanza *st;
 
     gr_random_id(random);
-    memcpy(w->id, ID_PREFIX, sizeof(ID_PREFIX));
-    strcat(w->id, random);
+    snprintf(w->id, sizeof(w->id), ID_PREFIX "%s", random);
     w->sent_ms = gr_now_ms();
     w->waiting = true;
     st = gr_iq_new(GR_GET, gr_mod_host_jid(self), w->jid, w->id);

@@ -58,6 +58,8 @@ static void *expat_realloc(void *old, size_t size)
     size_t had = old != NULL ? malloc_usable_size(old) : 0;
     void *mem;
 
+    if (size == 0) /* expat never asks for nothing */
+        return NULL;
     if (size > had && (*budget.held > budget.max || size - had > budget.max - *budget.held))
         return NULL;
     mem = realloc(old, size);

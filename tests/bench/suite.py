@@ -19,43 +19,79 @@ def repeats():
     return int(os.environ.get('BENCH_REPEAT', '3'))
 
 
-def common(server, raw=False, name='', sessions=SESSIONS, settle=2, mech='SCRAM-SHA-1', prefix='u'):
-    """What every server goes through, the relay (raw) included. {figure: value}, and the raw figures."""
-    out, detail = {}, {}
-    extra = {'raw': True} if raw else {'mech': mech, 'prefix': prefix}
+class Target:
+    """A server under the common load. start(kind): a fresh one, for 'plain' or 'tls'."""
 
-    def note(figure, result, key='cpu_us'):
+    def __init__(self, name, start, raw=False, sessions=SESSIONS, settle=2, **options):
+        self.name, self.start, self.raw = name, start, raw
+        self.sessions, self.settle, self.options = sessions, settle, options
+        self.server, self.kind = None, None
+        self.figures, self.detail = {}, {}
+
+    def fresh(self, kind):
+        self.stop()
+        self.server, self.kind = self.start(kind), kind
+
+    def stop(self):
+        if self.server is not None:
+            self.server.stop()
+        self.server = None
+
+    def load(self, scenario, **options):
+        if self.server is None:
+            return None
+        tls = 'none' if self.kind == 'plain' else 'direct' if self.raw else 'starttls'
+        more = {'raw': True} if self.raw else {}
+        return b.load(self.server, scenario, tls, **more, **{**self.options, **options})
+
+    def note(self, figure, result, key='cpu_us'):
         if result is not None and key in result:
-            out[figure] = result[key]
-            detail[figure] = result
-            print(f'  {name} {figure}: {result[key]:.2f}', flush=True)
-
-    for tls in ('none', 'direct' if raw else 'starttls'):
-        kind = 'plain' if tls == 'none' else 'tls'
-        if raw and (server['plain'] if kind == 'plain' else server['tls']) is None:
-            continue
-        s = server[kind] if raw else server
-        note(f'chat_{kind}', b.repeat(repeats(), lambda: b.load(
-            s, 'chat', tls, sessions=CHATTERS, duration=seconds(), **extra)))
-        idle = b.load(s, 'idle', tls, sessions=sessions, duration=seconds() * 2, settle=settle,
-                      timeout=600, **extra)
-        note(f'idle_{kind}', idle, 'anon_per_session')
-        if kind == 'tls':
-            note('idle_cpu', idle, 'idle_cpu_percent')
-            note('login', b.repeat(repeats(), lambda: b.load(
-                s, 'login', tls, sessions=2000, settle=0, **extra), 'login_cpu_us'), 'login_cpu_us')
-            note('presence', b.repeat(repeats(), lambda: b.load(
-                s, 'presence', tls, sessions=CHATTERS, group=GROUP, duration=seconds(), **extra)))
-    return out, detail
+            self.figures[figure], self.detail[figure] = result[key], result
+            print(f'  {figure:11} {self.name:9} {result[key]:10.2f}'
+                  + (f'  (spread {100 * result["spread"]:.0f} %)' if 'spread' in result else ''),
+                  flush=True)
 
 
-def offline(server, messages, away, mech='SCRAM-SHA-1', sm=False, **more):
+def taking_turns(targets, figure, scenario, key='cpu_us', **options):
+    """Repeats go round the servers, so that what else the machine does hits all of them."""
+    runs = {t.name: [] for t in targets}
+    for _ in range(repeats()):
+        for t in targets:
+            runs[t.name].append(t.load(scenario, **options))
+    for t in targets:
+        done = iter(runs[t.name])
+        t.note(figure, b.repeat(len(runs[t.name]), lambda d=done: next(d), key), key)
+
+
+def common(targets):
+    for kind in ('plain', 'tls'):
+        for t in targets:
+            t.fresh(kind)
+            t.note(f'idle_{kind}', t.load('idle', sessions=t.sessions, duration=seconds() * 2,
+                                          settle=t.settle, timeout=900), 'anon_per_session')
+            if kind == 'tls' and 'idle_tls' in t.detail:
+                t.note('idle_cpu', t.detail['idle_tls'], 'idle_cpu_percent')
+        taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, duration=seconds(), settle=2,
+                     timeout=300)
+    taking_turns(targets, 'login', 'login', 'login_cpu_us', sessions=2000, settle=0)
+    taking_turns(targets, 'presence', 'presence', sessions=CHATTERS, group=GROUP, settle=3,
+                 duration=seconds())
+
+
+def offline(results, name, server, messages, away, **options):
     """Messages to `away` accounts behind the ones that log in, then their delivery."""
+    mine = results.setdefault(name, {})
     kept = b.load(server, 'offline', sessions=100, messages=messages, to_first=5000, to_count=away,
-                  duration=120, mech=mech, **({'sm': True, 'window': 200} if sm else {}), **more)
+                  duration=180, no_presence=True, **options)
     drained = b.load(server, 'drain', first=5000, sessions=away, messages=messages, duration=120,
-                     expect=False, mech=mech, **more)
-    return kept, drained
+                     expect=False, settle=0, **options)
+    results.setdefault(name + '_detail', {}).update({'offline': kept, 'drain': drained})
+    if kept is None or drained is None or drained['missing'] > 0 or kept['refused'] > 0:
+        print(f'  offline: messages are missing: {kept} {drained}')
+        return
+    mine['offline'], mine['drain'] = kept['cpu_us'], drained['cpu_us']
+    print(f'  offline {name}: {kept["cpu_us"]:.1f} us kept, {kept["units_per_s"]:.0f}/s; drained '
+          f'{drained["cpu_us"]:.1f} us', flush=True)
 
 
 def durable(name, rate, duration):

@@ -101,7 +101,7 @@ static enum xml_status run(struct seen *seen, const struct xml_limits *limits, c
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct xml_limits small = { 400, 5, 4, 3, 12, 100 }, normal = { 0 };
+    static const struct xml_limits small = { 400, 5, 4, 3, 12, 100, 0 }, normal = { 0 };
     struct seen whole = { 0 }, cut = { .stops = true };
     const struct xml_limits *limits;
     enum xml_status a, b;

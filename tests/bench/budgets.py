@@ -1,0 +1,39 @@
+"""tests/bench/budgets.py: what is promised: figure, name, unit, goal, worst, divisor for display. worst may be
+('floor', factor): a multiple of what the relay needs in the same run."""
+
+BUDGETS = [
+    ('idle_tls', 'idle TLS session, roster and presence', 'KB', 18, 20, 1000),
+    ('idle_plain', 'idle plain session', 'KB', 4, 5, 1000),
+    ('chat_tls', 'routed 200-byte chat, TLS both ways', 'µs', 14, ('floor', 2), 1),
+    ('chat_plain', 'routed 200-byte chat, plain', 'µs', 11, ('floor', 2), 1),
+    ('login', 'login: TLS 1.3, SCRAM, bind, roster, presence', 'µs', 330, 500, 1),
+    ('presence', 'presence delivered to a contact, TLS', 'µs', 5, 8, 1),
+    ('offline', 'message for somebody away: stored, synced', 'µs', 20, 40, 1),
+    ('drain', 'stored message delivered at login', 'µs', None, None, 1),
+    ('durable_max', 'durable messages, most per second (store alone)', '/s', 40000, 20000, 1),
+    ('durable_p50', 'durable message, p50 at 10 000/s (store alone)', 'ms', 1.5, None, 1000),
+    ('second_loop', 'second loop', '×', 1.8, 1.6, 1),
+    ('start', 'start with 1 million accounts and messages', 's', 1, 2, 1),
+    ('idle_cpu', 'CPU of 10 000 idle sessions', '%', 1, 1, 1),
+    ('flat', 'chat, dearest ÷ cheapest of six sizes', '×', 1.2, 1.2, 1),
+    ('storm_p99', 'p99 of a chat during a login storm', 'ms', 20, 20, 1000),
+    ('reload_ms', 'reload', 'ms', None, None, 1),
+    ('hook_ns', 'handler that does nothing', 'ns', None, None, 1),
+    ('allocations', 'allocations per chat, TLS', '', None, None, 1),
+    ('instructions', 'instructions per routed message, without I/O', '', None, None, 1),
+]
+MORE_IS_BETTER = {'durable_max', 'second_loop'}
+
+
+def verdict(figure, value, goal, worst, floor):
+    """goal, worst: as displayed; '' when nothing is promised."""
+    if isinstance(worst, tuple):
+        worst = worst[1] * floor if floor else None
+    if goal is None or value is None:
+        return ''
+    sign = -1 if figure in MORE_IS_BETTER else 1
+    if sign * value <= sign * goal:
+        return 'goal'
+    if worst is None or sign * value <= sign * worst:
+        return 'within'
+    return 'MISSED'

@@ -1,0 +1,128 @@
+"""tests/bench/peers.py: Debian's Prosody and ejabberd, configured for the same work: limits off, the same
+features, their own default storage, epoll; on ports of their own, in a temporary folder."""
+import hashlib
+import hmac
+import os
+import subprocess
+
+import benchlib as b
+import suite
+
+SESSIONS = 4000
+PROSODY = '''
+run_as_root = true
+daemonize = false
+pidfile = "{tmp}/prosody.pid"
+data_path = "{tmp}/prosody"
+log = {{ {{ levels = {{ min = "error" }}, to = "console" }} }}
+network_backend = "epoll"
+plugin_paths = {{}}
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "private", "vcard_legacy", "pep", "version",
+    "uptime", "time", "ping", "lastactivity", "register", "register_ibr", "offline", "presence",
+    "message", "iq", "c2s" }}
+modules_disabled = {{ "s2s", "limits" }}
+allow_registration = true
+authentication = "internal_hashed"
+storage = "internal"
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+c2s_ports = {{ 15223 }}
+c2s_direct_tls_ports = {{}}
+interfaces = {{ "127.0.0.1" }}
+s2s_ports = {{}}
+http_ports = {{}}
+https_ports = {{}}
+c2s_timeout = 300
+network_settings = {{ read_timeout = 3600 }}
+ssl = {{ key = "{pem}.key", certificate = "{pem}.crt" }}
+VirtualHost "localhost"
+'''
+EJABBERD = '''
+hosts: [localhost]
+loglevel: error
+certfiles: ["{pem}"]
+listen:
+  - port: 15224
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    max_stanza_size: 262144
+    starttls: true
+auth_password_format: scram
+auth_scram_hash: sha
+disable_sasl_mechanisms: [X-OAUTH2]
+registration_timeout: infinity
+max_fsm_queue: 100000
+access_rules:
+  local: {{allow: all}}
+  register: {{allow: all}}
+modules:
+  mod_roster: {{versioning: true}}
+  mod_disco: {{}}
+  mod_private: {{}}
+  mod_vcard: {{search: false}}
+  mod_version: {{}}
+  mod_time: {{}}
+  mod_ping: {{}}
+  mod_last: {{}}
+  mod_offline: {{access_max_user_messages: unlimited}}
+  mod_register: {{ip_access: all, access: register}}
+'''
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
+
+
+def prosody_accounts(count, group):
+    salt, rounds = 'bench-salt', 4096
+    salted = hashlib.pbkdf2_hmac('sha1', b'secret', salt.encode(), rounds)
+    stored = hashlib.sha1(hmac.new(salted, b'Client Key', 'sha1').digest()).hexdigest()
+    server = hmac.new(salted, b'Server Key', 'sha1').hexdigest()
+    account = (f'return {{ ["iteration_count"] = {rounds}; ["salt"] = "{salt}"; '
+               f'["stored_key"] = "{stored}"; ["server_key"] = "{server}"; }};\n')
+    for i in range(count):
+        write(f'{b.TMP}/prosody/localhost/accounts/u{i}.dat', account)
+        base = i // group * group
+        items = ''.join(f'["u{k}@localhost"] = {{ ["subscription"] = "both"; ["groups"] = {{}}; }}; '
+                        for k in range(base, base + group) if k != i)
+        write(f'{b.TMP}/prosody/localhost/roster/u{i}.dat',
+              f'return {{ [false] = {{ ["version"] = 1; ["pending"] = {{}}; }}; {items}}};\n')
+
+
+def prosody(_kind):
+    return b.Server(['prosody', '--config', f'{b.TMP}/prosody.cfg.lua', '-F'], 15223)
+
+
+def ejabberd(_kind):
+    env = {'EJABBERD_CONFIG_PATH': f'{b.TMP}/ejabberd.yml', 'ERL_LIBS': '/usr/lib/x86_64-linux-gnu',
+           'EJABBERD_LOG_PATH': f'{b.TMP}/ejabberd.log', 'ERL_MAX_PORTS': '65536', 'HOME': b.TMP,
+           'ERL_CRASH_DUMP': f'{b.TMP}/erl_crash.dump'}
+    # One scheduler for one core, and no busy waiting, which would be counted as work.
+    return b.Server(['erl', '-noinput', '-sname', 'bench@localhost', '-start_epmd', 'false',
+                     '-erl_epmd_port', '15229', '+K', 'true', '+P', '250000', '+S', '1:1', '+sbwt', 'none',
+                     '+sbwtdcpu', 'none', '+sbwtdio', 'none', '-mnesia', 'dir',
+                     f'"{b.TMP}/mnesia"', '-s', 'ejabberd'], 15224, env=env, wait=60)
+
+
+def ejabberd_accounts(count):
+    server = ejabberd('tls')
+    b.load(server, 'register', sessions=count, settle=0, timeout=300)
+    b.load(server, 'befriend', sessions=suite.CHATTERS, group=suite.GROUP, duration=90, settle=0,
+           timeout=200)
+    server.stop()
+
+
+def targets():
+    """Installed, configured, with accounts."""
+    if subprocess.run(['sh', '-c', 'command -v prosody erl'], stdout=subprocess.DEVNULL,
+                      check=False).returncode != 0 or not os.path.exists('/usr/sbin/ejabberdctl'):
+        print('peers are not installed: run scripts/bench-peers')
+        return []
+    write(f'{b.TMP}/prosody.cfg.lua', PROSODY.format(tmp=b.TMP, pem=b.certificate()))
+    write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate()))
+    prosody_accounts(7000, suite.GROUP)
+    ejabberd_accounts(6100)
+    return [suite.Target('prosody', prosody, sessions=SESSIONS, settle=5),
+            suite.Target('ejabberd', ejabberd, sessions=SESSIONS, settle=5)]
