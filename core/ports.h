@@ -10,6 +10,6 @@ int ports_open(const struct conf *conf, struct link *fresh, char **why);
 /* Closes what `conf` no longer names and starts the new ones; cannot fail. Empties fresh. */
 void ports_use(const struct conf *conf, struct link *fresh);
 /* Gives up what ports_open bound. */
-void ports_drop(struct link *fresh);
+void ports_drop(struct link *ports);
 /* Closes everything that is open. Loops are running. */
 void ports_close(void);

@@ -207,7 +207,8 @@ static char *command_reload(struct buf *result)
     }
     gr_info("reload.done", "configuration and modules reloaded");
     log_lines(GR_LOG_INFO, "reload.change", report);
-    for (char *line = strtok(report, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+    char *rest = report;
+    for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL;) {
         command_row(result);
         command_text(result, "change", line);
     }

@@ -481,7 +481,7 @@ static void restore(struct gr_mod *self, const struct gr_bag *bag)
     size_t len = 0;
     const char *all = gr_bag_blob(bag, "subhosts", &len);
 
-    for (size_t at = 0; all != NULL && at + 1 < len; at += strlen(all + at) + 1)
+    for (size_t at = 0; at + 1 < len; at += strlen(all + at) + 1) /* len 0: nothing there */
         add_subhost(gr_state(self), all + at + 1, all[at] == '-');
 }
 

@@ -1,7 +1,7 @@
 /* removed.h: accounts that were removed while sessions of theirs live a moment longer: until the
- * session manager ends them (remove_user, 100), and then for what their end sets off. What they write
- * meanwhile would be there for the next owner of the name. For modules that keep rows of accounts;
- * each includes it once, everything in it is static. On the account's home loop. */
+ * session manager ends them (remove_user, 100), and then for what their end sets off. What they
+ * write meanwhile would be there for the next owner of the name. For modules that keep rows of
+ * accounts; each includes it once, everything in it is static. On the account's home loop. */
 #pragma once
 
 #include <grapnel/module.h>

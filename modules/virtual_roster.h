@@ -340,8 +340,8 @@ static bool virtual_seen(const struct virtual_state *st, const struct gr_jid *ji
     return st->list != NULL && virtual_find(st, jid) != NULL;
 }
 
-/* Whether a removed account was staff cannot be asked any more. Only what some list had is told then:
- * the names of the others are nobody's business. In a list of everybody no harm is done. */
+/* Whether a removed account was staff cannot be asked any more. Only what some list had is told
+ * then: the names of the others are nobody's business. In a list of everybody no harm is done. */
 static enum gr_verdict virtual_removed(struct gr_mod *self, struct gr_user_ev *ev)
 {
     struct virtual_state *st = virtual_of(self);

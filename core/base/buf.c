@@ -26,7 +26,7 @@ char *buf_reserve(struct buf *b, size_t want)
             cap *= 2;
         mem = gr_realloc(NULL, cap);
         if (len > 0)
-            memcpy(mem, b->mem + b->start, len);
+            memcpy(mem, b->mem + b->start, len); /* NOLINT: len > 0 means that b->mem is there */
         gr_free(b->mem);
         b->mem = mem;
         b->cap = cap;

@@ -113,7 +113,7 @@ static void resize(struct table *t, size_t want)
         if (slot != tail_slot)
             tail = &next.slots[slot];
         tail_slot = slot;
-        *tail = n;
+        *tail = n; /* NOLINT: no slot is SIZE_MAX, so tail is set the first time */
         tail = &n->next;
         /* The old chain ran on through n->next; `after` was fetched before it is cut here. */
         n->next = NULL;

@@ -172,7 +172,7 @@ static int best_priority(const struct gr_account *a)
 
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
         if (s->available && s->priority > best)
-            best = s->priority;
+            best = (int)s->priority; /* NOLINT: a number, not a character */
     return best;
 }
 

@@ -23,10 +23,10 @@ static uint8_t secret[32];
 static void check_keys(const void *data, size_t len, const char *password,
                        void (*done)(void *arg, bool right), void *arg);
 
-void auth_set_secret(const void *data, size_t len)
+void auth_set_secret(const void *bytes, size_t len)
 {
     gr_assert(len == sizeof(secret));
-    memcpy(secret, data, len);
+    memcpy(secret, bytes, len);
     provider_check_keys = check_keys;
 }
 

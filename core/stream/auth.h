@@ -11,4 +11,4 @@ extern const struct gr_module auth_module;
 /* What new passwords of a host are hashed with; fills and returns `out`. */
 const uint32_t *auth_iterations(const struct conf_host *host, uint32_t out[SCRAM_HASHES]);
 /* Secret for decoys of unknown users; before any stream. */
-void auth_set_secret(const void *secret, size_t len);
+void auth_set_secret(const void *bytes, size_t len);

@@ -63,7 +63,7 @@ void c2s_accept(enum conf_tls tls, int take_fd, const struct sockaddr_storage *p
 /* Certificates for new handshakes on the calling loop; NULL: no TLS. Takes a reference. */
 void c2s_set_tls(struct tls_ctx *tls);
 /* Secret for decoys of unknown users; before any stream. */
-void c2s_set_secret(const void *secret, size_t len);
+void c2s_set_secret(const void *bytes, size_t len);
 /* Ends every stream of the calling loop with <system-shutdown/>. */
 void c2s_shutdown(void);
 size_t c2s_count(void); /* streams of the calling loop */

@@ -12,10 +12,10 @@
 
 static uint8_t secret[32];
 
-void c2s_set_secret(const void *data, size_t len)
+void c2s_set_secret(const void *bytes, size_t len)
 {
     gr_assert(len == sizeof(secret));
-    memcpy(secret, data, len);
+    memcpy(secret, bytes, len);
 }
 
 void c2s_sasl_fini(struct c2s_login *l)

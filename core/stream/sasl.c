@@ -139,7 +139,7 @@ static void drop_out(struct sasl *s)
 static void end_exchange(struct sasl *s)
 {
     if (s->state != NULL) {
-        if (s->mech->fini != NULL)
+        if (s->mech->fini != NULL) /* NOLINT: state comes with a mechanism */
             s->mech->fini(s);
         gr_wipe(s->state, s->mech->state_size);
         gr_free(s->state);

@@ -74,7 +74,7 @@ struct sasl *sasl_new(const struct sasl_props *props);
 void sasl_free(struct sasl **take);
 
 /* <auth/>: drops an exchange under way (RFC 6120, 6.4.2). `data` NULL: no initial response. */
-enum sasl_step sasl_start(struct sasl *s, const char *mech, const void *data, size_t len);
+enum sasl_step sasl_start(struct sasl *s, const char *name, const void *data, size_t len);
 /* <response/>. */
 enum sasl_step sasl_respond(struct sasl *s, const void *data, size_t len);
 /* <abort/>: always SASL_FAILURE with `aborted`. */

@@ -302,8 +302,9 @@ static void pause_drain(struct queue *q)
         back_off(q); /* else the next one asks for them */
 }
 
-/* The log has been read to its end and is empty now. A crash on a full disk may have left totals
- * that say otherwise. */
+/* The log has been read to its end and is empty now. A crash on a full disk, or a reload while
+ * messages were on their way, may have left totals that say otherwise: they would keep an account
+ * full for ever. */
 static void finished(struct queue *q)
 {
     q->draining = false;
@@ -325,8 +326,12 @@ static void advance(struct queue *q)
             read_page(q);
         } else if (q->failed) {
             pause_drain(q);
-        } else if (queue_count_sent(q, DONE) + queue_count_sent(q, DELETING) == 0) {
+        } else if (queue_count_sent(q, DONE) + queue_count_sent(q, DELETING) > 0) {
+            return;
+        } else if (q->loaded || q->plain) {
             finished(q);
+        } else {
+            queue_load(q);
         }
     } else if (!has_receiver(q)) {
         q->draining = false;

@@ -10,14 +10,28 @@
 #include <sys/resource.h>
 
 struct opts opts = {
-    .scenario = "chat", .host = "127.0.0.1", .domain = "localhost", .prefix = "u",
-    .password = "secret", .mech = "SCRAM-SHA-1", .resource = "b", .label = "", .port = 5222,
-    .sessions = 100, .parallel = 50, .window = 1, .group = 2, .to_count = 1, .body = 200,
-    .duration = 5, .warmup = 1, .settle = 1,
+    .scenario = "chat",
+    .host = "127.0.0.1",
+    .domain = "localhost",
+    .prefix = "u",
+    .password = "secret",
+    .mech = "SCRAM-SHA-1",
+    .resource = "b",
+    .label = "",
+    .port = 5222,
+    .sessions = 100,
+    .parallel = 50,
+    .window = 1,
+    .group = 2,
+    .to_count = 1,
+    .body = 200,
+    .duration = 5,
+    .warmup = 1,
+    .settle = 1,
 };
 
 static const char help[] =
-    "grapnel-load SCENARIO [options]: puts load on an XMPP server and reads its CPU time and memory\n"
+    "grapnel-load SCENARIO [options]: puts load on an XMPP server, reads its CPU time and memory\n"
     "  login      open --sessions, CPU per login\n"
     "  idle       open and hold them: bytes per session, CPU while idle for --duration\n"
     "  chat       pairs (0,1), (2,3)...: closed loop with --window messages in flight per pair,\n"
@@ -30,34 +44,82 @@ static const char help[] =
     "  register   makes the accounts (XEP-0077)\n"
     "server:   --host ADDRESS --port N --domain NAME --tls starttls|direct|none --raw (relay)\n"
     "          --pid N (several times): processes whose CPU and memory are read\n"
-    "accounts: --prefix u --password secret --first 0 --sessions 100 --mech SCRAM-SHA-1|SCRAM-SHA-256|PLAIN\n"
-    "          --resource b --parallel 50 (logins at a time) --login-rate N --no-presence --no-roster\n"
-    "load:     --duration S --warmup S --settle S --rate N --window N --active N --group N --body 200\n"
+    "accounts: --prefix u --password secret --first 0 --sessions 100\n"
+    "          --mech SCRAM-SHA-1|SCRAM-SHA-256|PLAIN\n"
+    "          --resource b --parallel 50 (logins at a time) --login-rate N\n"
+    "          --no-presence --no-roster\n"
+    "load:     --duration S --warmup S --settle S --rate N --window N --active N\n"
+    "          --group N --body 200\n"
     "          --messages N --to-first N --to-count N --sm\n"
     "output:   --json FILE --label TEXT\n";
 
-enum { O_HOST = 256, O_PORT, O_DOMAIN, O_TLS, O_RAW, O_PID, O_PREFIX, O_PASSWORD, O_FIRST, O_SESSIONS,
-       O_MECH, O_RESOURCE, O_PARALLEL, O_LOGIN_RATE, O_NO_PRESENCE, O_NO_ROSTER, O_DURATION, O_WARMUP,
-       O_SETTLE, O_RATE, O_WINDOW, O_ACTIVE, O_GROUP, O_BODY, O_MESSAGES, O_TO_FIRST, O_TO_COUNT,
-       O_SM, O_JSON, O_LABEL, O_HELP };
+enum {
+    O_HOST = 256,
+    O_PORT,
+    O_DOMAIN,
+    O_TLS,
+    O_RAW,
+    O_PID,
+    O_PREFIX,
+    O_PASSWORD,
+    O_FIRST,
+    O_SESSIONS,
+    O_MECH,
+    O_RESOURCE,
+    O_PARALLEL,
+    O_LOGIN_RATE,
+    O_NO_PRESENCE,
+    O_NO_ROSTER,
+    O_DURATION,
+    O_WARMUP,
+    O_SETTLE,
+    O_RATE,
+    O_WINDOW,
+    O_ACTIVE,
+    O_GROUP,
+    O_BODY,
+    O_MESSAGES,
+    O_TO_FIRST,
+    O_TO_COUNT,
+    O_SM,
+    O_JSON,
+    O_LABEL,
+    O_HELP
+};
 
 static const struct option longs[] = {
-    { "host", 1, NULL, O_HOST },           { "port", 1, NULL, O_PORT },
-    { "domain", 1, NULL, O_DOMAIN },       { "tls", 1, NULL, O_TLS },
-    { "raw", 0, NULL, O_RAW },             { "pid", 1, NULL, O_PID },
-    { "prefix", 1, NULL, O_PREFIX },       { "password", 1, NULL, O_PASSWORD },
-    { "first", 1, NULL, O_FIRST },         { "sessions", 1, NULL, O_SESSIONS },
-    { "mech", 1, NULL, O_MECH },           { "resource", 1, NULL, O_RESOURCE },
-    { "parallel", 1, NULL, O_PARALLEL },   { "login-rate", 1, NULL, O_LOGIN_RATE },
-    { "no-presence", 0, NULL, O_NO_PRESENCE }, { "no-roster", 0, NULL, O_NO_ROSTER },
-    { "duration", 1, NULL, O_DURATION },   { "warmup", 1, NULL, O_WARMUP },
-    { "settle", 1, NULL, O_SETTLE },       { "rate", 1, NULL, O_RATE },
-    { "window", 1, NULL, O_WINDOW },       { "active", 1, NULL, O_ACTIVE },
-    { "group", 1, NULL, O_GROUP },         { "body", 1, NULL, O_BODY },
-    { "messages", 1, NULL, O_MESSAGES },   { "to-first", 1, NULL, O_TO_FIRST },
-    { "to-count", 1, NULL, O_TO_COUNT },   { "sm", 0, NULL, O_SM },
-    { "json", 1, NULL, O_JSON },           { "label", 1, NULL, O_LABEL },
-    { "help", 0, NULL, O_HELP },           { NULL, 0, NULL, 0 },
+    { "host", 1, NULL, O_HOST },
+    { "port", 1, NULL, O_PORT },
+    { "domain", 1, NULL, O_DOMAIN },
+    { "tls", 1, NULL, O_TLS },
+    { "raw", 0, NULL, O_RAW },
+    { "pid", 1, NULL, O_PID },
+    { "prefix", 1, NULL, O_PREFIX },
+    { "password", 1, NULL, O_PASSWORD },
+    { "first", 1, NULL, O_FIRST },
+    { "sessions", 1, NULL, O_SESSIONS },
+    { "mech", 1, NULL, O_MECH },
+    { "resource", 1, NULL, O_RESOURCE },
+    { "parallel", 1, NULL, O_PARALLEL },
+    { "login-rate", 1, NULL, O_LOGIN_RATE },
+    { "no-presence", 0, NULL, O_NO_PRESENCE },
+    { "no-roster", 0, NULL, O_NO_ROSTER },
+    { "duration", 1, NULL, O_DURATION },
+    { "warmup", 1, NULL, O_WARMUP },
+    { "settle", 1, NULL, O_SETTLE },
+    { "rate", 1, NULL, O_RATE },
+    { "window", 1, NULL, O_WINDOW },
+    { "active", 1, NULL, O_ACTIVE },
+    { "group", 1, NULL, O_GROUP },
+    { "body", 1, NULL, O_BODY },
+    { "messages", 1, NULL, O_MESSAGES },
+    { "to-first", 1, NULL, O_TO_FIRST },
+    { "to-count", 1, NULL, O_TO_COUNT },
+    { "sm", 0, NULL, O_SM },
+    { "json", 1, NULL, O_JSON },
+    { "label", 1, NULL, O_LABEL },
+    { "help", 0, NULL, O_HELP },
+    { NULL, 0, NULL, 0 },
 };
 
 static bool set(int option, const char *v)
@@ -67,8 +129,9 @@ static bool set(int option, const char *v)
     case O_PORT: opts.port = atoi(v); break;
     case O_DOMAIN: opts.domain = v; break;
     case O_TLS:
-        opts.tls = strcmp(v, "none") == 0 ? TLS_NONE : strcmp(v, "direct") == 0 ? TLS_DIRECT
-                                                                              : TLS_STARTTLS;
+        opts.tls = strcmp(v, "none") == 0     ? TLS_NONE
+                   : strcmp(v, "direct") == 0 ? TLS_DIRECT
+                                              : TLS_STARTTLS;
         break;
     case O_RAW: opts.raw = true; break;
     case O_PID:

@@ -31,13 +31,28 @@ extern struct opts opts;
 /* --- connections --- */
 
 enum state {
-    C_IDLE, C_CONNECTING, C_HEADER, C_PROCEED, C_HANDSHAKE, C_CHALLENGE, C_SUCCESS, C_BIND, C_SM,
-    C_ROSTER, C_PRESENCE, C_REGISTER, C_HELLO, C_READY, C_CLOSING, C_DEAD
+    C_IDLE,
+    C_CONNECTING,
+    C_HEADER,
+    C_PROCEED,
+    C_HANDSHAKE,
+    C_CHALLENGE,
+    C_SUCCESS,
+    C_BIND,
+    C_SM,
+    C_ROSTER,
+    C_PRESENCE,
+    C_REGISTER,
+    C_HELLO,
+    C_READY,
+    C_CLOSING,
+    C_DEAD
 };
 
 struct conn {
-    int fd, index;               /* index: which account and, in pairs, whose partner */
-    uint8_t state, after;        /* after: where an opened stream goes on: C_PROCEED, C_CHALLENGE, C_BIND */
+    int fd, index; /* index: which account and, in pairs, whose partner */
+    uint8_t state,
+        after; /* after: where an opened stream goes on: C_PROCEED, C_CHALLENGE, C_BIND */
     bool dirty, want_write, header_seen, once;
     SSL *ssl;
     char *in, *out;
@@ -48,7 +63,7 @@ struct conn {
     int64_t mark_ns, started_ns;
 };
 
-extern struct conn *conns;       /* opts.sessions of them, then those of a login storm */
+extern struct conn *conns; /* opts.sessions of them, then those of a login storm */
 extern int conns_ready, conns_pending, conns_failed;
 extern SSL_CTX *tls_ctx;
 
@@ -97,7 +112,7 @@ struct sample {
     int64_t wall_ns, cpu_ns, own_ns, busiest_ns; /* busiest: of the server's threads, since start */
     int64_t thread_ns[64];
     int threads[64], thread_count;
-    int64_t anon, rss;           /* bytes */
+    int64_t anon, rss; /* bytes */
 };
 void sample_take(struct sample *s, bool memory);
 int64_t servers_cpu_ns(void);

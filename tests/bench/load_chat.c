@@ -75,9 +75,8 @@ static int chat_main(void)
     return count > 0 && conns_failed == 0 ? 0 : 1;
 }
 
-const struct scenario chat_scenario = {
-    "chat", .stanza = chat_stanza, .tick = chat_tick, .main = chat_main
-};
+const struct scenario chat_scenario = { "chat", .stanza = chat_stanza, .tick = chat_tick,
+                                        .main = chat_main };
 
 /* --- a login storm beside it --- */
 
@@ -132,9 +131,8 @@ static int storm_main(void)
     return 0;
 }
 
-const struct scenario storm_scenario = {
-    "storm", .ready = storm_ready, .stanza = storm_stanza, .tick = storm_tick, .main = storm_main
-};
+const struct scenario storm_scenario = { "storm", .ready = storm_ready, .stanza = storm_stanza,
+                                         .tick = storm_tick, .main = storm_main };
 
 /* --- presence --- */
 
@@ -146,9 +144,11 @@ static void presence_send(struct conn *c)
 {
     if (opts.raw) {
         char to[256];
-        int n = snprintf(to, sizeof(to), "<presence from='%s%d@%s/%s' to='%s%d@%s'><status>T%016llx"
-                         "</status></presence>", opts.prefix, c->index, opts.domain, opts.resource,
-                         opts.prefix, c->index, opts.domain, (unsigned long long)now_ns());
+        int n = snprintf(to, sizeof(to),
+                         "<presence from='%s%d@%s/%s' to='%s%d@%s'><status>T%016llx"
+                         "</status></presence>",
+                         opts.prefix, c->index, opts.domain, opts.resource, opts.prefix, c->index,
+                         opts.domain, (unsigned long long)now_ns());
         conn_put(c, to, (size_t)n);
         return;
     }
@@ -170,8 +170,7 @@ static void presence_stanza(struct conn *c, const char *p, size_t len)
     int at = (int)(c - conns), g = at / opts.group;
     int64_t sent;
 
-    if (memcmp(p, "<pr", 3) != 0 || !stamp_of(p, len, &sent) ||
-        at % opts.group == groups[g].sender)
+    if (memcmp(p, "<pr", 3) != 0 || !stamp_of(p, len, &sent) || at % opts.group == groups[g].sender)
         return;
     received++;
     hist_add(&latency, now_ns() - sent);
@@ -199,9 +198,8 @@ static int presence_main(void)
     return received > before ? 0 : 1;
 }
 
-const struct scenario presence_scenario = {
-    "presence", .stanza = presence_stanza, .main = presence_main
-};
+const struct scenario presence_scenario = { "presence", .stanza = presence_stanza,
+                                            .main = presence_main };
 
 /* --- contacts (RFC 6121, 3.1) --- */
 
@@ -210,8 +208,8 @@ static uint64_t befriended;
 static void subscription(struct conn *c, const char *type, int to)
 {
     char text[256];
-    int n = snprintf(text, sizeof(text), "<presence type='%s' to='%s%d@%s'/>", type, opts.prefix, to,
-                     opts.domain);
+    int n = snprintf(text, sizeof(text), "<presence type='%s' to='%s%d@%s'/>", type, opts.prefix,
+                     to, opts.domain);
 
     conn_put(c, text, (size_t)n);
 }
@@ -248,8 +246,7 @@ static int befriend_main(void)
     for (int k = 1; k < opts.group; k++) {
         for (int i = 0; i < opts.sessions / opts.group * opts.group; i++) {
             int base = i / opts.group * opts.group;
-            subscription(&conns[i], "subscribe",
-                         opts.first + base + (i - base + k) % opts.group);
+            subscription(&conns[i], "subscribe", opts.first + base + (i - base + k) % opts.group);
         }
         loop_for(0.05, NULL);
     }
@@ -259,6 +256,5 @@ static int befriend_main(void)
     return ok ? 0 : 1;
 }
 
-const struct scenario befriend_scenario = {
-    "befriend", .stanza = befriend_stanza, .main = befriend_main
-};
+const struct scenario befriend_scenario = { "befriend", .stanza = befriend_stanza,
+                                            .main = befriend_main };

@@ -1,5 +1,5 @@
-/* tests/bench/load_conn.c: sockets and TLS of the load engine. Reads go through one shared buffer; a
- * connection keeps bytes only when a stanza is incomplete, and writes what gathered during a
+/* tests/bench/load_conn.c: sockets and TLS of the load engine. Reads go through one shared buffer;
+ * a connection keeps bytes only when a stanza is incomplete, and writes what gathered during a
  * wake-up in one call, so the server sees a client that behaves like a good one. */
 #include "load.h"
 #include "load_epoll.h"
@@ -42,7 +42,7 @@ void conn_start(struct conn *c, int index)
     c->started_ns = now_ns();
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     inet_pton(AF_INET, opts.host, &to.sin_addr);
-    if (strncmp(opts.host, "127.", 4) == 0) {      /* many clients, not one that is limited */
+    if (strncmp(opts.host, "127.", 4) == 0) { /* many clients, not one that is limited */
         setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
         from.sin_addr.s_addr = htonl(0x7f010001u + (uint32_t)(index % 200) * 256u);
         bind(c->fd, (struct sockaddr *)&from, sizeof(from));
@@ -50,8 +50,8 @@ void conn_start(struct conn *c, int index)
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     c->state = C_CONNECTING;
     conns_pending++;
-    if (c->fd < 0 || (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
-                      errno != EINPROGRESS)) {
+    if (c->fd < 0 ||
+        (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0 && errno != EINPROGRESS)) {
         login_failed(c, strerror(errno), "", 0);
         return;
     }

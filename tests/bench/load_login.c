@@ -1,6 +1,6 @@
-/* tests/bench/load_login.c: from a connected socket to a session: STARTTLS, SASL, binding, XEP-0198 if
- * asked for, roster, presence (RFC 6120, 5 to 7; RFC 6121, 2.2 and 4.2). Also XEP-0077, 3.1, to make
- * accounts on servers that have no faster way. */
+/* tests/bench/load_login.c: from a connected socket to a session: STARTTLS, SASL, binding,
+ * XEP-0198 if asked for, roster, presence (RFC 6120, 5 to 7; RFC 6121, 2.2 and 4.2). Also
+ * XEP-0077, 3.1, to make accounts on servers that have no faster way. */
 #include "load.h"
 #include "load_epoll.h"
 
@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IQ_BIND "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s" \
-                "</resource></bind></iq>"
+#define IQ_BIND                                                                         \
+    "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s" \
+    "</resource></bind></iq>"
 #define SASL "urn:ietf:params:xml:ns:xmpp-sasl"
 
-static void putf(struct conn *c, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void putf(struct conn *c, const char *fmt, ...)
 {
     char text[2048];
     va_list ap;
@@ -36,8 +37,10 @@ void login_header(struct conn *c)
 {
     c->header_seen = false;
     c->state = C_HEADER;
-    putf(c, "<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='jabber:client' "
-            "xmlns:stream='http://etherx.jabber.org/streams'>", opts.domain);
+    putf(c,
+         "<?xml version='1.0'?><stream:stream to='%s' version='1.0' xmlns='jabber:client' "
+         "xmlns:stream='http://etherx.jabber.org/streams'>",
+         opts.domain);
 }
 
 /* The socket is connected, or TLS stands. */
@@ -89,18 +92,15 @@ static void on_features(struct conn *c)
         conn_puts(c, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
         c->state = C_PROCEED;
         break;
-    case C_CHALLENGE:
-        authenticate(c);
-        break;
+    case C_CHALLENGE: authenticate(c); break;
     case C_REGISTER:
-        putf(c, "<iq type='set' id='reg'><query xmlns='jabber:iq:register'><username>%s%d"
-                "</username><password>%s</password></query></iq>",
+        putf(c,
+             "<iq type='set' id='reg'><query xmlns='jabber:iq:register'><username>%s%d"
+             "</username><password>%s</password></query></iq>",
              opts.prefix, c->index, opts.password);
         c->state = C_REGISTER;
         break;
-    default:
-        putf(c, IQ_BIND, opts.resource);
-        c->state = C_BIND;
+    default: putf(c, IQ_BIND, opts.resource); c->state = C_BIND;
     }
 }
 

@@ -1,7 +1,8 @@
-/* tests/bench/load_offline.c: messages to accounts that are away, and their delivery when these come.
+/* tests/bench/load_offline.c: messages to accounts that are away, and their delivery when these
+ * come.
  *
- * Where the server has XEP-0198 (--sm), <a h=''/> says when a message is kept; elsewhere all that can
- * be known is when the server has become quiet, and that the drain finds every message. */
+ * Where the server has XEP-0198 (--sm), <a h=''/> says when a message is kept; elsewhere all that
+ * can be known is when the server has become quiet, and that the drain finds every message. */
 #include "load_run.h"
 
 #include <stdlib.h>
@@ -102,9 +103,8 @@ static int offline_main(void)
     return ok && received == 0 ? 0 : 1;
 }
 
-const struct scenario offline_scenario = {
-    "offline", .stanza = offline_stanza, .tick = offline_tick, .main = offline_main
-};
+const struct scenario offline_scenario = { "offline", .stanza = offline_stanza,
+                                           .tick = offline_tick, .main = offline_main };
 
 /* --- the other end --- */
 
@@ -143,6 +143,5 @@ static int drain_main(void)
     return ok ? 0 : 1;
 }
 
-const struct scenario drain_scenario = {
-    "drain", .ready = drain_ready, .stanza = drain_stanza, .main = drain_main
-};
+const struct scenario drain_scenario = { "drain", .ready = drain_ready, .stanza = drain_stanza,
+                                         .main = drain_main };

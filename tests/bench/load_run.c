@@ -16,7 +16,8 @@ static int64_t ramp_ns, last_tick;
 static void start_more(int64_t now)
 {
     while (starting && started < opts.sessions && conns_pending < opts.parallel) {
-        if (opts.login_rate > 0 && (double)started > (double)(now - ramp_ns) / 1e9 * opts.login_rate)
+        if (opts.login_rate > 0 &&
+            (double)started > (double)(now - ramp_ns) / 1e9 * opts.login_rate)
             return;
         conn_start(&conns[started], opts.first + started);
         started++;
@@ -65,7 +66,7 @@ int64_t wait_quiet(double seconds)
     while (now_ns() < end && calm < 5) {
         loop_for(0.1, NULL);
         int64_t then = servers_cpu_ns();
-        if (then - cpu > 2000000) {
+        if (then - cpu > 5000000) {
             calm = 0;
             since = now_ns();
         } else {
@@ -206,7 +207,8 @@ static int idle_main(void)
     loop_for(opts.duration, NULL);
     sample_take(&b, false);
     result_num("idle_cpu_percent",
-               100.0 * (double)(b.cpu_ns - a.cpu_ns) / (double)(b.wall_ns - a.wall_ns), "% of a core");
+               100.0 * (double)(b.cpu_ns - a.cpu_ns) / (double)(b.wall_ns - a.wall_ns),
+               "% of a core");
     return 0;
 }
 
@@ -220,8 +222,8 @@ static const struct scenario idle_scenario = { "idle", .main = idle_main },
                              register_scenario = { "register", .main = login_main };
 
 static const struct scenario *const all[] = {
-    &idle_scenario,    &login_scenario,   &register_scenario, &chat_scenario, &presence_scenario,
-    &befriend_scenario, &storm_scenario,  &offline_scenario,  &drain_scenario,
+    &idle_scenario,     &login_scenario, &register_scenario, &chat_scenario,  &presence_scenario,
+    &befriend_scenario, &storm_scenario, &offline_scenario,  &drain_scenario,
 };
 
 static bool ramp(void)

@@ -1,5 +1,5 @@
-/* tests/bench/load_scram.c: SCRAM (RFC 5802, 7677) of a client. PBKDF2 is done once per salt: accounts
- * made in bulk share theirs, and the others pay at their first login only. */
+/* tests/bench/load_scram.c: SCRAM (RFC 5802, 7677) of a client. PBKDF2 is done once per salt:
+ * accounts made in bulk share theirs, and the others pay at their first login only. */
 #include "load.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-/* tests/bench/mkusers.c: fills a data directory for measurements while the server is down: accounts (all
- * with the same credentials, so that one PBKDF2 is enough), rosters of mutual contacts, messages that
- * wait. Rows are those of stream/auth.c, mod_roster/record.c and mod_offline/keep.c. */
+/* tests/bench/mkusers.c: fills a data directory for measurements while the server is down:
+ * accounts (all with the same credentials, so that one PBKDF2 is enough), rosters of mutual
+ * contacts, messages that wait. Rows are those of stream/auth.c, mod_roster/record.c and
+ * mod_offline/keep.c. */
 #include "loop/loop.h"
 #include "store/store.h"
 #include "stream/creds.h"
@@ -70,8 +71,8 @@ static void accounts(int first, int count)
     run();
 }
 
-/* Groups of `size` accounts, each the contact of all others; a group that does not exist as accounts
- * is fine, too. */
+/* Groups of `size` accounts, each the contact of all others; a group that does not exist as
+ * accounts is fine, too. */
 static void rosters(int first, int count, int size)
 {
     struct store_coll *items = store_coll("roster_items", GR_COLL_MAP);
@@ -133,14 +134,16 @@ static void messages(int first, int count, int each)
 
 int main(int argc, char **argv)
 {
-    struct store_opts opts = { .manual = true, .commit_delay_us = -1, .sync = false,
-                               .map_size = (size_t)64 << 30 };
+    struct store_opts opts = {
+        .manual = true, .commit_delay_us = -1, .sync = false, .map_size = (size_t)64 << 30
+    };
     char *why = NULL;
 
     if (argc < 5) {
-        fputs("mkusers DIR PREFIX FIRST COUNT [roster=SIZE] [messages=EACH] [domain=D] [password=P]\n"
-              "        [accounts=no]: fills the data directory of a server that does not run\n",
-              stderr);
+        fputs(
+            "mkusers DIR PREFIX FIRST COUNT [roster=SIZE] [messages=EACH] [domain=D] [password=P]\n"
+            "        [accounts=no]: fills the data directory of a server that does not run\n",
+            stderr);
         return 2;
     }
     prefix = argv[2];

@@ -8,7 +8,7 @@ import subprocess
 import benchlib as b
 import suite
 
-SESSIONS = 4000
+SESSIONS, ACCOUNTS = 2000, 2000
 PROSODY = '''
 run_as_root = true
 daemonize = false
@@ -122,7 +122,7 @@ def targets():
         return []
     write(f'{b.TMP}/prosody.cfg.lua', PROSODY.format(tmp=b.TMP, pem=b.certificate()))
     write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate()))
-    prosody_accounts(7000, suite.GROUP)
-    ejabberd_accounts(6100)
+    prosody_accounts(ACCOUNTS, suite.GROUP)
+    ejabberd_accounts(ACCOUNTS)
     return [suite.Target('prosody', prosody, sessions=SESSIONS, settle=5),
             suite.Target('ejabberd', ejabberd, sessions=SESSIONS, settle=5)]

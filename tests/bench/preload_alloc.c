@@ -1,5 +1,5 @@
-/* tests/bench/preload_alloc.c: LD_PRELOAD: counts a process's allocations. SIGRTMIN+1 writes calls, bytes
- * asked for and frees since the last such signal to the file named in BENCH_ALLOC. */
+/* tests/bench/preload_alloc.c: LD_PRELOAD: counts a process's allocations. SIGRTMIN+1 writes
+ * calls, bytes asked for and frees since the last such signal to the file named in BENCH_ALLOC. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>

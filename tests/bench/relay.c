@@ -1,9 +1,10 @@
-/* tests/bench/relay.c: the floor: a server that does nothing but move bytes. One thread, epoll, OpenSSL
- * as the server uses it, one read per wake-up and connection, output gathered and written once per
- * turn. A client says HELLO index group; bytes of an index go to all others of its group. A group of 2 is
- * a chat, a larger one a presence broadcast, and a client that leaves at once a bare handshake.
+/* tests/bench/relay.c: the floor: a server that does nothing but move bytes. One thread, epoll,
+ * OpenSSL as the server uses it, one read per wake-up and connection, output gathered and written
+ * once per turn. A client says HELLO index group; bytes of an index go to all others of its group.
+ * A group of 2 is a chat, a larger one a presence broadcast, and a client that leaves at once a
+ * bare handshake.
  *
- *     relay PORT [CERTIFICATE.pem]  */
+ *     relay PORT [CERTIFICATE.pem] */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -50,7 +51,7 @@ static void drop(struct peer *p)
     p->dead = true;
     if (p->greeted && by_index[p->index] == p)
         by_index[p->index] = NULL;
-    if (!p->dirty) {             /* else conns are freed once they were flushed */
+    if (!p->dirty) { /* else conns are freed once they were flushed */
         p->next = dead;
         dead = p;
     }
@@ -89,7 +90,7 @@ static void write_out(struct peer *p)
     p->blocked = p->len > 0;
     if (was != p->blocked)
         watch(p, EPOLL_CTL_MOD, EPOLLIN | (p->blocked ? EPOLLOUT : 0));
-    if (p->len == 0) {           /* an idle connection holds no buffer */
+    if (p->len == 0) { /* an idle connection holds no buffer */
         free(p->out);
         p->out = NULL;
         p->cap = 0;

@@ -1,7 +1,8 @@
-/* tests/bench/route_cost.c: one message through the core without sockets: the stream's parser, hooks of
- * all shipped modules, routing, delivery, text for the recipient; N times, so that a counter of
- * instructions over two different N gives the cost of one (callgrind.sh). With HANDLERS, so many
- * further handlers that do nothing sit in the chain user_send_message: the cost of a hook.
+/* tests/bench/route_cost.c: one message through the core without sockets: the stream's parser,
+ * hooks of all shipped modules, routing, delivery, text for the recipient; N times, so that a
+ * counter of instructions over two different N gives the cost of one (callgrind.sh). With
+ * HANDLERS, so many further handlers that do nothing sit in the chain user_send_message: the cost
+ * of a hook.
  *
  *     route_cost N [HANDLERS] [time]      time: prints nanoseconds per message */
 #include "harness_priv.h"
@@ -14,9 +15,10 @@
 
 enum { BATCH = 8, HANDLERS_MAX = 64 };
 
-static const char ini[] = "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_offline]\n[mod_disco]\n"
-                          "[mod_ping]\n[mod_version]\n[mod_time]\n[mod_last]\n[mod_private]\n"
-                          "[mod_vcard]\n";
+static const char ini[] =
+    "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_offline]\n[mod_disco]\n"
+    "[mod_ping]\n[mod_version]\n[mod_time]\n[mod_last]\n[mod_private]\n"
+    "[mod_vcard]\n";
 
 static struct hs *alice;
 static uint64_t delivered;
@@ -62,7 +64,8 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
 
 static const struct xml_events events = { on_open, on_element, on_close };
 
-static void run(struct h *h, struct xml_parser *p, const char *xml, int n)
+__attribute__((noinline)) static void route_messages(struct h *h, struct xml_parser *p,
+                                                     const char *xml, int n)
 {
     size_t len = strlen(xml), used;
 
@@ -85,10 +88,12 @@ static int64_t now(void)
 int main(int argc, char **argv)
 {
     static struct gr_hook hooks[HANDLERS_MAX + 1];
-    static const char header[] = "<stream:stream xmlns='jabber:client' version='1.0' to='localhost' "
-                                 "xmlns:stream='http://etherx.jabber.org/streams'>";
+    static const char header[] =
+        "<stream:stream xmlns='jabber:client' version='1.0' to='localhost' "
+        "xmlns:stream='http://etherx.jabber.org/streams'>";
     int n = argc > 1 ? atoi(argv[1]) : 1000, handlers = argc > 2 ? atoi(argv[2]) : 0;
-    struct gr_module empty = { .name = "bench_empty", .summary = "handlers that do nothing",
+    struct gr_module empty = { .name = "bench_empty",
+                               .summary = "handlers that do nothing",
                                .hooks = hooks };
     char body[201], *xml;
     size_t used;
@@ -108,15 +113,17 @@ int main(int argc, char **argv)
     h_session(bob)->out = &mine;
     struct xml_parser *p = xml_parser_new(&(struct xml_limits){ 0 }, &events, NULL);
     xml_parser_feed(p, header, strlen(header), &used);
-    if (asprintf(&xml, "<message to='bob@localhost/b' type='chat' id='m1'><body>%s</body></message>",
+    if (asprintf(&xml,
+                 "<message to='bob@localhost/b' type='chat' id='m1'><body>%s</body></message>",
                  body) < 0)
         return 1;
     int64_t start = now();
-    run(h, p, xml, n);
+    route_messages(h, p, xml, n);
     if (argc > 3)
         printf("%.1f\n", (double)(now() - start) / n);
     if (delivered != (uint64_t)n) {
-        fprintf(stderr, "route_cost: %llu of %d messages arrived\n", (unsigned long long)delivered, n);
+        fprintf(stderr, "route_cost: %llu of %d messages arrived\n", (unsigned long long)delivered,
+                n);
         return 1;
     }
     h_session(bob)->out = before;

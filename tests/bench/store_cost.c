@@ -1,5 +1,6 @@
-/* tests/bench/store_cost.c: durable messages: what the store alone does with 300-byte rows appended to
- * per-account logs, each counted when its commit is synced. Real loop thread, real committer.
+/* tests/bench/store_cost.c: durable messages: what the store alone does with 300-byte rows
+ * appended to per-account logs, each counted when its commit is synced. Real loop thread, real
+ * committer.
  *
  *     store_cost DIR RATE SECONDS     RATE 0: as fast as WINDOW in flight allow
  * prints: messages/s, p50 and p99 in microseconds, CPU per message of the whole process */
@@ -158,7 +159,8 @@ int main(int argc, char **argv)
         return 1;
     printf("{\"per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"cpu_us\": %.2f, "
            "\"commits_per_s\": %.0f}\n",
-           (double)done_count / seconds, (double)took[n / 2] / 1e3, (double)took[n * 99 / 100] / 1e3,
-           (double)cpu / 1e3 / (double)done_count, (double)st.commits / seconds);
+           (double)done_count / seconds, (double)took[n / 2] / 1e3,
+           (double)took[n * 99 / 100] / 1e3, (double)cpu / 1e3 / (double)done_count,
+           (double)st.commits / seconds);
     return 0;
 }

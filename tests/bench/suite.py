@@ -81,9 +81,9 @@ def common(targets):
 def offline(results, name, server, messages, away, **options):
     """Messages to `away` accounts behind the ones that log in, then their delivery."""
     mine = results.setdefault(name, {})
-    kept = b.load(server, 'offline', sessions=100, messages=messages, to_first=5000, to_count=away,
+    kept = b.load(server, 'offline', sessions=100, messages=messages, to_first=1000, to_count=away,
                   duration=180, no_presence=True, **options)
-    drained = b.load(server, 'drain', first=5000, sessions=away, messages=messages, duration=120,
+    drained = b.load(server, 'drain', first=1000, sessions=away, messages=messages, duration=120,
                      expect=False, settle=0, **options)
     results.setdefault(name + '_detail', {}).update({'offline': kept, 'drain': drained})
     if kept is None or drained is None or drained['missing'] > 0 or kept['refused'] > 0:

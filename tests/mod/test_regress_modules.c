@@ -1,5 +1,5 @@
-/* tests/mod/test_regress_modules.c: bugs that the modules once had. Each case is named after what went
- * wrong. */
+/* tests/mod/test_regress_modules.c: bugs that the modules once had. Each case is named after what
+ * is right now. */
 #include "harness.h"
 
 #include "store/engine.h"
@@ -273,11 +273,46 @@ static void test_private_of_several_megabytes(void **state)
     struct gr_export_ev ev = { .user = h_parse_jid(h, "alice@localhost"), .data = all };
     gr_hook_run(self, GR_HOOK_get_personal_data, &ev.ev, NULL);
     h_run(h);
-    const struct gr_el *query = gr_el_child(gr_stanza_root(all), NULL, NULL);
-    for (const struct gr_el *el = gr_el_child(query, NULL, NULL); el; el = gr_el_next(el, NULL, NULL))
+    const struct gr_el *el = gr_el_child(gr_stanza_root(all), NULL, NULL);
+    for (el = gr_el_child(el, NULL, NULL); el != NULL; el = gr_el_next(el, NULL, NULL))
         count++;
     assert_int_equal(count, 100);
     gr_stanza_unref(&all);
+    h_stop(&h);
+}
+
+/* --- mod_offline --- */
+
+/* What was delivered during a reload stayed in the totals: nothing could be kept any more. */
+static void test_offline_totals_after_reload(void **state)
+{
+#define OFFLINE(n) "[host localhost]\n[mod_presence]\n[mod_offline]\nlimit = " n "\n"
+    struct h *h = begin(OFFLINE("2"));
+    h_user(h, "alice@localhost");
+    struct hs *a, *c = h_login(h, "carol@localhost/c");
+
+    (void)state;
+    h_send(c, "<message id='1' to='alice@localhost'><body>1</body></message>");
+    h_send(c, "<message id='2' to='alice@localhost'><body>2</body></message>");
+    a = h_login(h, "alice@localhost/a");
+    h_stall(a);
+    h_send(a, "<presence/>");
+    h_reload(h, OFFLINE("2") "size_limit = 1M\n", NULL);
+    h_flow(a);
+    h_run(h);
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_body(a, "carol@localhost/c", "1");
+    h_expect_body(a, "carol@localhost/c", "2");
+    h_disconnect(&a, true);
+    h_advance(h, 10 * 60000);
+    a = h_online(h, "alice@localhost/a");
+    h_expect_nothing(a);
+    h_disconnect(&a, true);
+    h_send(c, "<message id='3' to='alice@localhost'><body>3</body></message>");
+    h_send(c, "<message id='4' to='alice@localhost'><body>4</body></message>");
+    h_expect_nothing(c);
+    h_send(c, "<message id='5' to='alice@localhost'><body>5</body></message>");
+    h_expect_error(c, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "alice@localhost");
     h_stop(&h);
 }
 
@@ -314,9 +349,9 @@ int main(void)
         cmocka_unit_test(test_next_owner_inherits_nothing),
         cmocka_unit_test(test_private_bound_in_flight),
         cmocka_unit_test(test_private_of_several_megabytes),
+        cmocka_unit_test(test_offline_totals_after_reload),
         cmocka_unit_test(test_removal_of_staff_is_told),
     };
 
-    if (getenv("F")) cmocka_set_test_filter(getenv("F"));
     return H_RUN("regress_modules", cases);
 }
