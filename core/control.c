@@ -23,6 +23,7 @@
 #define REST_MS 500 /* when there is no file descriptor left */
 
 struct client {
+    struct link link;
     struct watch watch;
     struct timer deadline;
     struct buf in, out;
@@ -35,7 +36,8 @@ static struct {
     struct timer rest;
     int fd, clients;
     char *path;
-} control = { .fd = -1 };
+    struct link all;
+} control = { .fd = -1, .all = { &control.all, &control.all } };
 
 static void client_free(struct client *c)
 {
@@ -50,6 +52,7 @@ static void client_free(struct client *c)
     gr_wipe(c->in.mem, c->in.cap);
     buf_fini(&c->in);
     buf_fini(&c->out);
+    list_remove(&c->link);
     control.clients--;
     gr_free(c);
 }
@@ -168,6 +171,7 @@ static void on_accept(struct watch *w, int events)
     struct client *c = gr_alloc(sizeof(*c));
     c->fd = fd;
     control.clients++;
+    list_append(&control.all, &c->link);
     watch_init(&c->watch, fd, on_client);
     watch_set(&c->watch, EV_READ);
     timer_start(&c->deadline, REQUEST_MS, on_deadline);
@@ -216,8 +220,20 @@ int control_open(const char *path, char **why)
     return 0;
 }
 
+size_t control_busy(void)
+{
+    size_t n = 0;
+
+    list_each(c, &control.all, struct client, link)
+        n += c->running;
+    return n;
+}
+
 void control_close(void)
 {
+    list_each(c, &control.all, struct client, link)
+        if (!c->running)
+            client_free(c);
     if (control.fd < 0)
         return;
     watch_set(&control.watch, 0);

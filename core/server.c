@@ -241,7 +241,7 @@ static void count_busy(void *arg)
 /* Streams end, connections linger a moment for the peer's goodbye; at most STOP_MS in all. */
 static void poll_stop(struct timer *t)
 {
-    size_t busy = conn_count();
+    size_t busy = conn_count() + control_busy();
 
     loops_call(count_busy, &busy);
     busy += job_count(); /* last: what ends a stream may put stanzas on their way */
@@ -258,6 +258,7 @@ static void begin_stop(void)
         return;
     server.stopping = true;
     gr_info("server.stopping", "closing streams");
+    control_close();
     ports_close();
     loops_call(stop_streams, NULL);
     server.stop_by = gr_now_ms() + STOP_MS;

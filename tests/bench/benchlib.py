@@ -3,6 +3,7 @@ to one core and stopped again, and the load engine on the other core."""
 import atexit
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -17,7 +18,10 @@ BUILD = os.environ.get('GRAPNEL_BUILD') or os.path.join(SRC, 'build')
 PROGRAMS = os.path.join(BUILD, 'tests', 'bench')
 RESULTS = os.environ.get('BENCH_RESULTS') or os.path.join(SRC, 'docs', 'performance.json')
 TMP = tempfile.mkdtemp(prefix='grapnel-bench-')
-SERVER_CPU, LOAD_CPU = '0', '1'
+CPUS = sorted(os.sched_getaffinity(0))
+SERVER_CPU, LOAD_CPU = str(CPUS[0]), str(CPUS[1 % len(CPUS)])
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 running = []
 
 

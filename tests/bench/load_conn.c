@@ -150,7 +150,8 @@ static void handle(struct conn *c, const char *p, size_t len)
 {
     if (c->state == C_CLOSING)
         return;
-    if (c->state == C_READY)
+    /* What was kept may come before the presence does. */
+    if (c->state == C_READY || (c->state == C_PRESENCE && len > 3 && memcmp(p, "<me", 3) == 0))
         run_stanza(c, p, len);
     else
         login_stanza(c, p, len);

@@ -108,14 +108,16 @@ const struct scenario offline_scenario = { "offline", .stanza = offline_stanza,
 
 /* --- the other end --- */
 
+static struct sample drain_from;
+
 static void drain_stanza(struct conn *c, const char *p, size_t len)
 {
     (void)c;
+    if (drain_from.wall_ns == 0)
+        sample_take(&drain_from, false);
     if (memcmp(p, "<me", 3) == 0 && find(p, len, "<body") != NULL)
         received++;
 }
-
-static struct sample drain_from;
 
 static void drain_ready(struct conn *c)
 {

@@ -9,6 +9,7 @@ import benchlib as b
 import suite
 
 SESSIONS, ACCOUNTS = 2000, 2000
+EJABBERD_FRIENDS = 100           # subscriptions take it long: see there
 PROSODY = '''
 run_as_root = true
 daemonize = false
@@ -109,7 +110,7 @@ def ejabberd(_kind):
 def ejabberd_accounts(count):
     server = ejabberd('tls')
     b.load(server, 'register', sessions=count, settle=0, timeout=300)
-    b.load(server, 'befriend', sessions=suite.CHATTERS, group=suite.GROUP, duration=90, settle=0,
+    b.load(server, 'befriend', sessions=EJABBERD_FRIENDS, group=suite.GROUP, duration=30, settle=0,
            timeout=200)
     server.stop()
 
@@ -125,4 +126,5 @@ def targets():
     prosody_accounts(ACCOUNTS, suite.GROUP)
     ejabberd_accounts(ACCOUNTS)
     return [suite.Target('prosody', prosody, sessions=SESSIONS, settle=5),
-            suite.Target('ejabberd', ejabberd, sessions=SESSIONS, settle=5)]
+            suite.Target('ejabberd', ejabberd, sessions=SESSIONS, settle=5,
+                         friends=EJABBERD_FRIENDS)]

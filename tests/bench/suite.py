@@ -8,7 +8,7 @@ import time
 
 import benchlib as b
 
-SESSIONS, CHATTERS, GROUP = 10000, 1000, 20
+SESSIONS, CHATTERS, GROUP = min(10000, b.FILES - 500), 1000, 20
 
 
 def seconds():
@@ -22,8 +22,9 @@ def repeats():
 class Target:
     """A server under the common load. start(kind): a fresh one, for 'plain' or 'tls'."""
 
-    def __init__(self, name, start, raw=False, sessions=SESSIONS, settle=2, **options):
+    def __init__(self, name, start, raw=False, sessions=SESSIONS, settle=2, friends=CHATTERS, **options):
         self.name, self.start, self.raw = name, start, raw
+        self.friends = friends        # accounts that have contacts
         self.sessions, self.settle, self.options = sessions, settle, options
         self.server, self.kind = None, None
         self.figures, self.detail = {}, {}
@@ -57,7 +58,8 @@ def taking_turns(targets, figure, scenario, key='cpu_us', **options):
     runs = {t.name: [] for t in targets}
     for _ in range(repeats()):
         for t in targets:
-            runs[t.name].append(t.load(scenario, **options))
+            more = {'sessions': t.friends} if scenario == 'presence' else {}
+            runs[t.name].append(t.load(scenario, **{**options, **more}))
     for t in targets:
         done = iter(runs[t.name])
         t.note(figure, b.repeat(len(runs[t.name]), lambda d=done: next(d), key), key)
@@ -74,7 +76,7 @@ def common(targets):
         taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, duration=seconds(), settle=2,
                      timeout=300)
     taking_turns(targets, 'login', 'login', 'login_cpu_us', sessions=2000, settle=0)
-    taking_turns(targets, 'presence', 'presence', sessions=CHATTERS, group=GROUP, settle=3,
+    taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3,
                  duration=seconds())
 
 
@@ -105,7 +107,7 @@ def second_loop(one):
     the load share two cores here, so throughput itself would not show it."""
     data = b.data_dir('loops')
     b.mkusers(data, 0, CHATTERS)
-    server = b.grapnel(data, loops=2, cpus='0,1')
+    server = b.grapnel(data, loops=2, cpus=f'{b.SERVER_CPU},{b.LOAD_CPU}')
     r = b.repeat(b_repeats(), lambda: b.load(server, 'chat', sessions=CHATTERS, duration=seconds()),
                  'busiest_us')
     server.stop()
