@@ -65,19 +65,23 @@ def taking_turns(targets, figure, scenario, key='cpu_us', **options):
         t.note(figure, b.repeat(len(runs[t.name]), lambda d=done: next(d), key), key)
 
 
-def common(targets):
+def common(targets, parts):
     for kind in ('plain', 'tls'):
         for t in targets:
             t.fresh(kind)
-            t.note(f'idle_{kind}', t.load('idle', sessions=t.sessions, duration=seconds() * 2,
-                                          settle=t.settle, timeout=900), 'anon_per_session')
+            if 'idle' in parts:
+                t.note(f'idle_{kind}', t.load('idle', sessions=t.sessions, duration=seconds() * 2,
+                                              settle=t.settle, timeout=900), 'anon_per_session')
             if kind == 'tls' and 'idle_tls' in t.detail:
                 t.note('idle_cpu', t.detail['idle_tls'], 'idle_cpu_percent')
-        taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, duration=seconds(), settle=2,
-                     timeout=300)
-    taking_turns(targets, 'login', 'login', 'login_cpu_us', sessions=2000, settle=0)
-    taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3,
-                 duration=seconds())
+        if 'chat' in parts:
+            taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, duration=seconds(),
+                         settle=2, timeout=300)
+    if 'login' in parts:             # of accounts without contacts
+        taking_turns(targets, 'login', 'login', 'login_cpu_us', first=CHATTERS, sessions=1000,
+                     settle=0)
+    if 'presence' in parts:
+        taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3, duration=seconds())
 
 
 def offline(results, name, server, messages, away, **options):
