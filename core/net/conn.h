@@ -72,6 +72,9 @@ struct conn_mark {
     void (*reached)(struct conn_mark *m, bool ok);
 };
 void conn_mark(struct conn *c, struct conn_mark *m);
+/* Takes back what the kernel has not taken, up to the next mark: the marks behind it are reached with
+ * ok = false before this returns. For an end that must not leave things lingering in a buffer. */
+void conn_cut(struct conn *c);
 /* Flush, then close in order (TLS close_notify, FIN), waiting at most `linger_ms` for the peer in
  * all; 0: what the kernel takes now. The conn frees itself; no event but marks follows. */
 void conn_finish(struct conn **take, int64_t linger_ms);

@@ -172,6 +172,34 @@ void conn_mark(struct conn *c, struct conn_mark *m)
         loop_flush_later(&c->flush);
 }
 
+/* A TLS record that the kernel refused must be repeated whole, so at least that much stays. */
+static struct conn_mark *first_behind(struct conn *c, size_t least)
+{
+    list_each(m, &c->marks, struct conn_mark, link)
+        if (m->offset >= c->written + least)
+            return m;
+    return NULL;
+}
+
+void conn_cut(struct conn *c)
+{
+    if (c->out_dead || c->life != LIFE_OPEN || !c->watched || c->sec == SEC_WAITING)
+        return;
+    conn_push(c, SIZE_MAX);
+    size_t len = buf_len(&c->out);
+    size_t least = c->sec != SEC_TLS ? 1 : len < CONN_CHUNK ? len : CONN_CHUNK;
+    struct conn_mark *last = len > 0 && !c->out_dead ? first_behind(c, least) : NULL;
+    if (last == NULL || last->offset == UINT64_MAX)
+        return;
+    c->out.end = c->out.start + (size_t)(last->offset - c->written);
+    while (last->link.next != &c->marks) {
+        struct conn_mark *m = list_entry(last->link.next, struct conn_mark, link);
+
+        list_remove(&m->link);
+        m->reached(m, false);
+    }
+}
+
 /* --- time --- */
 
 static bool waits(const struct conn *c)

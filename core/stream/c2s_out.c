@@ -58,6 +58,10 @@ static void out_close(void *ctx, const char *condition, const char *text)
 {
     struct c2s *c = ctx;
 
+    /* What the client does not read goes elsewhere now, in order, not when the connection at last breaks
+     * and newer messages have overtaken it. */
+    if (c->conn != NULL)
+        conn_cut(c->conn);
     c->session = NULL; /* the caller ends it */
     c2s_error(c, condition, text);
 }

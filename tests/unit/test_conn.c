@@ -508,6 +508,44 @@ static void test_marks(void **state)
     finish(&e, peer);
 }
 
+/* What the kernel has not taken comes back at a mark, and only whole pieces reach the peer. */
+static void test_cut(void **state)
+{
+    static char piece[100 * 1000];
+    struct note n[8] = { 0 };
+    struct buf got = { 0 };
+    struct end e;
+    int peer = begin(&e);
+    int kept = 0;
+
+    (void)state;
+    conn_cut(e.c); /* nothing there: nothing happens */
+    for (int i = 0; i < 8; i++) {
+        n[i].mark.reached = on_reached;
+        memset(piece, 'a' + i, sizeof(piece));
+        conn_write(e.c, piece, sizeof(piece));
+        conn_mark(e.c, &n[i].mark);
+    }
+    loops_step();
+    conn_cut(e.c);
+    while (kept < 8 && (n[kept].reached == 0 || n[kept].ok))
+        kept++;
+    assert_in_range(kept, 1, 7);
+    for (int i = kept; i < 8; i++)
+        assert_true(n[i].reached == 1 && !n[i].ok);
+    while (n[kept - 1].reached == 0) {
+        assert_true(drain(peer, &got) > 0);
+        loops_step();
+    }
+    assert_true(n[kept - 1].ok);
+    while (drain(peer, &got) > 0)
+        loops_step();
+    assert_int_equal(buf_len(&got), (size_t)kept * sizeof(piece));
+    assert_int_equal(buf_data(&got)[buf_len(&got) - 1], 'a' + kept - 1);
+    buf_fini(&got);
+    finish(&e, peer);
+}
+
 static void test_marks_fail(void **state)
 {
     struct note n[3] = { 0 };
@@ -893,6 +931,7 @@ int main(void)
         T(test_stall),
         T(test_stall_counts_from_blocking),
         T(test_marks),
+        T(test_cut),
         T(test_marks_fail),
         T(test_free_inside),
         T(test_free_of_kept_inside),
