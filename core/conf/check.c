@@ -81,6 +81,33 @@ static void listens_check(const struct conf *c, struct conf_errors *errs)
     }
 }
 
+/* An admin that is no account, or a mechanism nobody knows, would protect nobody. */
+static void host_check(const struct conf *c, const struct conf_host *h, struct conf_errors *errs)
+{
+    static const char *const known[] = { "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512",
+                                         "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
+                                         "SCRAM-SHA-512-PLUS", NULL };
+
+    for (size_t i = 0; h->admins != NULL && h->admins[i] != NULL; i++) {
+        const char *at = strchr(h->admins[i], '@');
+        if (at == NULL)
+            conf_errors_add(errs, h->at, "[host %s]: `admins`: %s is not an account: write "
+                            "user@domain", h->domain, h->admins[i]);
+        else if (conf_host(c, at + 1) == NULL)
+            conf_errors_add(errs, h->at, "[host %s]: `admins`: %s is of no domain that is served "
+                            "here", h->domain, h->admins[i]);
+    }
+    for (size_t i = 0; h->sasl_disable != NULL && h->sasl_disable[i] != NULL; i++) {
+        size_t k = 0;
+        while (known[k] != NULL && strcmp(known[k], h->sasl_disable[i]) != 0)
+            k++;
+        if (known[k] == NULL)
+            conf_errors_add(errs, h->at, "[host %s]: `sasl_disable`: there is no mechanism %s; "
+                            "there are PLAIN, SCRAM-SHA-1, -256, -512 and the latter with -PLUS",
+                            h->domain, h->sasl_disable[i]);
+    }
+}
+
 static void components_check(const struct conf *c, struct conf_errors *errs)
 {
     for (size_t i = 0; i < c->component_count; i++) {
@@ -105,4 +132,6 @@ void conf_check(const struct conf *c, struct conf_errors *errs)
     limits_check(c, errs);
     listens_check(c, errs);
     components_check(c, errs);
+    for (size_t i = 0; i < c->host_count; i++)
+        host_check(c, &c->hosts[i], errs);
 }

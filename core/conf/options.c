@@ -9,7 +9,7 @@ static const struct gr_opt server_options[] = {
     GR_OPT_STR(struct conf_server, data_dir, "/var/lib/grapnel",
                "folder of everything that is kept; only the server's user may read it",
                .when = GR_RESTART),
-    GR_OPT_LIST(struct conf_server, module_path, "/usr/lib/grapnel/modules",
+    GR_OPT_LIST(struct conf_server, module_path, "/usr/local/lib/grapnel/modules:/usr/lib/grapnel/modules",
                 "folders in which modules are looked for, in this order", .sep = ':'),
     GR_OPT_LIST(struct conf_server, include, NULL,
                 "more files to read, e.g. conf.d/*.ini, relative to the including file; one "

@@ -8,19 +8,21 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 
 static const char usage[] =
     "usage: grapnelctl [--config FILE | --socket PATH] [--json] COMMAND ...\n"
     "\n"
     "  --config FILE   the server's configuration: tells where its socket is\n"
+    "                  (default: /etc/grapnel/grapnel.ini)\n"
     "  --socket PATH   the socket itself\n"
     "  --json          print the result as JSON\n"
     "\n"
     "The commands of the running server, with those of its modules: grapnelctl ... help\n"
     "The most common ones:\n"
-    "  user add JID [--password-stdin | --password TEXT]    user delete JID\n"
-    "  user password JID [--password-stdin | ...]           user list DOMAIN\n"
+    "  user add JID (asks for the password; or --password-stdin, --password TEXT)\n"
+    "  user password JID    user delete JID    user list DOMAIN\n"
     "  reload    modules    hooks DOMAIN    sessions    status    stop\n";
 
 static int fail(const char *what, const char *why)
@@ -146,11 +148,15 @@ static void print_single(const char *p, const char *end)
     }
 }
 
-static void print_table(const char *start, const char *end)
+struct layout {
+    int width[COLUMNS_MAX];
+    int columns;
+};
+
+static struct layout measure(const char *start, const char *end)
 {
-    int width[COLUMNS_MAX] = { 0 };
+    struct layout l = { .columns = 0 };
     int column = 0;
-    bool first = true;
 
     for (const char *p = start; p < end; p += strlen(p) + 1) {
         const char *eq = strchr(p, '=');
@@ -160,32 +166,45 @@ static void print_table(const char *start, const char *end)
         }
         int name = (int)(eq - p - 2), value = (int)strlen(eq + 1);
         int w = name > value ? name : value;
-        width[column] = w > width[column] ? w : width[column];
-        column++;
+        l.width[column] = w > l.width[column] ? w : l.width[column];
+        if (++column > l.columns)
+            l.columns = column;
     }
-    for (const char *p = start; p < end && first; p += strlen(p) + 1) { /* names of the first row */
-        const char *eq = strchr(p, '=');
-        if (strcmp(p, "row") == 0) {
-            first = p == start;
-            column = 0;
-        } else if (eq != NULL && column < COLUMNS_MAX) {
-            printf("%-*.*s  ", width[column], (int)(eq - p - 2), p + 2);
-            column++;
-        }
-    }
-    for (const char *p = start; p < end; p += strlen(p) + 1) {
-        const char *eq = strchr(p, '=');
-        if (strcmp(p, "row") == 0) {
-            putchar('\n');
-            column = 0;
-        } else if (eq != NULL && column < COLUMNS_MAX) {
-            printf("%-*s  ", width[column++], eq + 1);
-        }
-    }
-    putchar('\n');
+    return l;
 }
 
-static int print_answer(const struct buf *b, bool json)
+static void print_cell(const struct layout *l, int column, const char *text, int len)
+{
+    if (column + 1 < l->columns)
+        printf("%-*.*s  ", l->width[column], len, text);
+    else
+        printf("%.*s\n", len, text);
+}
+
+/* One line a row; names above unless there is a single column, which speaks for itself. */
+static void print_table(const char *start, const char *end)
+{
+    struct layout l = measure(start, end);
+    int column = 0;
+
+    for (const char *p = start + strlen(start) + 1; p < end && l.columns > 1; p += strlen(p) + 1) {
+        const char *eq = strchr(p, '=');
+        if (strcmp(p, "row") == 0)
+            break;
+        if (eq != NULL && column < COLUMNS_MAX)
+            print_cell(&l, column++, p + 2, (int)(eq - p - 2));
+    }
+    column = 0;
+    for (const char *p = start; p < end; p += strlen(p) + 1) {
+        const char *eq = strchr(p, '=');
+        if (strcmp(p, "row") == 0)
+            column = 0;
+        else if (eq != NULL && column < COLUMNS_MAX)
+            print_cell(&l, column++, eq + 1, (int)strlen(eq + 1));
+    }
+}
+
+static int print_answer(const struct buf *b, bool json, bool sheet)
 {
     const char *p = buf_data(b), *end = p + buf_len(b), *last = NULL;
 
@@ -198,11 +217,13 @@ static int print_answer(const struct buf *b, bool json)
     size_t rows = count_rows(p, last);
     if (json)
         print_json(p, last);
-    else if (rows == 1)
+    else if (rows == 1 && sheet)
         print_single(p, last);
-    else if (rows > 1)
+    else if (rows > 0)
         print_table(p, last);
-    return 0;
+    else if (isatty(STDOUT_FILENO))
+        puts("done");
+    return fflush(stdout) == 0 ? 0 : fail("writing the result", strerror(errno));
 }
 
 /* --- command line --- */
@@ -212,19 +233,43 @@ static void add_word(struct buf *b, const char *word)
     buf_append(b, word, strlen(word) + 1);
 }
 
+/* From a terminal: asked for, and not shown. False: nothing came, or it is too long. */
+static bool read_secret(char *line, size_t size)
+{
+    struct termios before, quiet;
+    bool ask = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0;
+
+    if (ask) {
+        quiet = before;
+        quiet.c_lflag &= ~(tcflag_t)ECHO;
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+        fputs("password: ", stderr);
+    }
+    bool came = fgets(line, (int)size, stdin) != NULL;
+    if (ask) {
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+        fputc('\n', stderr);
+    }
+    if (!came || (strlen(line) == size - 1 && line[size - 2] != '\n'))
+        return false;
+    line[strcspn(line, "\r\n")] = '\0';
+    return true;
+}
+
+/* "--password-stdin": the option's value is a line of standard input. */
 static bool add_stdin(struct buf *request, const char *option)
 {
     char line[2048];
+    bool ok = read_secret(line, sizeof(line)) && *line != '\0';
 
-    if (fgets(line, sizeof(line), stdin) == NULL)
-        return false;
-    line[strcspn(line, "\r\n")] = '\0';
-    char *name = gr_strndup(option, strlen(option) - strlen("-stdin"));
-    add_word(request, name);
-    add_word(request, line);
+    if (ok) {
+        char *name = gr_strndup(option, strlen(option) - strlen("-stdin"));
+        add_word(request, name);
+        add_word(request, line);
+        gr_free(name);
+    }
     gr_wipe(line, sizeof(line));
-    gr_free(name);
-    return true;
+    return ok;
 }
 
 static bool ends_with(const char *s, const char *tail)
@@ -258,6 +303,21 @@ struct call {
     bool json;
 };
 
+/* "user add" and "user password" want one; on a terminal we ask for it. */
+static bool lacks_password(const struct buf *request)
+{
+    static const char add[] = "user\0add", change[] = "user\0password";
+    const char *p = buf_data(request), *end = p + buf_len(request);
+
+    if ((buf_len(request) < sizeof(add) || memcmp(p, add, sizeof(add)) != 0) &&
+        (buf_len(request) < sizeof(change) || memcmp(p, change, sizeof(change)) != 0))
+        return false;
+    for (; p < end; p += strlen(p) + 1)
+        if (strcmp(p, "--password") == 0)
+            return false;
+    return true;
+}
+
 /* -1: go on, else the exit status. */
 static int parse(int argc, char **argv, struct call *c)
 {
@@ -276,15 +336,22 @@ static int parse(int argc, char **argv, struct call *c)
             if (!add_stdin(&c->request, argv[i]))
                 return fail(argv[i], "nothing came");
         } else {
-            if (*argv[i] == '\0')
-                return fail("an empty word cannot be sent", "");
+            bool option = strncmp(argv[i], "--", 2) == 0 && i + 1 < argc;
+            if (*argv[i] == '\0' || (option && *argv[i + 1] == '\0'))
+                return fail(argv[i], "an empty value cannot be sent");
             add_word(&c->request, argv[i]);
+            if (option) /* its value, whatever it looks like */
+                add_word(&c->request, argv[++i]);
         }
     }
-    if (buf_len(&c->request) > 0)
-        return -1;
-    fputs(usage, stderr);
-    return 2;
+    if (buf_len(&c->request) == 0) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (lacks_password(&c->request) && isatty(STDIN_FILENO) &&
+        !add_stdin(&c->request, "--password-stdin"))
+        return fail("a password is needed", "");
+    return -1;
 }
 
 static int ask(struct call *c)
@@ -302,7 +369,7 @@ static int ask(struct call *c)
     buf_append(&c->request, "", 1);
     if (send_all(fd, &c->request))
         read_all(fd, &answer);
-    rc = print_answer(&answer, c->json);
+    rc = print_answer(&answer, c->json, strcmp(buf_data(&c->request), "status") == 0);
     buf_fini(&answer);
     close(fd);
     return rc;

@@ -111,7 +111,7 @@ static void warn_dates(const X509 *x, const struct tls_cert *cert)
         gr_warn("tls.expires", "the certificate in %s expires in %d days", cert->cert_file, days);
 }
 
-static void warn_name(X509 *x, const struct tls_cert *cert)
+void cert_warn_name(X509 *x, const struct tls_cert *cert)
 {
     char *host = cert_host(cert->domain);
 
@@ -193,7 +193,7 @@ static int load_pair(SSL_CTX *into, const struct tls_cert *cert, const char *key
         cert_problem(why, "cannot use the certificate in %s: %s", cert->cert_file, tls_error());
     } else {
         warn_dates(x, cert);
-        warn_name(x, cert);
+        cert_warn_name(x, cert);
         rc = 0;
     }
     EVP_PKEY_free(key);

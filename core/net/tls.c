@@ -143,6 +143,8 @@ static int add_domain(struct tls_ctx *t, const struct tls_opts *o, size_t i, cha
     for (size_t k = 0; k < i && d->ssl == NULL; k++)
         if (t->entry[k].ssl != NULL && same_files(&o->certs[k], &o->certs[i]))
             d->ssl = SSL_CTX_up_ref(t->entry[k].ssl) ? t->entry[k].ssl : NULL;
+    if (d->ssl != NULL)
+        cert_warn_name(SSL_CTX_get0_certificate(d->ssl), &o->certs[i]);
     if (d->ssl == NULL) {
         d->ssl = policy(t, o);
         if (d->ssl == NULL) {

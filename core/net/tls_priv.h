@@ -14,6 +14,8 @@ int tls_exporter(SSL *ssl, uint8_t out[32]);
 /* What the oldest error in this thread's queue says, in English; empties the queue. */
 const char *tls_error(void);
 
+/* net/cert.c: says so when a certificate does not name the domain. */
+void cert_warn_name(X509 *x, const struct tls_cert *cert);
 /* net/cert.c: puts one certificate with its key into `into` and judges both. Problems that must
  * stop us are appended to *why, one sentence each; 0 when there was none. */
 int cert_load(SSL_CTX *into, const struct tls_cert *cert, char **why);

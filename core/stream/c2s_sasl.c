@@ -176,8 +176,8 @@ static void fail(struct c2s *c)
     snprintf(xml, sizeof(xml), "<failure xmlns='" NS_SASL "'><%s/></failure>",
              sasl_condition_name(sasl_condition(l->sasl)));
     c2s_write(c, xml);
-    gr_info("c2s.login_failed", "ip=%s user=%s mech=%s reason=%s", conn_peer(c->conn),
-            sasl_username(l->sasl), sasl_mech_name(l->sasl), sasl_reason(l->sasl));
+    gr_info("c2s.login_failed", "ip=%s user=%s@%s mech=%s reason=%s", conn_peer(c->conn),
+            sasl_username(l->sasl), l->props.host, sasl_mech_name(l->sasl), sasl_reason(l->sasl));
     hook_run_now(GR_HOOK_auth_failed, &e.ev);
     c->state = C2S_FEATURES;
     l->guesses += *sasl_username(l->sasl) != '\0';

@@ -451,6 +451,9 @@ static void core_refuses(void **state)
     refused(f, LISTEN HOST "[limits]\nmemory_before_login = 32K\n", 6, "at least six times");
     refused(f, LISTEN HOST "[limits]\nstanza_before_login = 100K\n", 5, "has no room for");
     refused(f, LISTEN HOST "[server]\ndata_dir =\n", 6, "`data_dir` is empty");
+    refused(f, LISTEN HOST "admins = admin\n", 4, "admin is not an account");
+    refused(f, LISTEN HOST "admins = a@elsewhere\n", 4, "of no domain that is served");
+    refused(f, LISTEN HOST "sasl_disable = SCRAM-SHA1\n", 4, "no mechanism SCRAM-SHA1");
     refused(f, LISTEN, 0, "there is no host");
     refused(f, HOST, 0, "nobody could connect");
     assert_int_equal(conf_load("/nonexistent/x.ini", &f->conf, &f->errs), GR_EINVAL);

@@ -51,14 +51,15 @@ def kill_leftovers():
         server.process.kill()
 
 
-def certificate(domain, key='ec'):
+def certificate(domain, key='ec', also=()):
     """A file with key and self-signed certificate, made once."""
     path = f'{TMP}/{domain}.pem'
     if os.path.exists(path):
         return path
     kind = ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'] if key == 'ec' else ['rsa:2048']
     subprocess.run(['openssl', 'req', '-x509', '-newkey', *kind, '-nodes', '-days', '30',
-                    '-subj', f'/CN={domain}', '-addext', f'subjectAltName=DNS:{domain}',
+                    '-subj', f'/CN={domain}', '-addext',
+                    'subjectAltName=' + ','.join(f'DNS:{d}' for d in (domain, *also)),
                     '-keyout', f'{path}.key', '-out', f'{path}.crt'],
                    check=True, capture_output=True)
     with open(path, 'wb') as out:

@@ -1,6 +1,7 @@
 """tests/wire/test_ctl.py: the command lines: grapnelctl against a running server, `grapnel --check` and
 starts that must be refused: each with one sentence that helps, and the right exit status."""
 import os
+import pty
 import re
 import signal
 import socket
@@ -51,6 +52,23 @@ class Commands(unittest.TestCase):
         self.server.ctl_ok('user', 'add', 'a2@localhost', '--password-stdin',
                            text='p\u00e4ss wort\r\n')
         self.login('a2@localhost', 'p\u00e4ss wort')
+
+    def test_user_add_asks_on_a_terminal(self):
+        """Whoever types sees the question, and not the password."""
+        mine, theirs = pty.openpty()
+        p = subprocess.Popen([GRAPNELCTL, '--config', self.server.ini, 'user', 'add', 'a3@localhost'],
+                             stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        seen = b''
+        while b'password: ' not in seen:
+            seen += os.read(mine, 1000)
+        os.write(mine, b'hidden word\n')
+        self.assertEqual(p.wait(TIMEOUT), 0)
+        while b'done' not in seen:
+            seen += os.read(mine, 1000)
+        os.close(mine)
+        self.assertNotIn(b'hidden', seen)
+        self.login('a3@localhost', 'hidden word')
 
     def test_user_add_prepares_the_name(self):
         self.server.ctl_ok('user', 'add', 'ROMEO@LocalHost', '--password', 'x')
