@@ -90,7 +90,7 @@ def adapt(text, folder, path=f'{BUILD}/modules'):
     files of this machine. (What may be wrong with it is everything else.)"""
     text = re.sub(r'^(data_dir +=).*', rf'\1 {folder}/data', text, flags=re.M)
     text = re.sub(r'^(module_path +=).*', rf'\1 {path}', text, flags=re.M)
-    pem = certificate('docs.example', also=('example.org', 'chat.example.org'))
+    pem = certificate('example.org')
     text = re.sub(r'^(certificate +=).*', lambda m: f'{m.group(1)} {pem}', text,
                   flags=re.M)
     text = re.sub(r'^port +=.*', 'port = any', text, flags=re.M)
