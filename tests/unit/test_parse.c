@@ -410,6 +410,29 @@ static void test_limit_stanza_bytes(void **state)
     }
 }
 
+/* Before login: whatever RFC 6120, 13.12 obliges us to take fits, what only costs memory does not. */
+static void test_limit_memory(void **state)
+{
+    struct xml_limits limits = { .stanza_bytes = 10000, .token = 10000, .memory = 65536 };
+
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        struct buf xml = { 0 };
+        repeat(&xml, kind == 0 ? "<a><b>" : kind == 1 ? "<a><b k='" : "<a>", 1);
+        repeat(&xml, kind == 2 ? "<b/>" : "x", kind == 2 ? 600 : 9900);
+        repeat(&xml, kind == 0 ? "</b></a>" : kind == 1 ? "'/></a>" : "</a>", 1);
+        check_limit(&limits, buf_data(&xml), buf_len(&xml), kind < 2);
+        buf_fini(&xml);
+    }
+    limits.memory = 0; /* the last one again, without that limit */
+    struct buf many = { 0 };
+    repeat(&many, "<a>", 1);
+    repeat(&many, "<b/>", 600);
+    repeat(&many, "</a>", 1);
+    check_limit(&limits, buf_data(&many), buf_len(&many), true);
+    buf_fini(&many);
+}
+
 static void test_limit_depth(void **state)
 {
     struct xml_limits limits = { 0 };
@@ -649,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_stop_leaves_the_rest), cmocka_unit_test(test_restart_in_callback),
         cmocka_unit_test(test_empty_root_with_stop), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_refused_before_header), cmocka_unit_test(test_limit_stanza_bytes),
+        cmocka_unit_test(test_limit_memory),
         cmocka_unit_test(test_limit_depth),      cmocka_unit_test(test_limit_attrs),
         cmocka_unit_test(test_limit_names),      cmocka_unit_test(test_limit_token),
         cmocka_unit_test(test_long_text),        cmocka_unit_test(test_limit_amplification),
