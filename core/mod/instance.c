@@ -50,8 +50,6 @@ struct gr_mod *instance_new(struct mod_spec *spec, struct gr_host *host)
     list_init(&self->holds);
     list_init(&self->timers);
     list_init(&self->slots);
-    list_init(&self->iq_reqs);
-    list_init(&self->asks);
     return self;
 }
 

@@ -31,8 +31,6 @@ struct gr_mod {
     struct provider_set *staging;    /* where; NULL except during start() */
     struct post gone;                /* looks whether the retired instance can go */
     bool gone_posted;
-    struct link iq_reqs;             /* unanswered iq requests it has taken (route/iq.c) */
-    struct link asks;                /* iqs it has sent and waits for (route/iq.c) */
     uint64_t calls, cpu_us, bytes;   /* statistics */
 };
 

@@ -61,8 +61,7 @@ GR_API void gr_session_write(struct gr_mod *self, struct gr_session *s, struct g
  * e.g. "not-authorized". Passes user_stop_request unless `hard`. */
 GR_API void gr_session_close(struct gr_mod *self, struct gr_session *s, const char *condition,
                              const char *text, bool hard);
-/* A pre-login IQ handler may authenticate nobody, but it may let the client go on after e.g.
- * registering. Number of stanzas this session sent that are not yet handled (receipts). */
+/* How many stanzas this session sent that are not handled yet: not stored, written, answered. */
 GR_API unsigned gr_session_unhandled(const struct gr_session *s);
 
 /* Data of a module's own per session or account: zeroed on first use, released with the object (or
