@@ -16,6 +16,7 @@ import time
 SRC = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('GRAPNEL_BUILD') or os.path.join(SRC, 'build')
 PROGRAMS = os.path.join(BUILD, 'tests', 'bench')
+MODULES = os.path.join(BUILD, 'modules')      # module_path of the servers
 RESULTS = os.environ.get('BENCH_RESULTS') or os.path.join(SRC, 'docs', 'performance.json')
 TMP = tempfile.mkdtemp(prefix='grapnel-bench-')
 CPUS = sorted(os.sched_getaffinity(0))
@@ -105,7 +106,7 @@ class Server:
 
 INI = '''[server]
 data_dir = {data}
-module_path = {build}/modules
+module_path = {modules}
 loops = {loops}
 workers = 1
 log_level = warn
@@ -130,14 +131,14 @@ NOT_SHIPPED = {'mod_offline_stub', 'mod_everyone_roster', 'mod_staff_roster'}
 
 
 def modules():
-    names = (n[:-3] for n in os.listdir(os.path.join(BUILD, 'modules')) if n.endswith('.so'))
+    names = (n[:-3] for n in os.listdir(MODULES) if n.endswith('.so'))
     return sorted(set(names) - NOT_SHIPPED)
 
 
 def grapnel(data, port=15222, loops=1, cpus=SERVER_CPU, env=None, wait=30):
     ini = os.path.join(TMP, f'grapnel-{port}.ini')
     with open(ini, 'w', encoding='ascii') as f:
-        f.write(INI.format(data=data, build=BUILD, loops=loops, port=port, pem=certificate()))
+        f.write(INI.format(data=data, modules=MODULES, loops=loops, port=port, pem=certificate()))
         for name in modules():
             f.write(f'[{name}]\n')
             if name == 'mod_offline':

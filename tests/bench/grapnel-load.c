@@ -41,6 +41,7 @@ static const char help[] =
     "  befriend   makes those contacts (once)\n"
     "  offline    --messages to accounts --to-first, --to-count that are away; --rate, --sm\n"
     "  drain      logs in those and expects --messages\n"
+    "  soak       chats and requests at --rate, each counted, for --duration or until SIGINT\n"
     "  register   makes the accounts (XEP-0077)\n"
     "server:   --host ADDRESS --port N --domain NAME --tls starttls|direct|none --raw (relay)\n"
     "          --pid N (several times): processes whose CPU and memory are read\n"

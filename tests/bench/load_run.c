@@ -224,6 +224,7 @@ static const struct scenario idle_scenario = { "idle", .main = idle_main },
 static const struct scenario *const all[] = {
     &idle_scenario,     &login_scenario, &register_scenario, &chat_scenario,  &presence_scenario,
     &befriend_scenario, &storm_scenario, &offline_scenario,  &drain_scenario,
+    &soak_scenario,
 };
 
 static bool ramp(void)

@@ -12,7 +12,7 @@ struct scenario {
     int (*main)(void);         /* once all sessions stand */
 };
 extern const struct scenario chat_scenario, presence_scenario, befriend_scenario, storm_scenario,
-    offline_scenario, drain_scenario;
+    offline_scenario, drain_scenario, soak_scenario;
 
 /* Runs until then, or until done() says so; false: not done in time. */
 bool loop_for(double seconds, bool (*done)(void));
