@@ -3,7 +3,7 @@
  * An address is one allocation: the struct, then "node@domain/resource", the bare text when there
  * is a resource, and the node. The resource is the tail of the full text and the domain the tail
  * of the bare one. Any thread; an address itself may be read by many at the same time. */
-#include <grapnel/jid.h>
+#include "xml/jid.h"
 
 #include <string.h>
 
@@ -30,11 +30,18 @@ static size_t block_size(size_t full_len, size_t bare_len, size_t node)
     return node > 0 ? size + node + 1 : size;
 }
 
-static struct gr_jid *build(struct part node, struct part domain, struct part resource)
+/* In an arena or, NULL, on its own. */
+static void *room(struct arena *a, size_t size)
+{
+    return a != NULL ? arena_alloc(a, size) : gr_alloc(size);
+}
+
+static struct gr_jid *build(struct arena *a, struct part node, struct part domain,
+                            struct part resource)
 {
     size_t bare_len = node.len + (node.len > 0 ? 1 : 0) + domain.len;
     size_t full_len = bare_len + (resource.len > 0 ? 1 : 0) + resource.len;
-    struct gr_jid *jid = gr_alloc(block_size(full_len, bare_len, node.len));
+    struct gr_jid *jid = room(a, block_size(full_len, bare_len, node.len));
     char *full = (char *)(jid + 1), *bare = full, *p = full;
 
     if (node.len > 0) {
@@ -70,7 +77,8 @@ static struct gr_jid *build(struct part node, struct part domain, struct part re
 }
 
 /* A part whose s is NULL is absent; an empty one is an error of its preparation. */
-static int make(struct part node, struct part domain, struct part resource, struct gr_jid **out)
+static int make(struct arena *a, struct part node, struct part domain, struct part resource,
+                struct gr_jid **out)
 {
     char n[PREP_SIZE], d[PREP_SIZE], r[PREP_SIZE];
     int n_len = 0, d_len, r_len = 0;
@@ -85,14 +93,14 @@ static int make(struct part node, struct part domain, struct part resource, stru
         r_len = prep_resource(resource.s, resource.len, r, sizeof(r));
     if (n_len < 0 || d_len < 0 || r_len < 0)
         return GR_EINVAL;
-    *out = build((struct part){ n, (size_t)n_len }, (struct part){ d, (size_t)d_len },
+    *out = build(a, (struct part){ n, (size_t)n_len }, (struct part){ d, (size_t)d_len },
                  (struct part){ r, (size_t)r_len });
     return 0;
 }
 
 /* First the resource is cut off, then the node (RFC 7622, 3.2): a resource may contain both
  * separators. Separators are looked for before any mapping (3.1). */
-int gr_jid_parse(const char *s, size_t len, struct gr_jid **out)
+int jid_parse_in(struct arena *a, const char *s, size_t len, struct gr_jid **out)
 {
     struct part node = { NULL, 0 }, domain = { s, len }, resource = { NULL, 0 };
     const char *cut;
@@ -113,7 +121,12 @@ int gr_jid_parse(const char *s, size_t len, struct gr_jid **out)
         domain.s = cut + 1;
         domain.len -= node.len + 1;
     }
-    return make(node, domain, resource, out);
+    return make(a, node, domain, resource, out);
+}
+
+int gr_jid_parse(const char *s, size_t len, struct gr_jid **out)
+{
+    return jid_parse_in(NULL, s, len, out);
 }
 
 static struct part text(const char *s)
@@ -123,7 +136,7 @@ static struct part text(const char *s)
 
 int gr_jid_make(const char *node, const char *domain, const char *resource, struct gr_jid **out)
 {
-    return make(text(node), text(domain), text(resource), out);
+    return make(NULL, text(node), text(domain), text(resource), out);
 }
 
 bool gr_jid_node_is_portable(const char *node)
@@ -142,10 +155,15 @@ static const char *moved(const char *p, const struct gr_jid *from, const struct 
     return p == NULL ? NULL : (const char *)to + (p - (const char *)from);
 }
 
-struct gr_jid *gr_jid_dup(const struct gr_jid *jid)
+size_t jid_size(const struct gr_jid *jid)
 {
-    size_t size = block_size(jid->full_len, jid->bare_len, node_len(jid));
-    struct gr_jid *copy = gr_alloc(size);
+    return block_size(jid->full_len, jid->bare_len, node_len(jid));
+}
+
+struct gr_jid *jid_dup_in(struct arena *a, const struct gr_jid *jid)
+{
+    size_t size = jid_size(jid);
+    struct gr_jid *copy = room(a, size);
 
     memcpy(copy, jid, size);
     copy->full = moved(jid->full, jid, copy);
@@ -154,6 +172,11 @@ struct gr_jid *gr_jid_dup(const struct gr_jid *jid)
     copy->domain = moved(jid->domain, jid, copy);
     copy->resource = moved(jid->resource, jid, copy);
     return copy;
+}
+
+struct gr_jid *gr_jid_dup(const struct gr_jid *jid)
+{
+    return jid_dup_in(NULL, jid);
 }
 
 static struct part domain_of(const struct gr_jid *jid)
@@ -165,7 +188,7 @@ struct gr_jid *gr_jid_dup_bare(const struct gr_jid *jid)
 {
     if (jid->resource == NULL)
         return gr_jid_dup(jid);
-    return build((struct part){ jid->node, node_len(jid) }, domain_of(jid),
+    return build(NULL, (struct part){ jid->node, node_len(jid) }, domain_of(jid),
                  (struct part){ NULL, 0 });
 }
 
@@ -180,7 +203,7 @@ int gr_jid_with_resource(const struct gr_jid *jid, const char *resource, struct 
     r_len = prep_resource(resource, strlen(resource), r, sizeof(r));
     if (r_len < 0)
         return GR_EINVAL;
-    *out = build((struct part){ jid->node, node_len(jid) }, domain_of(jid),
+    *out = build(NULL, (struct part){ jid->node, node_len(jid) }, domain_of(jid),
                  (struct part){ r, (size_t)r_len });
     return 0;
 }

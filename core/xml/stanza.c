@@ -1,13 +1,13 @@
 /* xml/stanza.c: life and reading of stanzas.
  *
- * A stanza lives in its own arena, this struct included; only the prepared addresses and the cached
- * text are separate. Reading never changes anything but the cache, which is published by one
+ * A stanza lives in its own arena, this struct included; only the cached text is separate. Reading never changes anything but the cache, which is published by one
  * compare-exchange, so that holders on several threads need no lock.
  * RFC 6120, 8 (attributes, errors); RFC 6121, 4.7 and 5.2 (types). */
 #include "xml/stanza_internal.h"
 
 #include <string.h>
 
+#include "xml/jid.h"
 #include "xml/write.h"
 
 struct type_name {
@@ -71,11 +71,12 @@ struct gr_stanza *stanza_begin(void)
     return st;
 }
 
-static struct gr_jid *address(const char *value, bool *bad)
+static struct gr_jid *address(struct gr_stanza *st, const char *attr, bool *bad)
 {
+    const char *value = gr_el_attr(st->root, attr);
     struct gr_jid *jid = NULL;
 
-    *bad = value != NULL && gr_jid_parse(value, strlen(value), &jid) != 0;
+    *bad = value != NULL && jid_parse_in(&st->arena, value, strlen(value), &jid) != 0;
     return jid;
 }
 
@@ -89,14 +90,10 @@ void stanza_refresh(struct gr_stanza *st, const char *attr)
         st->id = gr_el_attr(st->root, "id");
     if (attr == NULL || strcmp(attr, "xml:lang") == 0)
         st->lang = gr_el_attr(st->root, "xml:lang");
-    if (attr == NULL || strcmp(attr, "from") == 0) {
-        gr_jid_free(&st->from);
-        st->from = address(gr_el_attr(st->root, "from"), &st->from_bad);
-    }
-    if (attr == NULL || strcmp(attr, "to") == 0) {
-        gr_jid_free(&st->to);
-        st->to = address(gr_el_attr(st->root, "to"), &st->to_bad);
-    }
+    if (attr == NULL || strcmp(attr, "from") == 0)
+        st->from = address(st, "from", &st->from_bad);
+    if (attr == NULL || strcmp(attr, "to") == 0)
+        st->to = address(st, "to", &st->to_bad);
 }
 
 void stanza_finish(struct gr_stanza *st, const char *raw, size_t raw_len)
@@ -124,8 +121,6 @@ void gr_stanza_unref(struct gr_stanza **take)
     *take = NULL;
     if (st == NULL || atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) > 1)
         return;
-    gr_jid_free(&st->from);
-    gr_jid_free(&st->to);
     gr_free(atomic_load_explicit(&st->cache, memory_order_relaxed));
     arena = st->arena; /* which holds st */
     arena_fini(&arena);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "xml/jid.h"
 #include "xml/stanza_internal.h"
 
 #define TEXT_MAX ((size_t)INT32_MAX)
@@ -207,13 +208,12 @@ void gr_el_setf(struct gr_stanza *st, struct gr_el *el, const char *attr, const 
         stanza_refresh(st, attr);
 }
 
-static void set_address(struct gr_stanza *st, const char *attr, struct gr_jid **slot, bool *bad,
-                        const struct gr_jid *jid)
+static void set_address(struct gr_stanza *st, const char *attr, const struct gr_jid **slot,
+                        bool *bad, const struct gr_jid *jid)
 {
-    struct gr_jid *copy = jid != NULL ? gr_jid_dup(jid) : NULL; /* it may be the old one */
+    const struct gr_jid *copy = jid != NULL ? jid_dup_in(&st->arena, jid) : NULL;
 
-    set_attr(st, st->root, attr, copy != NULL ? arena_strdup(&st->arena, copy->full) : NULL);
-    gr_jid_free(slot);
+    set_attr(st, st->root, attr, copy != NULL ? copy->full : NULL);
     *slot = copy;
     *bad = false;
 }
@@ -302,8 +302,8 @@ struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st)
     copy->type = st->type;
     copy->id = gr_el_attr(copy->root, "id");
     copy->lang = gr_el_attr(copy->root, "xml:lang");
-    copy->from = st->from != NULL ? gr_jid_dup(st->from) : NULL;
-    copy->to = st->to != NULL ? gr_jid_dup(st->to) : NULL;
+    copy->from = st->from != NULL ? jid_dup_in(&copy->arena, st->from) : NULL;
+    copy->to = st->to != NULL ? jid_dup_in(&copy->arena, st->to) : NULL;
     copy->from_bad = st->from_bad;
     copy->to_bad = st->to_bad;
     if (st->raw != NULL) {

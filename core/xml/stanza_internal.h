@@ -46,7 +46,7 @@ struct gr_stanza {
     bool from_bad, to_bad; /* an attribute that is no address */
     struct arena arena;    /* holds this struct too */
     struct gr_el *root;
-    struct gr_jid *from, *to;
+    const struct gr_jid *from, *to;
     const char *id, *lang;
     const char *raw;       /* NULL: serialise from the tree */
     size_t raw_len;
