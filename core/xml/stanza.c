@@ -58,17 +58,22 @@ static enum gr_kind kind_of(const struct gr_el *root)
     return strcmp(root->node.name, "presence") == 0 ? GR_PRESENCE : GR_NONZA;
 }
 
-struct gr_stanza *stanza_begin(void)
+struct gr_stanza *stanza_begin_sized(size_t size)
 {
     struct arena arena;
     struct gr_stanza *st;
 
-    arena_init(&arena, 0);
+    arena_init(&arena, size);
     st = arena_alloc(&arena, sizeof(*st));
     st->arena = arena;
     atomic_init(&st->refs, 1);
     atomic_init(&st->cache, NULL);
     return st;
+}
+
+struct gr_stanza *stanza_begin(void)
+{
+    return stanza_begin_sized(0);
 }
 
 static struct gr_jid *address(struct gr_stanza *st, const char *attr, bool *bad)

@@ -3,6 +3,7 @@
  * Changes drop the cached text. The raw payload of a parsed stanza survives changes to the root's
  * attributes and children appended to the root (the writer adds those behind it); any other change
  * below the root drops it too. RFC 6120, 8.1 and 8.2; XEP-0203. */
+#include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +25,15 @@ static bool name_ok(const char *name)
     return true;
 }
 
+static void append_node(struct gr_el *parent, struct node *n)
+{
+    if (parent->last == NULL)
+        parent->first = n;
+    else
+        parent->last->next = n;
+    parent->last = n;
+}
+
 static struct gr_el *append_el(struct gr_stanza *st, struct gr_el *parent, const char *copied_ns,
                                const char *copied_name)
 {
@@ -34,10 +44,8 @@ static struct gr_el *append_el(struct gr_stanza *st, struct gr_el *parent, const
     el->parent = parent;
     if (parent == NULL)
         st->root = el;
-    else if (parent->last == NULL)
-        parent->first = parent->last = &el->node;
     else
-        parent->last = parent->last->next = &el->node;
+        append_node(parent, &el->node);
     return el;
 }
 
@@ -107,11 +115,7 @@ void stanza_add_text(struct gr_stanza *st, struct gr_el *el, const char *text, s
     if (n == NULL || n->name != NULL || n->off + n->len != el->node.len) {
         n = arena_alloc(&st->arena, sizeof(*n));
         n->off = el->node.len & 0x7fffffff;
-        if (el->last == NULL)
-            el->first = n;
-        else
-            el->last->next = n;
-        el->last = n;
+        append_node(el, n);
     }
     n->len += (uint32_t)len;
     el->node.len += (uint32_t)len;
@@ -248,19 +252,50 @@ static void copy_attrs(struct gr_stanza *st, struct gr_el *el, const struct gr_e
     }
 }
 
-/* As deep as the source, which the parser bounds. */
+static void copy_text_node(struct gr_stanza *st, struct gr_el *el, const struct node *src)
+{
+    struct node *n = arena_alloc(&st->arena, sizeof(*n));
+
+    n->len = src->len;
+    n->off = src->off;
+    append_node(el, n);
+}
+
+/* As deep as the source, which the parser bounds; so is copy_size. */
 static struct gr_el *copy_el(struct gr_stanza *st, struct gr_el *parent, const struct gr_el *src)
 {
     struct gr_el *el = stanza_add_el(st, parent, span(src->ns), span(src->node.name));
 
     el->node.fresh = src->node.fresh;
     copy_attrs(st, el, src);
+    if (src->text != NULL) {
+        el->text = arena_strndup(&st->arena, src->text, src->node.len);
+        el->node.len = src->node.len;
+        el->node.off = (src->node.len + 1) & 0x7fffffff;
+    }
     for (const struct node *n = src->first; n != NULL; n = n->next)
         if (n->name != NULL)
             copy_el(st, el, (const struct gr_el *)n);
         else
-            stanza_add_text(st, el, src->text + n->off, n->len);
+            copy_text_node(st, el, n);
     return el;
+}
+
+/* What a struct takes of an arena at most; strings are packed. */
+#define ROOM(size) ((size) + alignof(max_align_t) - 1)
+
+static size_t copy_size(const struct gr_el *el)
+{
+    size_t size = ROOM(sizeof(*el)) + strlen(el->ns) + 1 + strlen(el->node.name) + 1;
+
+    for (const struct attr *a = el->attrs; a != NULL; a = a->next)
+        size += ROOM(sizeof(*a)) + (a->ns != NULL ? strlen(a->ns) + 1 : 0) + strlen(a->name) + 1 +
+                strlen(a->value) + 1;
+    if (el->text != NULL)
+        size += el->node.len + 1u;
+    for (const struct node *n = el->first; n != NULL; n = n->next)
+        size += n->name != NULL ? copy_size((const struct gr_el *)n) : ROOM(sizeof(*n));
+    return size;
 }
 
 struct gr_el *gr_el_append(struct gr_stanza *st, struct gr_el *parent, const struct gr_el *src)
@@ -293,10 +328,16 @@ void gr_el_remove(struct gr_stanza *st, struct gr_el *child)
     child->parent = NULL;
 }
 
+/* In one piece that fits: copies are also what is kept for long. */
 struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st)
 {
-    struct gr_stanza *copy = stanza_begin();
+    size_t size = sizeof(*st) + copy_size(st->root);
+    struct gr_stanza *copy;
 
+    size += st->from != NULL ? ROOM(jid_size(st->from)) : 0;
+    size += st->to != NULL ? ROOM(jid_size(st->to)) : 0;
+    size += st->raw != NULL ? st->raw_len + 1 : 0;
+    copy = stanza_begin_sized(size);
     copy_el(copy, NULL, st->root);
     copy->kind = st->kind;
     copy->type = st->type;

@@ -62,6 +62,7 @@ struct span {
 /* For the parser: a stanza without a root, then elements in document order, then finish. Strings
  * are copied, but the namespace of the parent is shared. */
 struct gr_stanza *stanza_begin(void);
+struct gr_stanza *stanza_begin_sized(size_t size); /* what it will take in all; 0: not known */
 struct gr_el *stanza_add_el(struct gr_stanza *st, struct gr_el *parent, struct span ns,
                             struct span name);
 /* `copied` strings already live in the stanza's arena or are literals. */

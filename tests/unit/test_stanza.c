@@ -203,6 +203,33 @@ static void test_mixed_content_order(void **state)
     gr_stanza_unref(&st);
 }
 
+/* What is kept for long takes no more than it needs. */
+static void test_copy_fits(void **state)
+{
+    static const char *const cases[] = {
+        "<presence/>",
+        "<presence from='a@example.org/r' to='b@example.net' xml:lang='cs' xmlns:p='urn:p' p:k='v'>"
+        "<show>away</show><c xmlns='urn:caps' hash='sha-1' node='n' ver='v'/></presence>",
+        "<message from='@' to=''>a<p xmlns='urn:h'>a<b>1</b>c<b>2</b><i/>d</p>e</message>",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(cases); i++) {
+        struct gr_stanza *st = parse(cases[i]), *copy = gr_stanza_copy(st);
+        /* A block of an arena begins with the block before it. */
+        const void *const *block = (const void *)copy->arena.last;
+
+        assert_null(*block);
+        assert_true(copy->arena.next_size / 2 < copy->arena.used + 16 * 24);
+        assert_string_equal(gr_stanza_xml(copy, NULL), gr_stanza_xml(st, NULL));
+        gr_el_append_text(st, gr_stanza_root(st), "", 0); /* not raw any more */
+        gr_el_append_text(copy, gr_stanza_root(copy), "", 0);
+        assert_string_equal(gr_stanza_xml(copy, NULL), gr_stanza_xml(st, NULL));
+        gr_stanza_unref(&copy);
+        gr_stanza_unref(&st);
+    }
+}
+
 static void test_raw_payload(void **state)
 {
     /* Two spaces in a tag and the quotes tell raw from rewritten. */
@@ -654,6 +681,7 @@ int main(void)
         cmocka_unit_test(test_priority),         cmocka_unit_test(test_delay),
         cmocka_unit_test(test_append_and_el_xml), cmocka_unit_test(test_parse_errors),
         cmocka_unit_test(test_cache),            cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_copy_fits),
         cmocka_unit_test(test_much_text),        cmocka_unit_test(test_cache_by_writing),
     };
 
