@@ -120,15 +120,17 @@ struct gr_stanza *gr_stanza_ref(struct gr_stanza *st)
 
 void gr_stanza_unref(struct gr_stanza **take)
 {
-    struct gr_stanza *st = *take;
+    struct gr_stanza *st = *take, *base;
     struct arena arena;
 
     *take = NULL;
     if (st == NULL || atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) > 1)
         return;
     gr_free(atomic_load_explicit(&st->cache, memory_order_relaxed));
+    base = st->base;
     arena = st->arena; /* which holds st */
     arena_fini(&arena);
+    gr_stanza_unref(&base);
 }
 
 enum gr_kind gr_stanza_kind(const struct gr_stanza *st)

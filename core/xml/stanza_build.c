@@ -121,7 +121,9 @@ void stanza_add_text(struct gr_stanza *st, struct gr_el *el, const char *text, s
     el->node.len += (uint32_t)len;
 }
 
-/* A change at or below `at`; gives back whether `at` belongs to st as it must. */
+static void detach(struct gr_stanza *st);
+
+/* A change at or below `at`, which must belong to st. */
 static void changing(struct gr_stanza *st, const struct gr_el *at, bool keeps_raw)
 {
     const struct gr_el *top = at;
@@ -131,6 +133,8 @@ static void changing(struct gr_stanza *st, const struct gr_el *at, bool keeps_ra
         top = top->parent;
     gr_assert(top == st->root);
     gr_free(atomic_exchange_explicit(&st->cache, NULL, memory_order_relaxed));
+    if (st->shares)
+        detach(st);
     if (!keeps_raw && !at->node.fresh)
         st->raw = NULL;
 }
@@ -261,12 +265,10 @@ static void copy_text_node(struct gr_stanza *st, struct gr_el *el, const struct 
     append_node(el, n);
 }
 
-/* As deep as the source, which the parser bounds; so is copy_size. */
-static struct gr_el *copy_el(struct gr_stanza *st, struct gr_el *parent, const struct gr_el *src)
-{
-    struct gr_el *el = stanza_add_el(st, parent, span(src->ns), span(src->node.name));
+static struct gr_el *copy_el(struct gr_stanza *st, struct gr_el *parent, const struct gr_el *src);
 
-    el->node.fresh = src->node.fresh;
+static void copy_content(struct gr_stanza *st, struct gr_el *el, const struct gr_el *src)
+{
     copy_attrs(st, el, src);
     if (src->text != NULL) {
         el->text = arena_strndup(&st->arena, src->text, src->node.len);
@@ -278,6 +280,15 @@ static struct gr_el *copy_el(struct gr_stanza *st, struct gr_el *parent, const s
             copy_el(st, el, (const struct gr_el *)n);
         else
             copy_text_node(st, el, n);
+}
+
+/* As deep as the source, which the parser bounds; so is copy_size. */
+static struct gr_el *copy_el(struct gr_stanza *st, struct gr_el *parent, const struct gr_el *src)
+{
+    struct gr_el *el = stanza_add_el(st, parent, span(src->ns), span(src->node.name));
+
+    el->node.fresh = src->node.fresh;
+    copy_content(st, el, src);
     return el;
 }
 
@@ -352,6 +363,67 @@ struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st)
         copy->raw_len = st->raw_len;
     }
     return copy;
+}
+
+/* --- copies that differ in their address --- */
+
+/* The attributes of src, its strings shared, with another `to` in its place or at the end. */
+static void share_attrs(struct gr_stanza *st, const struct gr_el *src)
+{
+    struct attr **at = &st->root->attrs, *to = NULL;
+
+    for (const struct attr *a = src->attrs; a != NULL; a = a->next) {
+        *at = arena_alloc(&st->arena, sizeof(**at));
+        **at = *a;
+        if (a->ns == NULL && strcmp(a->name, "to") == 0)
+            to = *at;
+        at = &(*at)->next;
+    }
+    if (to == NULL) {
+        to = *at = arena_alloc(&st->arena, sizeof(*to));
+        to->name = "to";
+    }
+    to->value = st->to->full;
+}
+
+struct gr_stanza *gr_stanza_copy_to(struct gr_stanza *st, const struct gr_jid *to)
+{
+    struct gr_stanza *base = st->shares ? st->base : st, *copy;
+    size_t size = sizeof(*st) + ROOM(sizeof(*st->root)) + ROOM(sizeof(struct attr)) +
+                  ROOM(jid_size(to));
+
+    gr_assert(st->kind != GR_NONZA);
+    for (const struct attr *a = base->root->attrs; a != NULL; a = a->next)
+        size += ROOM(sizeof(*a));
+    copy = stanza_begin_sized(size);
+    copy->base = gr_stanza_ref(base);
+    copy->shares = true;
+    copy->kind = base->kind;
+    copy->type = base->type;
+    copy->from = base->from;
+    copy->from_bad = base->from_bad;
+    copy->to = jid_dup_in(&copy->arena, to);
+    copy->id = base->id;
+    copy->lang = base->lang;
+    copy->raw = base->raw;
+    copy->raw_len = base->raw_len;
+    copy->root = arena_alloc(&copy->arena, sizeof(*copy->root));
+    *copy->root = *base->root;
+    copy->root->attrs = NULL;
+    share_attrs(copy, base->root);
+    return copy;
+}
+
+/* Elements of its own for a copy that had those of its base; the root stays where it is. */
+static void detach(struct gr_stanza *st)
+{
+    struct gr_el src = *st->root, *root = st->root;
+
+    st->shares = false;
+    *root = (struct gr_el){ .node.name = src.node.name, .ns = src.ns };
+    copy_content(st, root, &src);
+    if (st->raw != NULL)
+        st->raw = arena_strndup(&st->arena, st->raw, st->raw_len);
 }
 
 struct gr_stanza *gr_nonza_new(const char *ns, const char *name)

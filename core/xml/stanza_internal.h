@@ -3,7 +3,12 @@
  * Character data of an element is one string; its text nodes are ranges of that string, so
  * gr_el_text never has to join anything and a stanza that several threads read stays constant.
  * The parser may keep the bytes between the root's tags (raw): the writer sends them as they are,
- * followed by the children that were appended since (the fresh ones). */
+ * followed by the children that were appended since (the fresh ones).
+ *
+ * A copy to another address (gr_stanza_copy_to) has a root of its own, whose children, strings and
+ * raw payload are those of its base: it differs in `to` alone, so it is written as the base's text
+ * with one attribute exchanged. Below its root the parent pointers lead into the base. The first
+ * change makes it a copy like any other. */
 #pragma once
 
 #include <grapnel/stanza.h>
@@ -36,7 +41,8 @@ struct gr_el {
 
 /* Serialised form, made once; immutable after it was published. */
 struct xml_cache {
-    size_t len, tail;      /* tail: where the root's start tag is about to close */
+    size_t len;
+    size_t to, rest;       /* where the root's ` to='...'` is or could be; what follows it */
     char text[];
 };
 
@@ -44,6 +50,7 @@ struct gr_stanza {
     _Atomic uint32_t refs;
     uint8_t kind, type;
     bool from_bad, to_bad; /* an attribute that is no address */
+    bool shares;           /* the children are those of base */
     struct arena arena;    /* holds this struct too */
     struct gr_el *root;
     const struct gr_jid *from, *to;
@@ -51,6 +58,7 @@ struct gr_stanza {
     const char *raw;       /* NULL: serialise from the tree */
     size_t raw_len;
     _Atomic(struct xml_cache *) cache;
+    struct gr_stanza *base; /* NULL: none; kept to the end, whoever read an element may use it */
 };
 
 /* A run of bytes inside some other string. */

@@ -2,7 +2,8 @@
  *
  * Every element declares its namespace as the default one when it differs from its parent's; only
  * attributes get (generated) prefixes, and top-level elements of the stream namespace get stream:.
- * A parsed stanza with untouched payload is a new start tag around the bytes that came.
+ * A parsed stanza with untouched payload is a new start tag around the bytes that came, a copy to
+ * another address its base's text with that address.
  * RFC 6120, 4.8 (namespaces), 11 (what may be sent); XML 1.0, 2.2 and 3.3.3. */
 #include "xml/write.h"
 
@@ -149,16 +150,18 @@ static void put_end(struct buf *out, const char *prefix, const char *name)
 }
 
 /* What is inside el, for which `inner_ns` is the default namespace in force; first: its first child
- * node to write. Walks by the parent pointers: how deep it goes does not matter. */
+ * node to write. Walks by the parent pointers: how deep it goes does not matter. The outermost ones
+ * lead to el or to what it shares its children with (stanza_internal.h). */
 static void put_nodes(struct buf *out, const struct gr_el *el, const struct node *first,
                       const char *inner_ns)
 {
     const struct gr_el *at = el, *child;
     const struct node *n = first;
+    size_t depth = 0;
 
     for (;;) {
         if (n == NULL) { /* the end of `at` */
-            if (at == el)
+            if (depth-- == 0)
                 return;
             put_end(out, "", at->node.name);
             n = at->node.next;
@@ -171,7 +174,7 @@ static void put_nodes(struct buf *out, const struct gr_el *el, const struct node
             continue;
         }
         child = (const struct gr_el *)n;
-        put_start(out, child, at == el ? inner_ns : at->ns);
+        put_start(out, child, depth == 0 ? inner_ns : at->ns);
         if (child->first == NULL) {
             buf_append(out, "/>", 2);
             n = n->next;
@@ -179,6 +182,7 @@ static void put_nodes(struct buf *out, const struct gr_el *el, const struct node
             buf_append(out, ">", 1);
             at = child;
             n = child->first;
+            depth++;
         }
     }
 }
@@ -212,34 +216,48 @@ static void put_root_rest(struct buf *out, const struct gr_stanza *st)
     put_end(out, "", st->root->node.name);
 }
 
-/* Addresses of stanzas go out in their prepared form; `to` replaces the attribute. */
-static void put_root_start(struct buf *out, const struct gr_stanza *st, const char *to)
+/* Addresses of stanzas go out in their prepared form. mark is told where `to` is, out being empty. */
+static void put_root_start(struct buf *out, const struct gr_stanza *st, struct xml_cache *mark)
 {
     const struct gr_el *root = st->root;
     const char *value;
+
+    mark->rest = 0;
 
     buf_append(out, "<", 1);
     buf_puts(out, root->node.name);
     if (strcmp(root->ns, GR_NS_CLIENT) != 0)
         put_attr(out, "", "xmlns", root->ns);
     for (const struct attr *a = root->attrs; a != NULL; a = a->next) {
-        value = a->value;
         if (a->ns != NULL) {
             put_ns_attr(out, root, a);
-            continue;
+        } else if (strcmp(a->name, "to") == 0) {
+            value = st->kind != GR_NONZA && st->to != NULL ? st->to->full : a->value;
+            mark->to = buf_len(out);
+            put_attr(out, "", "to", value);
+            mark->rest = buf_len(out);
+        } else {
+            bool from = st->kind != GR_NONZA && st->from != NULL && strcmp(a->name, "from") == 0;
+            put_attr(out, "", a->name, from ? st->from->full : a->value);
         }
-        if (strcmp(a->name, "to") == 0) {
-            if (to != NULL)
-                continue;
-            if (st->kind != GR_NONZA && st->to != NULL)
-                value = st->to->full;
-        } else if (st->kind != GR_NONZA && st->from != NULL && strcmp(a->name, "from") == 0) {
-            value = st->from->full;
-        }
-        put_attr(out, "", a->name, value);
     }
-    if (to != NULL)
-        put_attr(out, "", "to", to);
+    if (mark->rest == 0)
+        mark->to = mark->rest = buf_len(out);
+}
+
+static void put_stanza(struct buf *out, const struct gr_stanza *st, struct xml_cache *mark)
+{
+    const struct xml_cache *base;
+
+    if (!st->shares) {
+        put_root_start(out, st, mark);
+        put_root_rest(out, st);
+        return;
+    }
+    base = stanza_cached(st->base);
+    buf_append(out, base->text, base->to);
+    put_attr(out, "", "to", st->to->full);
+    buf_append(out, base->text + base->rest, base->len - base->rest);
 }
 
 const struct xml_cache *stanza_cached(const struct gr_stanza *st)
@@ -247,17 +265,15 @@ const struct xml_cache *stanza_cached(const struct gr_stanza *st)
     /* The cache is the one thing that readers may change: hence not const in truth. */
     _Atomic(struct xml_cache *) *slot = &((struct gr_stanza *)st)->cache;
     struct xml_cache *cache = atomic_load_explicit(slot, memory_order_acquire), *made;
+    struct xml_cache mark = { 0 };
     struct buf text = { 0 };
-    size_t tail;
 
     if (cache != NULL)
         return cache;
-    put_root_start(&text, st, NULL);
-    tail = buf_len(&text);
-    put_root_rest(&text, st);
+    put_stanza(&text, st, &mark);
     made = gr_realloc(NULL, sizeof(*made) + buf_len(&text) + 1);
+    *made = mark;
     made->len = buf_len(&text);
-    made->tail = tail;
     memcpy(made->text, buf_data(&text), made->len);
     made->text[made->len] = '\0';
     buf_fini(&text);
@@ -281,33 +297,22 @@ static void write_prefixed(struct buf *out, const struct gr_el *root)
     put_rest(out, root, "stream:", GR_NS_CLIENT);
 }
 
-void stanza_write_to(struct buf *out, const struct gr_stanza *st, const char *to)
+void stanza_write(struct buf *out, const struct gr_stanza *st)
 {
     const struct xml_cache *cache = atomic_load_explicit(&st->cache, memory_order_acquire);
 
     if (strcmp(st->root->ns, GR_NS_STREAM) == 0) {
-        gr_assert(to == NULL);
         write_prefixed(out, st->root);
         return;
     }
     /* A tree with several holders is going to several places: serialise it once. */
-    if (cache == NULL && st->raw == NULL &&
+    if (cache == NULL && st->raw == NULL && !st->shares &&
         atomic_load_explicit(&st->refs, memory_order_relaxed) > 1)
         cache = stanza_cached(st);
-    if (cache != NULL && to == NULL) {
-        buf_append(out, cache->text, cache->len);
-        return;
-    }
-    put_root_start(out, st, to);
     if (cache != NULL)
-        buf_append(out, cache->text + cache->tail, cache->len - cache->tail);
+        buf_append(out, cache->text, cache->len);
     else
-        put_root_rest(out, st);
-}
-
-void stanza_write(struct buf *out, const struct gr_stanza *st)
-{
-    stanza_write_to(out, st, NULL);
+        put_stanza(out, st, &(struct xml_cache){ 0 });
 }
 
 const char *gr_stanza_xml(const struct gr_stanza *st, size_t *len)

@@ -12,8 +12,6 @@
  * xmlns, so the same text is right on c2s, s2s and component streams (RFC 6120, 4.8.3). Elements
  * of the stream namespace get the prefix stream:. */
 void stanza_write(struct buf *out, const struct gr_stanza *st);
-/* The same with another `to` (an escaped-by-us, prepared address); NULL: as it is. */
-void stanza_write_to(struct buf *out, const struct gr_stanza *st, const char *to);
 
 /* Escaped for a quoted attribute value (either quote), or for character data. */
 void xml_escape_attr(struct buf *out, const char *s, size_t len);

@@ -79,6 +79,11 @@ GR_API struct gr_stanza *gr_error_reply(const struct gr_stanza *st, enum gr_cond
  * GR_EINVAL, GR_ELIMIT. */
 GR_API int gr_stanza_parse(const char *xml, size_t len, struct gr_stanza **out);
 GR_API struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st);
+/* A copy with another `to` (which is copied), for one stanza that goes to many addresses: it reads,
+ * routes and writes like any other, but shares the elements of `st` and its text. `st` must not be
+ * changed any more while it lives (asserted). The first change to the copy gives it elements of its
+ * own; those read from it before are still the ones of `st` then, and not for changing. */
+GR_API struct gr_stanza *gr_stanza_copy_to(struct gr_stanza *st, const struct gr_jid *to);
 GR_API struct gr_stanza *gr_stanza_ref(struct gr_stanza *st);
 GR_API void gr_stanza_unref(struct gr_stanza **take); /* accepts NULL, sets NULL */
 

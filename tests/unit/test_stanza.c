@@ -28,13 +28,18 @@ static struct gr_jid *jid(const char *s)
     return j;
 }
 
-static void check_written(const struct gr_stanza *st, const char *to, const char *want)
+/* to NULL: as it is; else a copy to that address. */
+static void check_written(struct gr_stanza *st, const char *to, const char *want)
 {
+    struct gr_jid *other = to != NULL ? jid(to) : NULL;
+    struct gr_stanza *copy = to != NULL ? gr_stanza_copy_to(st, other) : gr_stanza_ref(st);
     struct buf out = { 0 };
 
-    stanza_write_to(&out, st, to);
+    stanza_write(&out, copy);
     assert_string_equal(buf_str(&out), want);
     buf_fini(&out);
+    gr_stanza_unref(&copy);
+    gr_jid_free(&other);
 }
 
 static void test_reading(void **state)
@@ -163,7 +168,7 @@ static void test_building(void **state)
     gr_el_set(st, item, "xml:lang", NULL);
     gr_el_remove(st, gr_el_child(query, GR_NS_CLIENT, "body"));
     check_written(st, "o@example.com",
-                  "<iq from='a@example.org/r' type='get' id='i&apos;1' to='o@example.com'>"
+                  "<iq from='a@example.org/r' to='o@example.com' type='get' id='i&apos;1'>"
                   "<query xmlns='urn:q' n='8'><item>a&lt;b &amp; c&gt;d&#xD;\n'\"</item>"
                   "tail!</query></iq>");
     gr_el_remove(st, query);
@@ -201,6 +206,232 @@ static void test_mixed_content_order(void **state)
     gr_stanza_unref(&copy);
     check_written(st, NULL, xml);
     gr_stanza_unref(&st);
+}
+
+/* --- copies to another address --- */
+
+/* Such a copy and an ordinary one that was given the address cannot be told apart. */
+static void check_alike(struct gr_stanza *copy, struct gr_stanza *plain)
+{
+    struct gr_stanza *second = gr_stanza_copy(copy);
+    char *a = gr_el_xml(gr_stanza_root(copy), NULL), *b = gr_el_xml(gr_stanza_root(plain), NULL);
+    struct gr_stanza *wrap[2] = { gr_nonza_new("urn:w", "w"), gr_nonza_new("urn:w", "w") };
+    const struct gr_el *x = gr_stanza_payload(copy), *y = gr_stanza_payload(plain);
+    struct buf out = { 0 };
+
+    assert_int_equal(gr_stanza_kind(copy), gr_stanza_kind(plain));
+    assert_int_equal(gr_stanza_type(copy), gr_stanza_type(plain));
+    assert_true(gr_jid_equal(gr_stanza_to(copy), gr_stanza_to(plain)));
+    assert_string_equal(gr_el_attr(gr_stanza_root(copy), "to"), gr_stanza_to(plain)->full);
+    assert_int_equal(stanza_from_malformed(copy), stanza_from_malformed(plain));
+    assert_false(stanza_to_malformed(copy));
+    assert_true((gr_stanza_from(copy) == NULL) == (gr_stanza_from(plain) == NULL));
+    if (gr_stanza_id(plain) != NULL)
+        assert_string_equal(gr_stanza_id(copy), gr_stanza_id(plain));
+    if (gr_stanza_lang(plain) != NULL)
+        assert_string_equal(gr_stanza_lang(copy), gr_stanza_lang(plain));
+    for (; x != NULL && y != NULL; x = gr_el_next(x, NULL, NULL), y = gr_el_next(y, NULL, NULL))
+        assert_string_equal(gr_el_text(x, NULL), gr_el_text(y, NULL));
+    assert_true(x == NULL && y == NULL);
+    assert_string_equal(a, b);
+    gr_el_append(wrap[0], NULL, gr_stanza_root(copy));
+    gr_el_append(wrap[1], NULL, gr_stanza_root(plain));
+    assert_string_equal(gr_stanza_xml(wrap[0], NULL), gr_stanza_xml(wrap[1], NULL));
+    stanza_write(&out, copy);
+    assert_string_equal(buf_str(&out), gr_stanza_xml(plain, NULL));
+    assert_string_equal(gr_stanza_xml(copy, NULL), gr_stanza_xml(plain, NULL));
+    assert_string_equal(gr_stanza_xml(second, NULL), gr_stanza_xml(plain, NULL));
+    buf_fini(&out);
+    gr_free(a);
+    gr_free(b);
+    gr_stanza_unref(&wrap[0]);
+    gr_stanza_unref(&wrap[1]);
+    gr_stanza_unref(&second);
+}
+
+static const char *const addressed[] = {
+    "<presence/>",
+    "<presence from='A@example.org/r' to='B@example.net' id='i&apos;1' xml:lang='cs'>"
+    "<show>away</show><c xmlns='urn:caps' hash='sha-1' v='1'/>t</presence>",
+    "<message xmlns:p='urn:p' p:k='v' from='@' to=''  p:l='w' type='chat'>a"
+    "<p  xmlns=\"urn:h\">a<b><c>&#65;</c></b>c<b xmlns='jabber:client'><i/></b>d</p>e</message>",
+    "<iq type='get' id='7'><query xmlns='urn:q'/></iq>",
+};
+
+static void test_copy_to(void **state)
+{
+    struct gr_jid *one = jid("one@example.net/R s'"), *two = jid("two.example.net");
+
+    (void)state;
+    for (size_t i = 0; i < 3 * GR_COUNT(addressed); i++) {
+        struct gr_stanza *st = parse(addressed[i / 3]), *plain = gr_stanza_copy(st), *copy, *again;
+        char *before;
+
+        if (i % 3 != 0) { /* not raw; and raw with something behind it */
+            if (i % 3 == 1)
+                st->raw = NULL;
+            gr_el_add_text(st, NULL, "urn:new", "new", "<");
+            gr_stanza_unref(&plain);
+            plain = gr_stanza_copy(st);
+        }
+        before = gr_strdup(gr_stanza_xml(st, NULL));
+        copy = gr_stanza_copy_to(st, one);
+        again = gr_stanza_copy_to(copy, two);
+        gr_stanza_set_to(plain, one);
+        check_alike(copy, plain);
+        assert_string_equal(gr_stanza_xml(st, NULL), before);
+        gr_stanza_unref(&st); /* the base goes first */
+        check_alike(copy, plain);
+        gr_stanza_unref(&copy);
+        gr_stanza_set_to(plain, two);
+        check_alike(again, plain);
+        gr_stanza_unref(&again);
+        gr_stanza_unref(&plain);
+        gr_free(before);
+    }
+    gr_jid_free(&one);
+    gr_jid_free(&two);
+}
+
+static void edit_somehow(struct gr_stanza *st, int how)
+{
+    struct gr_jid *other = jid("other@example.com");
+    struct gr_el *first;
+
+    switch (how) {
+    case 0:
+        gr_stanza_set_id(st, "new");
+        break;
+    case 1:
+        gr_stanza_set_from(st, other);
+        gr_stanza_set_from(st, gr_stanza_from(st));
+        break;
+    case 2:
+        gr_stanza_set_to(st, NULL);
+        break;
+    case 3:
+        gr_el_set(st, gr_stanza_root(st), "xml:lang", NULL);
+        break;
+    case 4:
+        gr_el_set(st, gr_stanza_root(st), "type", "error");
+        break;
+    case 5:
+        gr_stanza_add_delay(st, "d", 0);
+        break;
+    case 6:
+        first = gr_stanza_payload(st);
+        gr_el_append(st, NULL, first != NULL ? first : gr_el_add(st, NULL, NULL, "e"));
+        break;
+    default: /* below the root, after a first change */
+        gr_el_add_text(st, NULL, "urn:x", "x", NULL);
+        first = gr_el_child(gr_stanza_root(st), NULL, NULL);
+        gr_el_append_text(st, first, "more", 4);
+        gr_el_set(st, first, "k", "v");
+        gr_el_remove(st, gr_stanza_child(st, "urn:x", "x"));
+        break;
+    }
+    gr_jid_free(&other);
+}
+
+/* Whatever is changed in one leaves the others alone, and gives what a plain copy would give. */
+static void test_copy_to_edited(void **state)
+{
+    struct gr_jid *one = jid("one@example.net/r"), *two = jid("two@example.net");
+
+    (void)state;
+    for (size_t i = 0; i < 8 * GR_COUNT(addressed); i++) {
+        struct gr_stanza *st = parse(addressed[i / 8]), *plain = gr_stanza_copy(st), *copy,
+                         *sibling, *child;
+        char *was = gr_strdup(gr_stanza_xml(st, NULL)), *sibling_was;
+        const struct gr_el *read;
+
+        gr_stanza_set_to(plain, one);
+        copy = gr_stanza_copy_to(st, one);
+        sibling = gr_stanza_copy_to(st, two);
+        sibling_was = gr_strdup(gr_stanza_xml(sibling, NULL));
+        read = gr_stanza_payload(copy);
+        if (i % 2 != 0)
+            gr_stanza_xml(copy, NULL); /* a text of its own, soon wrong */
+        edit_somehow(copy, (int)(i % 8));
+        edit_somehow(plain, (int)(i % 8));
+        assert_string_equal(gr_stanza_xml(st, NULL), was);
+        assert_string_equal(gr_stanza_xml(sibling, NULL), sibling_was);
+        gr_stanza_unref(&sibling);
+        gr_stanza_unref(&st);
+        assert_string_equal(gr_stanza_xml(copy, NULL), gr_stanza_xml(plain, NULL));
+        if (read != NULL) /* what was read before the change is still there */
+            assert_non_null(gr_el_name(read));
+        child = gr_stanza_copy_to(copy, two); /* an edited one as the base */
+        gr_stanza_unref(&copy);
+        gr_stanza_set_to(plain, two);
+        check_alike(child, plain);
+        gr_stanza_unref(&child);
+        gr_stanza_unref(&plain);
+        gr_free(was);
+        gr_free(sibling_was);
+    }
+    gr_jid_free(&one);
+    gr_jid_free(&two);
+}
+
+struct addressee {
+    struct gr_stanza *base, *copy;
+    struct gr_jid *to;
+};
+
+static void *write_copies(void *ctx)
+{
+    struct addressee *a = ctx;
+    char want[128];
+    bool ok = true;
+
+    snprintf(want, sizeof(want), "<message from='a@b/c' to='%s'><body >ab</body></message>",
+             a->to->full);
+    for (int i = 0; i < 50; i++) {
+        struct gr_stanza *copy = gr_stanza_ref(a->copy), *mine;
+        struct buf out = { 0 };
+
+        stanza_write(&out, copy);
+        ok = ok && strcmp(buf_str(&out), want) == 0;
+        mine = gr_stanza_copy_to(i % 2 != 0 ? a->base : copy, a->to);
+        gr_stanza_unref(&copy);
+        gr_stanza_set_id(mine, "1"); /* the sole holder of this one */
+        ok = ok && strcmp(gr_el_text(gr_stanza_child(mine, NULL, "body"), NULL), "ab") == 0;
+        gr_stanza_unref(&mine);
+        buf_fini(&out);
+    }
+    gr_stanza_unref(&a->base);
+    gr_stanza_unref(&a->copy);
+    return ok ? ctx : NULL;
+}
+
+/* For make tsan: copies of one stanza on several threads, which let go of it in any order. */
+static void test_copy_to_threads(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        struct gr_stanza *st = parse("<message from='a@b/c'><body >ab</body></message>");
+        struct addressee a[4];
+        pthread_t threads[4];
+        void *result;
+
+        for (int i = 0; i < 4; i++) {
+            char text[16];
+
+            snprintf(text, sizeof(text), "x%d@y", i);
+            a[i].to = jid(text);
+            a[i].base = gr_stanza_ref(st);
+            a[i].copy = gr_stanza_copy_to(st, a[i].to);
+        }
+        gr_stanza_unref(&st);
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, write_copies, &a[i]), 0);
+        for (int i = 0; i < 4; i++) {
+            pthread_join(threads[i], &result);
+            assert_non_null(result);
+            gr_jid_free(&a[i].to);
+        }
+    }
 }
 
 /* What is kept for long takes no more than it needs. */
@@ -253,13 +484,13 @@ static void test_raw_payload(void **state)
                             "<x  xmlns=\"urn:x\">&#65;</x><s xmlns='urn:s' id='9'/></message>");
     gr_stanza_unref(&copy);
     copy = gr_stanza_copy(st);
-    check_written(copy, "c@d", "<message id='1' xml:lang='en' to='c@d'>"
+    check_written(copy, "c@d", "<message to='c@d' id='1' xml:lang='en'>"
                                "<x  xmlns=\"urn:x\">&#65;</x><s xmlns='urn:s' id='9'/></message>");
     gr_el_remove(copy, gr_stanza_child(copy, "urn:s", NULL));
-    check_written(copy, "c@d", "<message id='1' xml:lang='en' to='c@d'>"
+    check_written(copy, "c@d", "<message to='c@d' id='1' xml:lang='en'>"
                                "<x  xmlns=\"urn:x\">&#65;</x></message>");
     gr_el_set(copy, gr_stanza_child(copy, "urn:x", NULL), "k", "v");
-    check_written(copy, "c@d", "<message id='1' xml:lang='en' to='c@d'>"
+    check_written(copy, "c@d", "<message to='c@d' id='1' xml:lang='en'>"
                                "<x xmlns='urn:x' k='v'>A</x></message>");
     gr_el_append_text(st, gr_stanza_root(st), "t", 1);
     check_written(st, NULL, "<message to='b@example.org/r' id='1' xml:lang='en'>"
@@ -592,8 +823,9 @@ static void test_cache_by_writing(void **state)
     struct gr_stanza *st = gr_message_new(GR_MSG_CHAT, NULL, NULL), *other = gr_stanza_ref(st);
 
     (void)state;
-    check_written(st, "x@y", "<message type='chat' to='x@y'/>");
+    check_written(st, NULL, "<message type='chat'/>");
     assert_non_null(atomic_load(&st->cache));
+    check_written(st, "x@y", "<message type='chat' to='x@y'/>");
     check_written(other, NULL, "<message type='chat'/>");
     gr_stanza_unref(&st);
     gr_stanza_unref(&other);
@@ -614,7 +846,7 @@ static void *reader(void *ctx)
     for (int i = 0; i < 200; i++) {
         struct gr_stanza *ref = gr_stanza_ref(st);
 
-        stanza_write_to(&out, ref, i % 2 != 0 ? "x@y" : NULL);
+        stanza_write(&out, ref);
         if (gr_stanza_xml(ref, NULL) != first ||
             strcmp(gr_el_text(gr_stanza_child(ref, NULL, "body"), NULL), "ab") != 0)
             first = NULL;
@@ -681,7 +913,8 @@ int main(void)
         cmocka_unit_test(test_priority),         cmocka_unit_test(test_delay),
         cmocka_unit_test(test_append_and_el_xml), cmocka_unit_test(test_parse_errors),
         cmocka_unit_test(test_cache),            cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_copy_fits),
+        cmocka_unit_test(test_copy_fits),        cmocka_unit_test(test_copy_to),
+        cmocka_unit_test(test_copy_to_edited),   cmocka_unit_test(test_copy_to_threads),
         cmocka_unit_test(test_much_text),        cmocka_unit_test(test_cache_by_writing),
     };
 
