@@ -31,12 +31,9 @@ static void broadcast_free(struct broadcast *b)
     gr_free(b);
 }
 
-void send_copy(struct gr_mod *self, const struct gr_stanza *st, const struct gr_jid *to)
+void send_copy(struct gr_mod *self, struct gr_stanza *st, const struct gr_jid *to)
 {
-    struct gr_stanza *copy = gr_stanza_copy(st);
-
-    gr_stanza_set_to(copy, to);
-    gr_send(self, copy);
+    gr_send(self, gr_stanza_copy_to(st, to));
 }
 
 /* --- the recipients --- */
@@ -80,23 +77,32 @@ static void to_directed(struct gr_mod *self, const struct broadcast *b)
             send_copy(self, b->stanza, b->directed.jid[i]);
 }
 
+static struct gr_stanza *probe_from(const struct gr_jid *from)
+{
+    struct gr_stanza *probe = gr_presence_new(GR_PROBE, from, NULL);
+    char id[GR_ID_SIZE];
+
+    gr_random_id(id);
+    gr_stanza_set_id(probe, id);
+    return probe;
+}
+
 /* RFC 6121, 4.3.1: from bare JID to bare JID. Within our own domain the probe never leaves the
  * server (the RFC asks for none at all), and only the new resource needs the answer: from its
  * full JID. */
 static void probe_contacts(struct gr_mod *self, const struct broadcast *b)
 {
+    struct gr_stanza *near = probe_from(b->jid), *far = probe_from(b->bare);
+
     for (size_t i = 0; i < gr_roster_list_count(b->lists.items); i++) {
         const struct gr_roster_item *item = gr_roster_list_at(b->lists.items, i);
         bool local = strcmp(item->jid->domain, gr_mod_host_jid(self)->domain) == 0;
-        char id[GR_ID_SIZE];
 
-        if (!seen_by_us(item) || gr_jid_bare_equal(item->jid, b->bare))
-            continue;
-        struct gr_stanza *probe = gr_presence_new(GR_PROBE, local ? b->jid : b->bare, item->jid);
-        gr_random_id(id);
-        gr_stanza_set_id(probe, id);
-        gr_send(self, probe);
+        if (seen_by_us(item) && !gr_jid_bare_equal(item->jid, b->bare))
+            send_copy(self, local ? near : far, item->jid);
     }
+    gr_stanza_unref(&near);
+    gr_stanza_unref(&far);
 }
 
 /* What the newly available resource has missed of the others (roster.md 4.6). */

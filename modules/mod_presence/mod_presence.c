@@ -30,10 +30,14 @@ static enum gr_verdict become_available(struct gr_mod *self, struct gr_stanza_ev
     struct gr_session *s = ev->session;
     bool was = gr_session_available(s), heard = was && gr_session_priority(s) >= 0;
     struct gr_hold *hold = gr_hold(self, &ev->ev);
+    struct gr_stanza *kept;
 
     if (hold == NULL)
         return refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
-    gr_session_set_presence(self, s, ev->stanza, NULL);
+    /* For as long as the session: not the parser's roomy block and the text for the subscribers. */
+    kept = gr_stanza_copy(ev->stanza);
+    gr_session_set_presence(self, s, kept, NULL);
+    gr_stanza_unref(&kept);
     if (!was) {
         struct gr_jid *bare = gr_jid_dup_bare(ev->from);
         run_user_available(self, ev);
@@ -125,7 +129,7 @@ static bool may_see(const struct gr_stanza_ev *ev, enum gr_type type)
 static enum gr_verdict on_receive(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     enum gr_type type = gr_stanza_type(ev->stanza);
-    struct directed *d = gr_session_slot_peek(self, ev->session, &directed_slot);
+    struct directed *d;
 
     if (type == GR_PROBE)
         return GR_STOP;
@@ -133,8 +137,11 @@ static enum gr_verdict on_receive(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (type == GR_UNAVAILABLE && gr_session_available(ev->session) &&
         gr_jid_equal(ev->from, gr_session_jid(ev->session)))
         return GR_STOP;
-    if (d != NULL && (type == GR_UNAVAILABLE || type == GR_TYPE_ERROR))
-        directed_gone(d, ev->from); /* RFC 6121, 4.6.1 */
+    if (type == GR_UNAVAILABLE || type == GR_TYPE_ERROR) {
+        d = gr_session_slot_peek(self, ev->session, &directed_slot);
+        if (d != NULL)
+            directed_gone(d, ev->from); /* RFC 6121, 4.6.1 */
+    }
     return may_see(ev, type) ? GR_OK : GR_STOP;
 }
 

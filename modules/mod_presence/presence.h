@@ -45,8 +45,8 @@ struct broadcast_order {
 void broadcast(struct gr_mod *self, const struct broadcast_order *order);
 void broadcast_stop(struct presence *p);
 
-/* A copy of `st` to `to`, routed. */
-void send_copy(struct gr_mod *self, const struct gr_stanza *st, const struct gr_jid *to);
+/* `st` to one of several addresses; not to be changed any more. */
+void send_copy(struct gr_mod *self, struct gr_stanza *st, const struct gr_jid *to);
 
 /* --- subscribe.c: outbound subscription stanzas (RFC 6121, 3) --- */
 
