@@ -57,10 +57,13 @@ static const char *entity(unsigned char c, bool attr)
     }
 }
 
-/* Printable ASCII that never needs escaping: nearly everything. */
+/* Printable ASCII that never needs escaping (all but & < > ' and "), a bit each: nearly everything
+ * that is written. */
 static inline bool plain(unsigned char c)
 {
-    return c >= ' ' && c < 0x7f && c != '&' && c != '<' && c != '>' && c != '\'' && c != '"';
+    static const uint32_t bits[8] = { 0, 0xafffff3b, 0xffffffff, 0x7fffffff };
+
+    return bits[c >> 5] >> (c & 31) & 1;
 }
 
 static void escape(struct buf *out, const char *str, size_t len, bool attr)

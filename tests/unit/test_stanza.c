@@ -596,6 +596,12 @@ static void test_escaping(void **state)
         assert_string_equal(buf_str(&out), cases[i].attr);
         buf_consume(&out, buf_len(&out));
     }
+    for (char c = ' '; c < 0x7f; c++) { /* of printable ASCII, these five alone */
+        char in[] = { 'a', c, 'b', '\0' };
+        xml_escape_attr(&out, in, 3);
+        assert_true((strcmp(buf_str(&out), in) != 0) == (strchr("&<>'\"", c) != NULL));
+        buf_consume(&out, buf_len(&out));
+    }
     buf_fini(&out);
 }
 
