@@ -51,6 +51,7 @@ struct gr_stanza {
     uint8_t kind, type;
     bool from_bad, to_bad; /* an attribute that is no address */
     bool shares;           /* the children are those of base */
+    _Atomic bool written;  /* at least once */
     struct arena arena;    /* holds this struct too */
     struct gr_el *root;
     const struct gr_jid *from, *to;

@@ -300,6 +300,17 @@ static void write_prefixed(struct buf *out, const struct gr_el *root)
     put_rest(out, root, "stream:", GR_NS_CLIENT);
 }
 
+/* A tree that is written again is going to several places: from then on it is kept as text. */
+static bool written_before(const struct gr_stanza *st)
+{
+    _Atomic bool *written = &((struct gr_stanza *)st)->written; /* as the cache: readers change it */
+
+    if (atomic_load_explicit(written, memory_order_relaxed))
+        return true;
+    atomic_store_explicit(written, true, memory_order_relaxed);
+    return false;
+}
+
 void stanza_write(struct buf *out, const struct gr_stanza *st)
 {
     const struct xml_cache *cache = atomic_load_explicit(&st->cache, memory_order_acquire);
@@ -308,9 +319,7 @@ void stanza_write(struct buf *out, const struct gr_stanza *st)
         write_prefixed(out, st->root);
         return;
     }
-    /* A tree with several holders is going to several places: serialise it once. */
-    if (cache == NULL && st->raw == NULL && !st->shares &&
-        atomic_load_explicit(&st->refs, memory_order_relaxed) > 1)
+    if (cache == NULL && st->raw == NULL && !st->shares && written_before(st))
         cache = stanza_cached(st);
     if (cache != NULL)
         buf_append(out, cache->text, cache->len);
