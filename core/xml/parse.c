@@ -1,9 +1,10 @@
 /* xml/parse.c: feeding expat, and living without it.
  *
- * expat never gives memory back inside a stream, so its parser is thrown away whenever the stream
- * stands between two elements with nothing pending, and made anew with the root tag that was kept.
- * A callback that stops parsing ends the expat parser as well: it can only do so at such a place,
- * which is why nothing is ever lost or seen twice. RFC 6120, 4.9.3 and 11. */
+ * expat never gives memory back inside a stream, so a quiet stream has no expat parser: whenever it
+ * stands between two elements with nothing pending, its parser may be thrown away (parse_keep.c
+ * says when), to be made anew with the root tag that was kept. A callback that stops parsing ends
+ * the expat parser as well: it can only do so at such a place, which is why nothing is ever lost or
+ * seen twice. RFC 6120, 4.9.3 and 11. */
 #include "xml/parse.h"
 
 #include <malloc.h>
@@ -151,13 +152,14 @@ void xml_parser_set_content_ns(struct xml_parser *p, const char *ns)
     p->content_ns = ns;
 }
 
-static void drop_work(struct xml_parser *p)
+void xml_drop_work(struct xml_parser *p)
 {
     struct xml_work *w = p->work;
     struct budget before;
 
     if (w == NULL)
         return;
+    xml_unkeep(w);
     before = budget_for(p);
     if (w->expat != NULL)
         XML_ParserFree(w->expat);
@@ -177,7 +179,7 @@ void xml_parser_restart(struct xml_parser *p)
         p->restart_due = true;
         return;
     }
-    drop_work(p);
+    xml_drop_work(p);
     gr_free(p->root);
     p->root = NULL;
     p->root_len = 0;
@@ -192,7 +194,7 @@ void xml_parser_free(struct xml_parser **p)
     if (*p == NULL)
         return;
     gr_assert(!(*p)->busy);
-    drop_work(*p);
+    xml_drop_work(*p);
     gr_free((*p)->root);
     gr_free(*p);
     *p = NULL;
@@ -328,7 +330,7 @@ static enum xml_status feed_piece(struct xml_parser *p, const char *data, size_t
         return p->status;
     if (p->halted) {
         *used = (size_t)(w->stop_at - w->piece_at);
-        drop_work(p);
+        xml_drop_work(p);
         if (p->restart_due)
             xml_parser_restart(p);
         return XML_S_STOPPED;
@@ -339,12 +341,12 @@ static enum xml_status feed_piece(struct xml_parser *p, const char *data, size_t
     return over_limit(p) ? XML_S_LIMIT : XML_S_OK;
 }
 
-/* White space between stanzas (keepalives) wakes nobody up. */
+/* White space between stanzas (keepalives) wakes nobody up, and nothing is kept for it. */
 static size_t skip_space(const struct xml_parser *p, const char *data, size_t len)
 {
     size_t n = 0;
 
-    if (p->work == NULL && p->state == XML_OPEN)
+    if (p->state == XML_OPEN && (p->work == NULL || p->work->keeper != NULL))
         while (n < len && (data[n] == ' ' || data[n] == '\n' || data[n] == '\r' ||
                            data[n] == '\t'))
             n++;
@@ -367,7 +369,9 @@ enum xml_status xml_parser_feed(struct xml_parser *p, const char *data, size_t l
     if (status == XML_S_OK && p->state == XML_CLOSED)
         return XML_S_STOPPED;
     while (status == XML_S_OK && (done += skip_space(p, data + done, len - done)) < len) {
-        if (p->work == NULL && (status = wake(p)) != XML_S_OK)
+        if (p->work != NULL)
+            xml_unkeep(p->work);
+        else if ((status = wake(p)) != XML_S_OK)
             break;
         n = len - done < PIECE || p->whole ? len - done : PIECE;
         status = feed_piece(p, data + done, n, &used);
@@ -376,9 +380,10 @@ enum xml_status xml_parser_feed(struct xml_parser *p, const char *data, size_t l
     *consumed = done;
     if (status != XML_S_OK && status != XML_S_STOPPED) {
         p->status = (uint8_t)status;
-        drop_work(p);
-    } else if (p->work != NULL && p->work->depth == 1 && pending(p->work) == 0) {
-        drop_work(p);
+        xml_drop_work(p);
+    } else if (p->work != NULL && p->work->keeper == NULL && p->work->depth == 1 &&
+               pending(p->work) == 0 && !xml_keep(p)) {
+        xml_drop_work(p);
     }
     return status;
 }

@@ -1,7 +1,9 @@
 /* xml/parse.h: bytes of a stream to top-level elements. One thread per parser.
  *
- * Between elements a parser holds no expat parser and no buffers; only this struct's few bytes and
- * the stream's root tag, from which an equal one is made when bytes arrive.
+ * A stream that is quiet between elements holds no expat parser and no buffers; only this struct's
+ * few bytes and the root tag, from which an equal one is made when bytes arrive. On a loop, streams
+ * that spoke in the last seconds keep theirs, up to a number: such a parser is restarted or freed
+ * before its owner goes to another loop.
  *
  * Events depend on the bytes, not on how they are cut into reads; only where two mistakes meet may
  * it differ which one is reported. */
@@ -69,3 +71,4 @@ enum xml_status xml_parser_feed(struct xml_parser *p, const char *data, size_t l
  * elements. For metrics and tests. */
 size_t xml_parser_idle_bytes(const struct xml_parser *p);
 bool xml_parser_is_idle(const struct xml_parser *p); /* no expat parser, nothing pending */
+size_t xml_parsers_kept(void); /* on the calling loop, with nothing pending */

@@ -4,6 +4,7 @@
 #include <expat.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "xml/parse.h"
 #include "xml/stanza_internal.h"
 
@@ -14,6 +15,10 @@
 
 /* What exists while bytes are being worked on. Positions count bytes given to expat. */
 struct xml_work {
+    struct xml_keeper *keeper; /* NULL but between reads */
+    struct link kept;
+    struct xml_parser *parser;
+    int64_t kept_at;
     XML_Parser expat;
     size_t memory;           /* held by expat */
     uint64_t fed, piece_at;  /* before and at the beginning of the current piece */
@@ -58,3 +63,7 @@ void xml_build_piece_done(struct xml_parser *p);
 void xml_fail(struct xml_parser *p, enum xml_status status);
 /* Bytes that the element being built may take (parse.c). */
 size_t xml_element_memory(const struct xml_parser *p);
+void xml_drop_work(struct xml_parser *p);
+/* Of a parser with nothing pending: whether it may keep its work until bytes arrive (parse_keep.c). */
+bool xml_keep(struct xml_parser *p);
+void xml_unkeep(struct xml_work *w); /* it is being used, or freed */

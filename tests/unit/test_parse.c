@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "loop/loop.h"
 #include "xml/write.h"
 
 #define HEADER                                                                                  \
@@ -664,11 +665,27 @@ static void test_free_in_the_middle(void **state)
     xml_parser_free(&seen.p);
 }
 
+static int enter_loop(void **state)
+{
+    (void)state;
+    loops_init(1, true);
+    return 0;
+}
+
+static int leave_loop(void **state)
+{
+    (void)state;
+    loops_fini();
+    return 0;
+}
+
+/* All of it twice: where a quiet stream's parser goes at once, and where it is kept. */
 int main(void)
 {
+    const struct CMUnitTest alone[] = { cmocka_unit_test(test_idle) };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header),           cmocka_unit_test(test_every_split),
-        cmocka_unit_test(test_nothing_held_back), cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_nothing_held_back),
         cmocka_unit_test(test_stop_leaves_the_rest), cmocka_unit_test(test_restart_in_callback),
         cmocka_unit_test(test_empty_root_with_stop), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_refused_before_header), cmocka_unit_test(test_limit_stanza_bytes),
@@ -681,5 +698,7 @@ int main(void)
         cmocka_unit_test(test_free_in_the_middle),
     };
 
-    return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("parse_alone", alone, NULL, NULL) +
+           cmocka_run_group_tests_name("parse", tests, NULL, NULL) +
+           cmocka_run_group_tests_name("parse_kept", tests, enter_loop, leave_loop);
 }
