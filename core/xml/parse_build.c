@@ -332,6 +332,8 @@ static void XMLCALL on_end(void *ctx, const XML_Char *name)
             p->close_due = true;
         return;
     }
+    if (token_too_long(p))
+        return;
     if (w->depth > 1) {
         flush_text(w);
         while (w->n_inner > 0 && w->inner_decls[w->n_inner - 1].depth == w->depth)
@@ -351,7 +353,8 @@ static void XMLCALL on_text(void *ctx, const XML_Char *s, int len)
 {
     struct xml_parser *p = ctx;
 
-    if (p->halted)
+    /* Plain text comes in pieces and is no token; but a reference to one character is. */
+    if (p->halted || (len <= 4 && token_too_long(p)))
         return;
     if (p->work->st != NULL) {
         buf_append(&p->work->text, s, (size_t)len);
@@ -415,7 +418,9 @@ static void XMLCALL on_xml_decl(void *ctx, const XML_Char *version, const XML_Ch
 
     (void)version;
     (void)standalone;
-    if (!p->halted && encoding != NULL && strcasecmp(encoding, "UTF-8") != 0)
+    if (p->halted || token_too_long(p))
+        return;
+    if (encoding != NULL && strcasecmp(encoding, "UTF-8") != 0)
         xml_fail(p, XML_S_BAD_ENCODING);
 }
 

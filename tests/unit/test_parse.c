@@ -506,6 +506,37 @@ static void test_limit_token(void **state)
     }
 }
 
+/* End tags, references and the declaration are tokens as well; whole or in reads, the same. */
+static void test_limit_token_kinds(void **state)
+{
+    static const char *const forms[][2] = { { "<a></a", ">" }, { "<a>&#", "65;</a>" } };
+    struct xml_limits limits = { .token = 100 };
+
+    (void)state;
+    for (size_t form = 0; form < GR_COUNT(forms); form++)
+        for (size_t n = 100; n <= 101; n++) {
+            struct buf xml = { 0 };
+
+            buf_puts(&xml, forms[form][0]);
+            repeat(&xml, form == 0 ? " " : "0", n - (form == 0 ? 4 : 5));
+            buf_puts(&xml, forms[form][1]);
+            check_limit(&limits, buf_data(&xml), buf_len(&xml), n == 100);
+            buf_fini(&xml);
+        }
+    for (size_t n = 100; n <= 101; n++) {
+        struct seen seen = { 0 };
+        struct buf xml = { 0 };
+
+        buf_puts(&xml, "<?xml version='1.0'");
+        repeat(&xml, " ", n - 21);
+        buf_puts(&xml, "?><a>");
+        seen_init(&seen, &limits);
+        assert_int_equal(feed(&seen, buf_str(&xml)), n == 100 ? XML_S_OK : XML_S_LIMIT);
+        seen_fini(&seen);
+        buf_fini(&xml);
+    }
+}
+
 /* Text is reported piece by piece: avatars are no long tokens. */
 static void test_long_text(void **state)
 {
@@ -692,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_limit_memory),
         cmocka_unit_test(test_limit_depth),      cmocka_unit_test(test_limit_attrs),
         cmocka_unit_test(test_limit_names),      cmocka_unit_test(test_limit_token),
+        cmocka_unit_test(test_limit_token_kinds),
         cmocka_unit_test(test_long_text),        cmocka_unit_test(test_limit_amplification),
         cmocka_unit_test(test_limit_header),     cmocka_unit_test(test_set_limits),
         cmocka_unit_test(test_content_namespace), cmocka_unit_test(test_raw_over_pieces),
