@@ -226,6 +226,8 @@ static enum xml_status wake(struct xml_parser *p)
 
     p->work = w;
     p->halted = false;
+    if (p->woken < KEPT_AFTER)
+        p->woken++;
     before = budget_for(p);
     w->expat = XML_ParserCreate_MM("UTF-8", &memory, sep);
     budget = before;

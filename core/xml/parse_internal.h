@@ -11,6 +11,7 @@
 #define XML_SEP '\x01'
 #define ROOT_DECLS 16
 #define ROOT_BYTES 2048
+#define KEPT_AFTER 32  /* logging in and looking round is not yet activity */
 #define INNER_DECLS 16 /* tracked; with more in scope the payload is just not raw */
 
 /* What exists while bytes are being worked on. Positions count bytes given to expat. */
@@ -52,6 +53,7 @@ struct xml_parser {
     uint32_t limits[LIM_COUNT];
     uint32_t root_len;
     uint8_t state, status;
+    uint8_t woken;           /* how often an expat parser was made, up to KEPT_AFTER */
     bool halted;             /* by a callback or an error: nothing is reported any more */
     bool busy, restart_due, close_due, whole;
 };

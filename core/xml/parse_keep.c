@@ -2,8 +2,10 @@
  *
  * To make a parser, replay the stream's root and free it again costs more than a message. So each
  * loop lets the streams that spoke last keep theirs, up to a number; one that was quiet for a few
- * seconds gives it up, and so does one whose parser has grown. The list is ordered by the end of
- * the last read. Threads without a loop keep nothing. */
+ * seconds gives it up, and so does one whose parser has grown. A stream that has hardly said
+ * anything keeps nothing: a thousand logins would leave their parsers' holes between all that a
+ * session keeps. The list is ordered by the end of the last read. Threads without a loop keep
+ * nothing. */
 #include "xml/parse_internal.h"
 
 #include "loop/loop.h"
@@ -65,7 +67,7 @@ bool xml_keep(struct xml_parser *p)
     struct xml_work *w = p->work;
 
     /* Where memory is bounded closely, the whole of it is there for the next element. */
-    if (k == NULL || p->whole || p->limits[LIM_MEMORY] > 0 ||
+    if (k == NULL || p->whole || p->woken < KEPT_AFTER || p->limits[LIM_MEMORY] > 0 ||
         w->memory + w->text.cap + w->raw.cap > KEPT_MEMORY || !has_place(k))
         return false;
     if (k->oldest.next == NULL)

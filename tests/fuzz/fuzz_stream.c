@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "loop/loop.h"
-#include "xml/parse.h"
-#include "xml/stanza_internal.h"
+#include "xml/parse_internal.h"
 #include "xml/write.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -78,6 +77,7 @@ static enum xml_status run(struct seen *seen, const struct xml_limits *limits, c
     size_t at = 0, end = 0, used, logged;
 
     seen->p = xml_parser_new(limits, &events, seen);
+    seen->p->woken = KEPT_AFTER;
     while (end < len && !seen->closed && (status == XML_S_OK || status == XML_S_STOPPED)) {
         seed = seed * 1103515245u + 12345u;
         end = seen->cuts ? end + 1 + (seed >> 16) % (1 + seed % 37) : len;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "loop/loop.h"
+#include "xml/parse_internal.h"
 #include "xml/write.h"
 
 #define HEADER                                                                                  \
@@ -66,6 +67,7 @@ static void seen_init(struct seen *seen, const struct xml_limits *limits)
     static const struct xml_limits defaults;
 
     seen->p = xml_parser_new(limits != NULL ? limits : &defaults, &events, seen);
+    seen->p->woken = KEPT_AFTER; /* kept, where parsers are kept */
 }
 
 static void seen_fini(struct seen *seen)

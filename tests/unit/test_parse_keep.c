@@ -55,6 +55,7 @@ static struct xml_parser *opened(void)
 {
     struct xml_parser *p = parser_new(NULL);
 
+    p->woken = KEPT_AFTER;
     assert_int_equal(feed(p, HEADER), XML_S_OK);
     return p;
 }
@@ -76,6 +77,25 @@ static int teardown(void **state)
     }
     loops_fini();
     return 0;
+}
+
+/* A login, the roster and a few questions do not make a stream active. */
+static void test_not_at_first(void **state)
+{
+    struct xml_parser *p = parser_new(NULL);
+
+    (void)state;
+    assert_int_equal(feed(p, HEADER), XML_S_OK);
+    for (int i = 1; i < KEPT_AFTER; i++) {
+        assert_true(xml_parser_is_idle(p));
+        assert_int_equal(feed(p, "<a/>"), XML_S_OK);
+    }
+    assert_false(xml_parser_is_idle(p));
+    loops_advance(60000);
+    assert_true(xml_parser_is_idle(p));
+    assert_int_equal(feed(p, "<a/>"), XML_S_OK); /* has been active before */
+    assert_false(xml_parser_is_idle(p));
+    xml_parser_free(&p);
 }
 
 /* Kept while there are stanzas, whatever lies between them; given up when there are none. */
@@ -214,6 +234,7 @@ static void test_who_keeps_nothing(void **state)
     bool stops = true;
 
     (void)state;
+    p->woken = KEPT_AFTER;
     assert_int_equal(feed(p, HEADER), XML_S_OK); /* before login */
     assert_true(xml_parser_is_idle(p));
     xml_parser_free(&p);
@@ -221,6 +242,7 @@ static void test_who_keeps_nothing(void **state)
     gr_stanza_unref(&st);
     assert_int_equal(xml_parsers_kept(), 0);
     p = parser_new(&stops); /* stopped */
+    p->woken = KEPT_AFTER;
     assert_int_equal(feed(p, HEADER), XML_S_OK);
     assert_int_equal(feed(p, "<a/>"), XML_S_STOPPED);
     assert_true(xml_parser_is_idle(p));
@@ -304,6 +326,7 @@ static void test_threads(void **state)
     for (size_t i = 0; i < GR_COUNT(m); i++) {
         m[i] = (struct mover){ .post.run = move, .rounds = 100, .done = &done };
         m[i].p = xml_parser_new(&(struct xml_limits){ 0 }, &quiet, NULL);
+        m[i].p->woken = KEPT_AFTER;
         loop_post(loop_at((int)(i % 2)), &m[i].post);
     }
     for (size_t i = 0; i < GR_COUNT(m); i++)
@@ -318,6 +341,7 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        IN_LOOPS(test_not_at_first),
         IN_LOOPS(test_kept_until_quiet),  IN_LOOPS(test_keepalives_keep_nothing),
         IN_LOOPS(test_pending_is_not_swept), IN_LOOPS(test_bound_in_number),
         IN_LOOPS(test_bound_in_memory),   IN_LOOPS(test_steady_memory),
