@@ -76,16 +76,12 @@ static struct gr_jid *build(struct arena *a, struct part node, struct part domai
     return jid;
 }
 
-/* A part whose s is NULL is absent; an empty one is an error of its preparation. */
-static int make(struct arena *a, struct part node, struct part domain, struct part resource,
-                struct gr_jid **out)
+static int prepare(struct arena *a, struct part node, struct part domain, struct part resource,
+                   struct gr_jid **out)
 {
     char n[PREP_SIZE], d[PREP_SIZE], r[PREP_SIZE];
     int n_len = 0, d_len, r_len = 0;
 
-    *out = NULL;
-    if (domain.s == NULL)
-        return GR_EINVAL;
     if (node.s != NULL)
         n_len = prep_node(node.s, node.len, n, sizeof(n));
     d_len = prep_domain(domain.s, domain.len, d, sizeof(d));
@@ -95,6 +91,22 @@ static int make(struct arena *a, struct part node, struct part domain, struct pa
         return GR_EINVAL;
     *out = build(a, (struct part){ n, (size_t)n_len }, (struct part){ d, (size_t)d_len },
                  (struct part){ r, (size_t)r_len });
+    return 0;
+}
+
+/* A part whose s is NULL is absent; an empty one is an error of its preparation. Most addresses
+ * come prepared. */
+static int make(struct arena *a, struct part node, struct part domain, struct part resource,
+                struct gr_jid **out)
+{
+    *out = NULL;
+    if (domain.s == NULL)
+        return GR_EINVAL;
+    if ((node.s != NULL && !prep_is_plain(PREP_NODE, node.s, node.len)) ||
+        !prep_is_plain(PREP_DOMAIN, domain.s, domain.len) ||
+        (resource.s != NULL && !prep_is_plain(PREP_RESOURCE, resource.s, resource.len)))
+        return prepare(a, node, domain, resource, out);
+    *out = build(a, node, domain, resource);
     return 0;
 }
 

@@ -375,6 +375,23 @@ int prep_domain(const char *s, size_t len, char *out, size_t cap)
     return (int)bare;
 }
 
+bool prep_is_plain(enum prep_profile profile, const char *s, size_t len)
+{
+    bool any = profile == PREP_RESOURCE; /* of the visible ones */
+    bool domain = profile == PREP_DOMAIN;
+
+    for (size_t i = 0; i < len; i++) {
+        char c = s[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (any && c > ' ' && c < 0x7f) ||
+              c == '.' || (c == '-' && !domain)))
+            return false;
+        if (c == '.' && domain && (i == 0 || s[i - 1] == '.'))
+            return false;
+    }
+    return len > 0 && len <= GR_JID_PART_MAX && !(domain && s[len - 1] == '.');
+}
+
 int prep_saslprep(const char *s, size_t len, char *out, size_t cap)
 {
     UChar in[WORK_UNITS], prepared[OUT_UNITS];

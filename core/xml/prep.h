@@ -22,6 +22,9 @@ int prep_resource(const char *s, size_t len, char *out, size_t cap);
 /* RFC 7622, 3.2: IDNA2008 U-labels, LDH labels, IPv4, [IPv6]; a trailing dot is stripped. */
 int prep_domain(const char *s, size_t len, char *out, size_t cap);
 
+/* One of the above would change nothing, which a look at the bytes shows; false: it may. */
+bool prep_is_plain(enum prep_profile profile, const char *s, size_t len);
+
 /* RFC 8265, 4.2 (OpaqueString): a password as PLAIN, registration or the command line gave it. */
 int prep_password(const char *s, size_t len, char *out, size_t cap);
 /* RFC 4013: what SCRAM clients hash (RFC 5802, 2.2), so what their keys must be derived from. It

@@ -503,6 +503,9 @@ static void test_ascii_paths_agree(void **state)
                     s = prep_unicode(profiles[p], text, n, slow, sizeof(slow));
                     if (q != s || (q > 0 && strcmp(quick, slow) != 0))
                         fail_msg("profile %zu: \"%.*s\" %d %d", p, (int)n, text, q, s);
+                    if (prep_is_plain(profiles[p], text, n) &&
+                        (s != (int)n || memcmp(slow, text, n) != 0))
+                        fail_msg("profile %zu: \"%.*s\" is not plain", p, (int)n, text);
                 }
             }
         }
@@ -514,7 +517,13 @@ static void test_ascii_paths_agree(void **state)
         for (size_t p = 0; p < GR_COUNT(profiles); p++)
             assert_int_equal(prep[p](big, len, quick, sizeof(quick)),
                              prep_unicode(profiles[p], big, len, slow, sizeof(slow)));
+        fill(big, len, "a");
+        assert_int_equal(prep_is_plain(PREP_RESOURCE, big, len), len <= 1023);
     }
+    assert_true(prep_is_plain(PREP_NODE, "romeo.m-1", 9));
+    assert_true(prep_is_plain(PREP_DOMAIN, "muc.example.org", 15));
+    assert_true(prep_is_plain(PREP_RESOURCE, "Home/@\"~", 8));
+    assert_false(prep_is_plain(PREP_DOMAIN, "", 0));
 }
 
 /* Every code point alone, and before and after a letter: what comes out goes through unchanged. */
