@@ -117,31 +117,37 @@ static void note_prefix(struct xml_work *w, struct span prefix)
     w->raw_ok = false;
 }
 
+static bool name_too_long(struct xml_parser *p, const struct qname *q)
+{
+    size_t max = p->limits[LIM_NAME];
+
+    if (q->local.len <= max && q->prefix.len <= max)
+        return false;
+    xml_fail(p, XML_S_LIMIT);
+    return true;
+}
+
 static bool start_allowed(struct xml_parser *p, const struct qname *q, const XML_Char **atts)
 {
-    size_t name_max = p->limits[LIM_NAME];
-    unsigned n = 0;
+    size_t n = 0;
 
-    if (token_too_long(p))
+    if (token_too_long(p) || name_too_long(p, q))
         return false;
-    if (q->local.len > name_max || q->prefix.len > name_max ||
-        p->work->depth > 1 + (size_t)p->limits[LIM_DEPTH])
-        goto limit;
-    for (; atts[0] != NULL; atts += 2, n++) {
-        struct qname a = split(atts[0]);
-
-        if (n == p->limits[LIM_ATTRS] || a.local.len > name_max || a.prefix.len > name_max)
-            goto limit;
-    }
-    return true;
-limit:
+    while (atts[2 * n] != NULL)
+        n++;
+    if (n <= p->limits[LIM_ATTRS] && p->work->depth <= 1 + (size_t)p->limits[LIM_DEPTH])
+        return true;
     xml_fail(p, XML_S_LIMIT);
     return false;
 }
 
-static void read_root_attrs(struct xml_header *h, const XML_Char **atts)
+static bool read_root_attrs(struct xml_parser *p, struct xml_header *h, const XML_Char **atts)
 {
     for (; atts[0] != NULL; atts += 2) {
+        struct qname q = split(atts[0]);
+
+        if (name_too_long(p, &q))
+            return false;
         if (strcmp(atts[0], "to") == 0)
             h->to_raw = atts[1];
         else if (strcmp(atts[0], "from") == 0)
@@ -150,9 +156,10 @@ static void read_root_attrs(struct xml_header *h, const XML_Char **atts)
             h->id = atts[1];
         else if (strcmp(atts[0], "version") == 0)
             h->version = atts[1];
-        else if (span_is(split(atts[0]).ns, XML_NS) && span_is(split(atts[0]).local, "lang"))
+        else if (span_is(q.ns, XML_NS) && span_is(q.local, "lang"))
             h->lang = atts[1];
     }
+    return true;
 }
 
 static void keep_root(struct xml_parser *p, const struct qname *q)
@@ -182,13 +189,14 @@ static void root_start(struct xml_parser *p, const struct qname *q, const XML_Ch
         xml_fail(p, XML_S_LIMIT);
         return;
     }
+    if (!read_root_attrs(p, &h, atts))
+        return;
     keep_root(p, q);
     p->state = XML_OPEN;
     arena_init(&arena, 0);
     h.name = arena_strndup(&arena, q->local.s, q->local.len);
     h.ns = arena_strndup(&arena, q->ns.s, q->ns.len);
     h.prefix = arena_strndup(&arena, q->prefix.s, q->prefix.len);
-    read_root_attrs(&h, atts);
     if (h.to_raw != NULL && gr_jid_parse(h.to_raw, strlen(h.to_raw), &to) == 0)
         h.to = to;
     if (h.from_raw != NULL && gr_jid_parse(h.from_raw, strlen(h.from_raw), &from) == 0)
@@ -209,14 +217,17 @@ static void flush_text(struct xml_work *w)
     buf_consume(&w->text, buf_len(&w->text));
 }
 
-static void add_attrs(struct xml_work *w, const XML_Char **atts)
+static void add_attrs(struct xml_parser *p, const XML_Char **atts)
 {
+    struct xml_work *w = p->work;
     struct arena *arena = &w->st->arena;
 
     for (; atts[0] != NULL; atts += 2) {
         struct qname q = split(atts[0]);
         const char *ns = NULL;
 
+        if (name_too_long(p, &q))
+            return;
         if (q.ns.len > 0)
             ns = span_is(q.ns, XML_NS) ? XML_NS : arena_strndup(arena, q.ns.s, q.ns.len);
         if (w->depth > 2)
@@ -251,7 +262,7 @@ static void element_start(struct xml_parser *p, struct qname *q, const XML_Char 
     if (p->content_ns != NULL && span_is(q->ns, p->content_ns))
         q->ns = (struct span){ GR_NS_CLIENT, strlen(GR_NS_CLIENT) };
     w->at = stanza_add_el(w->st, w->at, q->ns, q->local);
-    add_attrs(w, atts);
+    add_attrs(p, atts);
     /* A tree costs more than its text; a stanza of nothing but <a/> costs twenty times as much. */
     if (!p->whole && w->st->arena.used > xml_element_memory(p))
         xml_fail(p, XML_S_LIMIT);
