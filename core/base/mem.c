@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SMALL 1024
+
 static _Noreturn void out_of_memory(size_t size)
 {
     char line[64];
@@ -54,9 +56,21 @@ const char *gr_strerror(int err)
     return err > 0 ? "success" : "unknown error";
 }
 
+/* By itself, or compilers turn it and the memset below into calloc. */
+static __attribute__((noinline)) void *small_block(size_t size)
+{
+    return malloc(size);
+}
+
+/* glibc keeps small blocks per thread, where free puts them, but calloc (before 2.41) does not look. */
 void *gr_try_alloc(size_t size)
 {
-    return calloc(1, size == 0 ? 1 : size);
+    void *p;
+
+    if (size > SMALL)
+        return calloc(1, size);
+    p = small_block(size == 0 ? 1 : size);
+    return p != NULL ? memset(p, 0, size) : NULL;
 }
 
 void *gr_alloc(size_t size)
