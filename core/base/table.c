@@ -128,13 +128,11 @@ void table_fini(struct table *t)
     *t = (struct table){ .slots = NULL };
 }
 
-struct table_node *table_find(const struct table *t, const void *key, size_t len)
+struct table_node *table_find_hashed(const struct table *t, uint64_t hash, const void *key,
+                                     size_t len)
 {
-    uint64_t hash;
-
     if (t->count == 0)
         return NULL;
-    hash = hash_bytes(key, len);
     for (struct table_node *n = t->slots[slot_of(t, hash)]; n != NULL; n = n->next) {
         if (n->hash > hash)
             break;
@@ -144,6 +142,11 @@ struct table_node *table_find(const struct table *t, const void *key, size_t len
     return NULL;
 }
 
+struct table_node *table_find(const struct table *t, const void *key, size_t len)
+{
+    return t->count > 0 ? table_find_hashed(t, hash_bytes(key, len), key, len) : NULL;
+}
+
 struct table_node *table_find_str(const struct table *t, const char *key)
 {
     return table_find(t, key, strlen(key));
@@ -151,13 +154,19 @@ struct table_node *table_find_str(const struct table *t, const char *key)
 
 void table_insert(struct table *t, struct table_node *n, const void *key, size_t len)
 {
+    table_insert_hashed(t, n, hash_bytes(key, len), key, len);
+}
+
+void table_insert_hashed(struct table *t, struct table_node *n, uint64_t hash, const void *key,
+                         size_t len)
+{
     struct table_node **at;
 
     if (t->slots == NULL)
         resize(t, SLOTS_MIN);
     else if (t->count > t->mask)
         resize(t, (t->mask + 1) * 2);
-    n->hash = hash_bytes(key, len);
+    n->hash = hash;
     n->key = key;
     n->len = len;
     for (at = &t->slots[slot_of(t, n->hash)]; *at != NULL; at = &(*at)->next) {

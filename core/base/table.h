@@ -26,6 +26,12 @@ struct table_node *table_find(const struct table *t, const void *key, size_t len
 struct table_node *table_find_str(const struct table *t, const char *key);
 /* The key must not be present (asserted) and must stay valid while the node is in. */
 void table_insert(struct table *t, struct table_node *n, const void *key, size_t len);
+/* The same two with the hash at hand: hash_bytes of the key, or, where no peer chooses the keys, any
+ * that spreads over the upper bits. One table, one kind of hash. */
+struct table_node *table_find_hashed(const struct table *t, uint64_t hash, const void *key,
+                                     size_t len);
+void table_insert_hashed(struct table *t, struct table_node *n, uint64_t hash, const void *key,
+                         size_t len);
 void table_remove(struct table *t, struct table_node *n);
 /* for (n = table_first(t); n != NULL; n = table_after(t, n)); removing the current node inside the
  * loop: fetch the next one before. */

@@ -50,6 +50,13 @@ static void test_mem(void **state)
     p = gr_alloc(0);
     assert_non_null(p);
     gr_free(p);
+    for (int round = 0; round < 2; round++) { /* the second time a block that was in use */
+        p = gr_alloc(100);
+        for (size_t i = 0; i < 100; i++)
+            assert_int_equal(p[i], 0);
+        memset(p, 7, 100);
+        gr_free(p);
+    }
 #ifndef SANITIZED /* sanitizers abort on such a size */
     assert_null(gr_try_alloc(SIZE_MAX / 2));
 #endif
@@ -341,6 +348,8 @@ static void test_table_keys(void **state)
     assert_ptr_equal(table_find_str(&t, "a"), &n[1]);
     assert_ptr_equal(table_find(&t, "", 0), &n[2]);
     assert_null(table_find(&t, "a\0c", 3));
+    assert_ptr_equal(table_find_hashed(&t, hash_bytes("a", 1), "a", 1), &n[1]);
+    assert_null(table_find_hashed(&t, hash_bytes("b", 1), "a", 1));
     table_fini(&t);
 }
 
