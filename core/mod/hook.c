@@ -308,18 +308,21 @@ static void run_init(struct gr_run *run, enum gr_hook_id id, struct gr_ev *ev,
     ev->run = run;
 }
 
-/* NULL: nothing to run. */
-static struct hook_table *table_for(enum gr_hook_id id, const struct gr_ev *ev)
+/* The table to run it from; NULL: there is nothing to run. */
+static struct hook_table *table_for(enum gr_hook_id id, struct gr_ev *ev)
 {
-    struct mod_loop *ml = mod_loop();
+    bool global = info[id].global;
+    struct mod_loop *ml = global || ev->host == NULL ? mod_loop() : ev->host->of;
+    struct hook_table *t;
 
     ml->runs[id]++;
-    if (info[id].global)
-        return ml->global;
-    if (ev->host != NULL)
-        return ev->host->hooks;
-    gr_error("hook.no_host", "%s was run without a host; nobody was asked", info[id].name);
-    return NULL;
+    ev->run = NULL;
+    if (!global && ev->host == NULL) {
+        gr_error("hook.no_host", "%s was run without a host; nobody was asked", info[id].name);
+        return NULL;
+    }
+    t = global ? ml->global : ev->host->hooks;
+    return t->chain[id] != NULL ? t : NULL;
 }
 
 static void go(struct gr_run *run)
@@ -332,36 +335,47 @@ static void go(struct gr_run *run)
         finish(run, verdict);
 }
 
-void hook_run(enum gr_hook_id id, struct gr_ev *ev, hook_done_f done)
+/* The two that have a run on their stack are functions of their own: it is large, the compiler clears
+ * it (-ftrivial-auto-var-init), and most chains are empty. */
+static __attribute__((noinline)) void run_chain(enum gr_hook_id id, struct gr_ev *ev,
+                                                struct hook_table *t, hook_done_f done)
 {
-    struct hook_table *t = table_for(id, ev);
     struct gr_run run;
 
-    if (t == NULL || t->chain[id] == NULL) {
-        ev->run = NULL;
-        done(ev, GR_OK);
-        return;
-    }
     run_init(&run, id, ev, t, t->chain[id]);
     run.done = done;
     go(&run);
 }
 
-enum gr_verdict hook_run_now(enum gr_hook_id id, struct gr_ev *ev)
+static __attribute__((noinline)) enum gr_verdict run_chain_now(enum gr_hook_id id,
+                                                               struct gr_ev *ev,
+                                                               struct hook_table *t)
 {
-    struct hook_table *t = table_for(id, ev);
     struct gr_run run;
     enum gr_verdict verdict;
 
-    if (t == NULL || t->chain[id] == NULL) {
-        ev->run = NULL;
-        return GR_OK;
-    }
     run_init(&run, id, ev, t, t->chain[id]);
     run.may_pend = false;
     verdict = advance(&run);
     ev->run = NULL;
     return verdict;
+}
+
+void hook_run(enum gr_hook_id id, struct gr_ev *ev, hook_done_f done)
+{
+    struct hook_table *t = table_for(id, ev);
+
+    if (t != NULL)
+        run_chain(id, ev, t, done);
+    else
+        done(ev, GR_OK);
+}
+
+enum gr_verdict hook_run_now(enum gr_hook_id id, struct gr_ev *ev)
+{
+    struct hook_table *t = table_for(id, ev);
+
+    return t != NULL ? run_chain_now(id, ev, t) : GR_OK;
 }
 
 /* --- for modules --- */
@@ -372,7 +386,6 @@ static void run_for(struct gr_mod *self, enum gr_hook_id id, const char *name, s
     struct gr_run run;
 
     if (chain == NULL) {
-        ev->run = NULL;
         if (done != NULL)
             done(self, ev, GR_OK);
         return;
@@ -391,7 +404,7 @@ void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_r
     gr_assert((unsigned)id < GR_HOOK_COUNT);
     ev->host = info[id].global ? NULL : self->host;
     t = table_for(id, ev);
-    run_for(self, id, info[id].name, ev, t, t->chain[id], done);
+    run_for(self, id, info[id].name, ev, t, t != NULL ? t->chain[id] : NULL, done);
 }
 
 void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev, gr_ran_f done)
@@ -400,6 +413,7 @@ void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,
     struct table_node *n = table_find_str(&t->custom, name);
 
     ev->host = self->host;
+    ev->run = NULL;
     mod_loop()->runs[GR_HOOK_COUNT]++;
     run_for(self, GR_HOOK_COUNT, n != NULL ? n->key : name, ev, t,
             n != NULL ? GR_CONTAINER_OF(n, struct hook_custom, by_name)->chain : NULL, done);

@@ -30,18 +30,20 @@ struct mod_loop *mod_loop(void)
     return *at;
 }
 
-static struct gr_host *lookup(const char *domain)
+static struct gr_host *lookup(const struct mod_loop *ml, const char *domain)
 {
-    struct table_node *n = table_find_str(&mod_loop()->hosts, domain);
+    struct table_node *n = table_find_str(&ml->hosts, domain);
 
     return n != NULL ? GR_CONTAINER_OF(n, struct gr_host, by_name) : NULL;
 }
 
 struct gr_host *host_find(const char *domain)
 {
-    struct gr_host *h = lookup(domain);
+    struct mod_loop *ml = mod_loop();
 
-    return h != NULL && h->served ? h : NULL;
+    if (ml->found == NULL || strcmp(ml->found->jid->domain, domain) != 0)
+        ml->found = lookup(ml, domain);
+    return ml->found != NULL && ml->found->served ? ml->found : NULL;
 }
 
 struct gr_host *host_default(void)
@@ -51,7 +53,7 @@ struct gr_host *host_default(void)
 
 struct gr_host *host_get(const char *domain)
 {
-    struct gr_host *h = lookup(domain);
+    struct gr_host *h = lookup(mod_loop(), domain);
     struct hook_builder *none;
     int rc;
 
@@ -60,7 +62,7 @@ struct gr_host *host_get(const char *domain)
     h = gr_alloc(sizeof(*h));
     rc = gr_jid_make(NULL, domain, NULL, &h->jid);
     gr_assert(rc == 0); /* prepared by conf */
-    h->loop = loop_self();
+    h->of = mod_loop();
     none = hook_builder_new();
     h->hooks = hook_builder_finish(&none);
     h->iqs = iq_table_new();

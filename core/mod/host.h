@@ -16,7 +16,7 @@ struct provider_set; /* provider.c */
 
 struct gr_host {
     struct table_node by_name;
-    struct loop *loop;
+    struct mod_loop *of;                /* its loop's */
     struct gr_jid *jid;                 /* the domain */
     bool served;                        /* false once the configuration dropped it */
     const struct conf *gen;             /* generation in force here (kept alive by mod/reload.c) */
@@ -31,6 +31,7 @@ struct gr_host {
 struct mod_loop {
     struct table hosts;                 /* struct gr_host.by_name */
     struct gr_host *first;              /* the first one configured; NULL: none yet */
+    struct gr_host *found;              /* by the last host_find: mostly the next one's as well */
     struct hook_table *global;          /* the global chains; never NULL */
     const struct conf *gen;
     struct link retired;                /* struct gr_mod.of_host: waiting for what is pending */

@@ -260,10 +260,16 @@ static void every_loop_has_its_own(void **state)
     loop_enter(loop_at(1));
     there = host_find(DOMAIN);
     assert_ptr_not_equal(here, there);
-    assert_ptr_equal(there->loop, loop_at(1));
+    assert_ptr_equal(there->of, mod_loop());
     assert_ptr_not_equal(here->hooks, there->hooks);
     assert_ptr_equal(host_default(), there);
+    assert_null(host_find("nobody.test"));
+    assert_ptr_equal(host_find(DOMAIN), there);
+    there->served = false;
+    assert_null(host_find(DOMAIN));
+    there->served = true;
     loop_enter(loop_at(0));
+    assert_ptr_equal(host_find(DOMAIN), here);
 }
 
 static void notifications_cannot_veto(void **state)
