@@ -88,30 +88,32 @@ static bool run(struct job *j, enum gr_hook_id id, struct gr_ev *ev, hook_done_f
 
 /* --- lanes --- */
 
+static struct lane *lane_of(const struct gr_jid *to)
+{
+    struct table_node *n =
+        table_find_hashed(&route_loop()->lanes, to->hash, to->bare, to->bare_len);
+
+    return n != NULL ? GR_CONTAINER_OF(n, struct lane, by_jid) : NULL;
+}
+
 static void block_lane(struct job *j)
 {
-    struct route_loop *rl = route_loop();
-
-    if (j->lane != NULL || j->e.to->node == NULL ||
-        table_find(&rl->lanes, j->e.to->bare, j->e.to->bare_len) != NULL)
+    if (j->lane != NULL || j->e.to->node == NULL || lane_of(j->e.to) != NULL)
         return; /* the last: redirected in this chain to an account whose lane another job holds */
     struct lane *l = gr_alloc(sizeof(*l) + j->e.to->bare_len + 1);
     memcpy(l->jid, j->e.to->bare, j->e.to->bare_len + 1u);
     list_init(&l->waiting);
-    table_insert(&rl->lanes, &l->by_jid, l->jid, j->e.to->bare_len);
+    table_insert(&route_loop()->lanes, &l->by_jid, l->jid, j->e.to->bare_len);
     j->lane = l;
 }
 
 static bool wait_in_lane(struct job *j)
 {
-    struct route_loop *rl = route_loop();
+    struct lane *l = lane_of(j->e.to); /* of a host: none, block_lane makes no lane for it */
 
-    if (rl->lanes.count == 0 || j->e.to->node == NULL)
+    if (l == NULL)
         return false;
-    struct table_node *n = table_find(&rl->lanes, j->e.to->bare, j->e.to->bare_len);
-    if (n == NULL)
-        return false;
-    list_append(&GR_CONTAINER_OF(n, struct lane, by_jid)->waiting, &j->link);
+    list_append(&l->waiting, &j->link);
     return true;
 }
 

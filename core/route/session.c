@@ -62,6 +62,12 @@ void route_fini(void)
 
 /* --- sessions --- */
 
+/* Counted by ourselves, so nobody chooses ids that collide: multiplying spreads them well enough. */
+static uint64_t id_hash(uint64_t id)
+{
+    return id * 0x9e3779b97f4a7c15u;
+}
+
 struct gr_session *session_new(const struct session_out *out, void *ctx)
 {
     struct gr_session *s = gr_alloc(sizeof(*s));
@@ -89,7 +95,7 @@ void session_detach(struct gr_session *s)
 void session_attach(struct gr_session *s)
 {
     s->loop = loop_self();
-    table_insert(&route_loop()->sessions, &s->by_id, &s->id, sizeof(s->id));
+    table_insert_hashed(&route_loop()->sessions, &s->by_id, id_hash(s->id), &s->id, sizeof(s->id));
     if (s->host != NULL) /* a host is a different object on every loop */
         s->host = host_find(gr_host_name(s->host));
     slots_attach(&s->slots, s->host);
@@ -97,7 +103,8 @@ void session_attach(struct gr_session *s)
 
 struct gr_session *session_by_id(uint64_t id)
 {
-    struct table_node *n = table_find(&route_loop()->sessions, &id, sizeof(id));
+    struct table_node *n =
+        table_find_hashed(&route_loop()->sessions, id_hash(id), &id, sizeof(id));
 
     return n != NULL ? GR_CONTAINER_OF(n, struct gr_session, by_id) : NULL;
 }
@@ -231,7 +238,8 @@ void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
 
 struct gr_account *account_find(const struct gr_jid *jid)
 {
-    struct table_node *n = table_find(&route_loop()->accounts, jid->bare, jid->bare_len);
+    struct table_node *n =
+        table_find_hashed(&route_loop()->accounts, jid->hash, jid->bare, jid->bare_len);
 
     return n != NULL ? GR_CONTAINER_OF(n, struct gr_account, by_jid) : NULL;
 }
