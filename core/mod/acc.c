@@ -1,8 +1,8 @@
 /* mod/acc.c: the accumulator of a stanza (hooks.md 2): notes, and requests to the session engine.
  *
  * Both are lists whose newest entry comes first and whose entries are never changed: a savepoint is
- * the two heads. Nothing is allocated until the first note or request, so the common stanza pays for
- * one small block. One job owns it at a time; it crosses loops with the job. */
+ * the two heads. Nothing is allocated until the first note or request, and the struct itself is a part
+ * of whatever carries the stanza. One job owns it at a time; it crosses loops with the job. */
 #include "mod/acc.h"
 
 #include <stdatomic.h>
@@ -12,13 +12,23 @@
 
 static _Atomic uint64_t last_ref;
 
+static void init(struct gr_acc *acc, enum gr_origin origin, int64_t time_us)
+{
+    uint64_t ref = atomic_fetch_add_explicit(&last_ref, 1, memory_order_relaxed) + 1;
+
+    *acc = (struct gr_acc){ .ref = ref, .time_us = time_us, .origin = origin };
+}
+
+void acc_init(struct gr_acc *acc, enum gr_origin origin)
+{
+    init(acc, origin, gr_wall_us());
+}
+
 struct gr_acc *acc_new(enum gr_origin origin)
 {
     struct gr_acc *acc = gr_alloc(sizeof(*acc));
 
-    acc->ref = atomic_fetch_add_explicit(&last_ref, 1, memory_order_relaxed) + 1;
-    acc->time_us = gr_wall_us();
-    acc->origin = origin;
+    acc_init(acc, origin);
     return acc;
 }
 
@@ -61,13 +71,10 @@ static void copy_permanent(struct gr_acc *to, const struct gr_acc *from)
     }
 }
 
-struct gr_acc *acc_fork(const struct gr_acc *acc)
+void acc_fork(struct gr_acc *fork, const struct gr_acc *acc)
 {
-    struct gr_acc *fork = acc_new(acc->origin);
-
-    fork->time_us = acc->time_us;
+    init(fork, acc->origin, acc->time_us);
     copy_permanent(fork, acc);
-    return fork;
 }
 
 /* Relinks instead of copying: addresses kept in the arena must stay. */
@@ -128,6 +135,12 @@ const struct gr_jid *acc_keep_jid(struct gr_acc *acc, const struct gr_jid *jid)
     return copy;
 }
 
+void acc_fini(struct gr_acc *acc)
+{
+    acc_rollback(acc, NULL, NULL);
+    arena_fini(&acc->arena);
+}
+
 void acc_free(struct gr_acc **take)
 {
     struct gr_acc *acc = *take;
@@ -135,8 +148,7 @@ void acc_free(struct gr_acc **take)
     *take = NULL;
     if (acc == NULL)
         return;
-    acc_rollback(acc, NULL, NULL);
-    arena_fini(&acc->arena);
+    acc_fini(acc);
     gr_free(acc);
 }
 

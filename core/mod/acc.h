@@ -30,9 +30,12 @@ struct gr_acc {
     struct acc_request *requests;
 };
 
+/* In memory of the caller's, whatever it holds. */
+void acc_init(struct gr_acc *acc, enum gr_origin origin);
+/* The same with the time and the permanent notes of another one, for a copy of its stanza. */
+void acc_fork(struct gr_acc *fork, const struct gr_acc *acc);
+void acc_fini(struct gr_acc *acc);
 struct gr_acc *acc_new(enum gr_origin origin);
-/* A second accumulator with the same time and permanent notes, for a copy of the stanza. */
-struct gr_acc *acc_fork(const struct gr_acc *acc);
 /* Entering local delivery: only permanent notes stay (hooks.md 2.2). */
 void acc_strip(struct gr_acc *acc);
 /* The requests in the order in which they must be carried out; the list is the caller's (its

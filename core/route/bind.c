@@ -22,16 +22,17 @@ struct bind_op {
 static enum gr_verdict session_hook(struct gr_session *s, enum gr_hook_id id,
                                     enum gr_end_reason reason, const char *text)
 {
-    struct gr_session_ev e = { .ev.host = s->host, .session = s, .jid = s->jid, .text = text,
-                               .reason = reason };
+    struct gr_acc acc;
+    struct gr_session_ev e = { .ev.host = s->host, .ev.acc = &acc, .session = s, .jid = s->jid,
+                               .text = text, .reason = reason };
     enum gr_verdict v;
 
     if (s->host == NULL || hook_empty(s->host, id))
         return GR_OK;
-    e.ev.acc = acc_new(GR_FROM_SERVER);
+    acc_init(&acc, GR_FROM_SERVER);
     v = hook_run_now(id, &e.ev);
-    deliver_requests(s, e.ev.acc);
-    acc_free(&e.ev.acc);
+    deliver_requests(s, &acc);
+    acc_fini(&acc);
     return v;
 }
 

@@ -52,11 +52,12 @@ static void run_deliver(struct post *p)
     struct gr_session *s = session_by_id(d->id);
 
     if (s != NULL && s->state == GR_S_BOUND) {
-        struct gr_acc *acc = acc_new(GR_FROM_SERVER);
+        struct gr_acc acc;
         const struct gr_jid *from = gr_stanza_from(d->st), *to = gr_stanza_to(d->st);
-        deliver_stanza(s, d->st, acc, NULL, from != NULL ? from : s->account->jid,
+        acc_init(&acc, GR_FROM_SERVER);
+        deliver_stanza(s, d->st, &acc, NULL, from != NULL ? from : s->account->jid,
                        to != NULL ? to : s->jid);
-        acc_free(&acc);
+        acc_fini(&acc);
     }
     gr_stanza_unref(&d->st);
     gr_free(d);
@@ -75,7 +76,8 @@ void gr_session_deliver(struct gr_mod *self, struct gr_session *s, struct gr_sta
 
 void gr_session_write(struct gr_mod *self, struct gr_session *s, struct gr_stanza *take)
 {
-    struct gr_stanza_ev e = { .ev.host = s->host, .session = s, .stanza = take,
+    struct gr_acc acc;
+    struct gr_stanza_ev e = { .ev.host = s->host, .ev.acc = &acc, .session = s, .stanza = take,
                               .from = s->jid, .to = s->jid };
 
     (void)self;
@@ -86,17 +88,19 @@ void gr_session_write(struct gr_mod *self, struct gr_session *s, struct gr_stanz
     }
     if (s->jid == NULL)
         e.from = e.to = s->host->jid;
-    e.ev.acc = acc_new(GR_FROM_SERVER);
+    acc_init(&acc, GR_FROM_SERVER);
     write_to(s, &e, NULL);
-    acc_free(&e.ev.acc);
+    acc_fini(&acc);
     gr_stanza_unref(&e.stanza);
 }
 
 void deliver_requests(struct gr_session *s, struct gr_acc *acc)
 {
-    struct acc_request *first = acc != NULL ? acc_take_requests(acc) : NULL;
     const struct acc_request *stop = NULL;
 
+    if (acc == NULL || acc->requests == NULL)
+        return;
+    struct acc_request *first = acc_take_requests(acc);
     for (struct acc_request *r = first; r != NULL; r = r->next)
         if (r->kind == ACC_HARD_STOP || (r->kind == ACC_STOP && stop == NULL))
             stop = r;
@@ -126,10 +130,11 @@ static void to_session(struct gr_session *s, const struct job *j)
 /* One of several: each its own accumulator, so that handlers do not see each other's notes. */
 static void copy_to_session(struct gr_session *s, const struct job *j, struct receipt *receipt)
 {
-    struct gr_acc *acc = acc_fork(j->e.ev.acc);
+    struct gr_acc acc;
 
-    deliver_stanza(s, j->e.stanza, acc, receipt, j->e.from, j->e.to);
-    acc_free(&acc);
+    acc_fork(&acc, &j->acc);
+    deliver_stanza(s, j->e.stanza, &acc, receipt, j->e.from, j->e.to);
+    acc_fini(&acc);
 }
 
 /* Copies of one message: it is lost only when no session could be given any, and then once. */

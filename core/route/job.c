@@ -17,8 +17,8 @@ static atomic_size_t alive;
 
 /* --- making and freeing --- */
 
-static struct job *job_new(struct gr_stanza *take, struct gr_acc *take_acc,
-                           struct receipt *take_receipt, enum job_stage stage)
+/* Its accumulator is the caller's to begin. */
+static struct job *job_new(struct gr_stanza *take, enum job_stage stage)
 {
     struct job *j = gr_alloc(sizeof(*j));
 
@@ -26,12 +26,14 @@ static struct job *job_new(struct gr_stanza *take, struct gr_acc *take_acc,
     j->e.stanza = take;
     j->e.from = gr_stanza_from(take);
     j->e.to = gr_stanza_to(take);
-    j->e.ev.acc = take_acc;
-    j->receipt = take_receipt;
-    if (take_acc != NULL)
-        take_acc->receipt = take_receipt;
+    j->e.ev.acc = &j->acc;
     j->stage = stage;
     return j;
+}
+
+static void give_receipt(struct job *j, struct receipt *take)
+{
+    j->receipt = j->acc.receipt = take;
 }
 
 static void job_free(struct job *j)
@@ -41,8 +43,9 @@ static void job_free(struct job *j)
     gr_stanza_unref(&j->e.stanza);
     gr_jid_free(&j->own_from);
     gr_jid_free(&j->own_to);
-    acc_free(&j->e.ev.acc);
-    gr_free(j);
+    acc_fini(&j->acc);
+    if (!j->by_client)
+        gr_free(j);
     receipt_release(&receipt, true);
     atomic_fetch_sub_explicit(&alive, 1, memory_order_relaxed);
 }
@@ -171,7 +174,7 @@ static void leave_queue(struct job *j)
     j->e.session = NULL;
     list_remove(&j->link);
     s->queue_busy = false;
-    deliver_requests(s, j->e.ev.acc);
+    deliver_requests(s, &j->acc);
     if (!list_empty(&s->queue) && !s->queue_busy) {
         struct job *next = list_entry(s->queue.next, struct job, link);
         s->queue_busy = true;
@@ -181,18 +184,14 @@ static void leave_queue(struct job *j)
     session_unpin(s);
 }
 
-struct client_receipt {
-    struct receipt r;
-    uint64_t session;
-};
-
+/* The job's own receipt has come home: nobody has to do with its stanza any more. */
 static void client_handled(struct receipt *r, bool ok)
 {
-    struct client_receipt *cr = GR_CONTAINER_OF(r, struct client_receipt, r);
-    struct gr_session *s = session_by_id(cr->session);
+    struct job *j = GR_CONTAINER_OF(r, struct job, own);
+    struct gr_session *s = session_by_id(j->sender_id);
 
     (void)ok;
-    gr_free(cr);
+    gr_free(j);
     if (s == NULL)
         return;
     s->unhandled--;
@@ -201,14 +200,13 @@ static void client_handled(struct receipt *r, bool ok)
 
 static void enqueue(struct gr_session *s, struct job *j)
 {
-    struct client_receipt *cr = gr_alloc(sizeof(*cr));
-
-    cr->session = s->id;
-    receipt_init(&cr->r, client_handled);
+    receipt_init(&j->own, client_handled);
+    acc_init(&j->acc, GR_FROM_C2S);
+    give_receipt(j, &j->own);
     s->unhandled++;
     session_pin(s);
-    j->receipt = j->e.ev.acc->receipt = &cr->r;
     j->sender = s;
+    j->sender_id = s->id;
     j->by_client = true;
     j->e.session = s;
     j->e.ev.host = s->host;
@@ -221,7 +219,7 @@ static void enqueue(struct gr_session *s, struct job *j)
 
 void job_from_client(struct gr_session *s, struct gr_stanza *take)
 {
-    struct job *j = job_new(take, acc_new(GR_FROM_C2S), NULL, JOB_SEND_PACKET);
+    struct job *j = job_new(take, JOB_SEND_PACKET);
 
     if (j->e.from == NULL) { /* no stanza: the stream has not stamped it */
         j->own_from = gr_jid_dup(s->jid);
@@ -236,12 +234,11 @@ void job_from_client(struct gr_session *s, struct gr_stanza *take)
 
 void job_xmlel(struct gr_session *s, struct gr_stanza *take)
 {
-    struct job *j = job_new(take, acc_new(GR_FROM_C2S), NULL, JOB_SEND_TYPE);
-
     if (s->host == NULL) { /* nobody to ask before the stream header named a host */
-        job_free(j);
+        gr_stanza_unref(&take);
         return;
     }
+    struct job *j = job_new(take, JOB_SEND_TYPE);
     j->e.from = j->e.to = s->host->jid;
     enqueue(s, j);
 }
@@ -276,8 +273,6 @@ static bool is_for_own_side(const struct job *j)
 /* filter_packet, then the home of `to`. False: the job has left, or waits. */
 static bool route(struct job *j)
 {
-    if (j->e.ev.acc == NULL)
-        j->e.ev.acc = acc_new(GR_FROM_SERVER);
     j->e.session = NULL;
     j->e.ev.host = NULL;
     j->stage = JOB_DONE;
@@ -365,7 +360,7 @@ static bool advance(struct job *j)
     case JOB_ROUTE:
         return route(j);
     case JOB_LOCAL:
-        acc_strip(j->e.ev.acc);
+        acc_strip(&j->acc);
         j->e.ev.host = host_find(j->e.to->domain);
         if (j->e.ev.host == NULL) {
             host_went(j);
@@ -424,10 +419,15 @@ static void step(struct job *j)
     job_free(j);
 }
 
-void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *take_receipt)
+void job_route(struct gr_stanza *take, const struct gr_acc *cause, struct receipt *take_receipt)
 {
-    struct job *j = job_new(take, take_acc, take_receipt, JOB_ROUTE);
+    struct job *j = job_new(take, JOB_ROUTE);
 
+    if (cause != NULL)
+        acc_fork(&j->acc, cause);
+    else
+        acc_init(&j->acc, GR_FROM_SERVER);
+    give_receipt(j, take_receipt);
     gr_assert(j->e.from != NULL && j->e.to != NULL);
     j->post.run = run_posted;
     loop_defer(&j->post);
@@ -435,8 +435,10 @@ void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *
 
 void job_redeliver_held(struct gr_stanza *take, struct receipt *take_receipt)
 {
-    struct job *j = job_new(take, acc_new(GR_FROM_SERVER), take_receipt, JOB_DELIVER);
+    struct job *j = job_new(take, JOB_DELIVER);
 
+    acc_init(&j->acc, GR_FROM_SERVER);
+    give_receipt(j, take_receipt);
     post_home(j, JOB_DELIVER);
 }
 

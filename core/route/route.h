@@ -41,16 +41,19 @@ enum job_stage {
 };
 struct job {
     struct gr_stanza_ev e;
+    struct gr_acc acc;               /* e.ev.acc */
     struct gr_user_ev exists;        /* for does_user_exist */
     struct post post;
     struct link link;                /* in the queue of its session or lane */
-    struct receipt *receipt;
+    struct receipt *receipt;         /* or NULL; from a client: the job's own */
     struct gr_jid *own_from, *own_to;/* what e.from and e.to point to when not into the stanza */
     enum job_stage stage;
     enum gr_hook_id offline_hook;
     enum gr_verdict verdict;
     bool answered, suspended;        /* of the chain in progress */
-    bool by_client;                  /* came from a session of this loop */
+    bool by_client;                  /* came from a session of this loop: */
+    uint64_t sender_id;
+    struct receipt own;              /* keeps the struct until the session was told */
     struct gr_session *sender;       /* while in its queue */
     struct lane *lane;               /* while it blocks or waits for an account */
     uint64_t turn;                   /* hash of the account whose turn it is */
@@ -60,8 +63,9 @@ struct job {
 void job_from_client(struct gr_session *s, struct gr_stanza *take);
 /* Something that is no stanza, or anything before the session is bound: user_send_xmlel only. */
 void job_xmlel(struct gr_session *s, struct gr_stanza *take);
-/* Routes (filter_packet first), behind the current event. acc and receipt may be NULL; both taken. */
-void job_route(struct gr_stanza *take, struct gr_acc *take_acc, struct receipt *take_receipt);
+/* Routes (filter_packet first), behind the current event. cause: the accumulator of the stanza on whose
+ * behalf it is sent, or NULL. The receipt may be NULL and is taken. */
+void job_route(struct gr_stanza *take, const struct gr_acc *cause, struct receipt *take_receipt);
 /* Straight to the recipient's account (no filters): what a session could not be given any more. */
 void job_redeliver(struct gr_stanza *take);
 /* The same; the receipt, which may be NULL, is taken. */

@@ -41,7 +41,7 @@ void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *t
     if (r != NULL && r->kept) /* its origin keeps that stanza, not this one */
         r = NULL;
     if (addressed(self, take))
-        job_route(take, ev->acc != NULL ? acc_fork(ev->acc) : NULL, receipt_ref(r));
+        job_route(take, ev->acc, receipt_ref(r));
     else
         gr_stanza_unref(&take);
 }

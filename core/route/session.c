@@ -205,15 +205,16 @@ int64_t gr_session_presence_us(const struct gr_session *s)
 static void presence_hook(struct gr_session *s, enum gr_hook_id id, struct gr_stanza *presence,
                           const char *status)
 {
-    struct gr_session_ev e = { .ev.host = s->host, .session = s, .jid = s->jid,
+    struct gr_acc acc;
+    struct gr_session_ev e = { .ev.host = s->host, .ev.acc = &acc, .session = s, .jid = s->jid,
                                .stanza = presence, .text = status };
 
     if (hook_empty(s->host, id))
         return;
-    e.ev.acc = acc_new(GR_FROM_C2S);
+    acc_init(&acc, GR_FROM_C2S);
     hook_run_now(id, &e.ev);
-    deliver_requests(s, e.ev.acc);
-    acc_free(&e.ev.acc);
+    deliver_requests(s, &acc);
+    acc_fini(&acc);
 }
 
 void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,

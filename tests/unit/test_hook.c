@@ -732,7 +732,7 @@ static void slow_handlers_are_named(void **state)
 
 static void notes_and_strip(void **state)
 {
-    struct gr_acc *acc = acc_new(GR_FROM_S2S), *fork;
+    struct gr_acc *acc = acc_new(GR_FROM_S2S), fork;
 
     (void)state;
     assert_int_equal(gr_acc_origin(acc), GR_FROM_S2S);
@@ -745,12 +745,12 @@ static void notes_and_strip(void **state)
     assert_string_equal(gr_acc_get(acc, "a", "x"), "1");
     assert_string_equal(gr_acc_get(acc, "b", "x"), "2");
     assert_null(gr_acc_get(acc, "a", "q"));
-    fork = acc_fork(acc);
-    assert_true(gr_acc_ref(fork) != gr_acc_ref(acc));
-    assert_int_equal(gr_acc_time_us(fork), gr_acc_time_us(acc));
+    acc_fork(&fork, acc);
+    assert_true(gr_acc_ref(&fork) != gr_acc_ref(acc));
+    assert_int_equal(gr_acc_time_us(&fork), gr_acc_time_us(acc));
     acc_strip(acc);
     for (int i = 0; i < 2; i++) {
-        const struct gr_acc *a = i == 0 ? acc : fork;
+        const struct gr_acc *a = i == 0 ? acc : &fork;
 
         assert_null(gr_acc_get(a, "a", "x"));
         assert_null(gr_acc_get(a, "b", "x"));
@@ -758,7 +758,7 @@ static void notes_and_strip(void **state)
         assert_null(gr_acc_get(a, "a", "q"));
     }
     acc_free(&acc);
-    acc_free(&fork);
+    acc_fini(&fork);
 }
 
 static void requests_in_their_order(void **state)
