@@ -26,9 +26,13 @@ static inline void list_remove(struct link *l)
     l->prev = l->next = NULL;
 }
 #define list_entry(l, type, member) GR_CONTAINER_OF(l, type, member)
+/* Not &it->member: at the end `it` is the head's surroundings, which need not be aligned for `type`. */
+#define list_link(it, type, member) \
+    ((struct link *)(void *)((char *)(it) + offsetof(type, member)))
 /* The body may remove `it` itself, nothing else. */
-#define list_each(it, head, type, member)                                             \
-    for (type *it = list_entry((head)->next, type, member),                           \
-              *it##_next = list_entry(it->member.next, type, member);                 \
-         &it->member != (head);                                                       \
-         it = it##_next, it##_next = list_entry(it->member.next, type, member))
+#define list_each(it, head, type, member)                                                    \
+    for (type *it = list_entry((head)->next, type, member),                                  \
+              *it##_next = list_entry(list_link(it, type, member)->next, type, member);      \
+         list_link(it, type, member) != (head);                                              \
+         it = it##_next,                                                                     \
+              it##_next = list_entry(list_link(it, type, member)->next, type, member))
