@@ -14,6 +14,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* Of messages to itself between two looks at its sockets: what a flush has told (receipts come home) is
+ * done before the loop sleeps, and no chain of messages keeps the sockets waiting. */
+#define ROUNDS 3
+
 struct loop {
     struct ev_loop *ev;
     int index;
@@ -288,8 +292,10 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *p, int events)
 
     (void)p, (void)events;
     take_inbox(l);
-    run_deferred(l);
-    run_flushes(l);
+    for (int round = 0; round < ROUNDS && (round == 0 || l->first != NULL); round++) {
+        run_deferred(l);
+        run_flushes(l);
+    }
     set_tick(l);
     if (l->first != NULL || !list_empty(&l->flushes))
         ev_idle_start(ev, &l->busy);

@@ -635,6 +635,74 @@ static void test_descriptor_of_a_real_loop(void **state)
     close(fd[1]);
 }
 
+/* A flush sends a message, as a receipt that comes home does; it is done before sockets are looked at
+ * again, but messages without end do not keep these from their turn. */
+struct endless {
+    struct post post;
+    struct watch watch;
+    struct flush flush;
+    int messages;
+};
+
+static void noted_ready(struct watch *w, int events)
+{
+    char c;
+
+    (void)events;
+    assert_int_equal(read(w->io.fd, &c, 1), 1);
+    watch_set(w, 0);
+    note('r');
+    tell_main();
+}
+
+static void again(struct post *p)
+{
+    struct endless *e = GR_CONTAINER_OF(p, struct endless, post);
+
+    if (e->messages++ == 0)
+        note('m');
+    if (strchr(record, 'r') == NULL)
+        loop_defer(p);
+}
+
+static void flush_and_tell(struct flush *f)
+{
+    struct endless *e = GR_CONTAINER_OF(f, struct endless, flush);
+
+    note('f');
+    e->post.run = again;
+    loop_defer(&e->post);
+}
+
+static void start_endless(struct post *p)
+{
+    struct endless *e = GR_CONTAINER_OF(p, struct endless, post);
+
+    watch_set(&e->watch, EV_READ);
+    loop_flush_later(&e->flush);
+}
+
+static void test_messages_between_looks_at_the_sockets(void **state)
+{
+    struct endless e = { .post.run = start_endless, .flush.flush = flush_and_tell };
+    int fd[2];
+
+    (void)state;
+    memset(record, 0, sizeof(record));
+    assert_int_equal(pipe(fd), 0);
+    assert_int_equal(write(fd[1], "x", 1), 1);
+    loops_init(1, false);
+    watch_init(&e.watch, fd[0], noted_ready);
+    loops_start();
+    loop_post(loop_at(0), &e.post);
+    loop_run_main();
+    loops_stop();
+    loops_fini();
+    assert_string_equal(record, "fmr");
+    close(fd[0]);
+    close(fd[1]);
+}
+
 /* --- the pool --- */
 
 static sem_t started, go_on;
@@ -813,6 +881,7 @@ int main(void)
         cmocka_unit_test(test_flush_once_behind_the_messages),
         cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_descriptor_of_a_real_loop),
+        cmocka_unit_test(test_messages_between_looks_at_the_sockets),
         cmocka_unit_test(test_pool_runs_elsewhere_and_answers_here),
         cmocka_unit_test(test_pool_is_bounded),
         cmocka_unit_test(test_pool_finishes_its_queue),
