@@ -175,6 +175,9 @@ int conn_tls_read(struct conn *c, void *to, size_t len, enum conn_end *why)
 {
     int n;
 
+    /* Asking would cost a record buffer, made and freed for nothing. */
+    if (c->dry && SSL_has_pending(c->ssl) == 0)
+        return 0;
     ERR_clear_error();
     c->read_wants_write = false;
     n = SSL_read(c->ssl, to, (int)len);
