@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+#define FIRST_ROOM 1000 /* a stanza or two, still cached by malloc */
+
 static void let_go(struct conn *c)
 {
     conn_drop_output(c);
@@ -127,6 +129,8 @@ void conn_on_flush(struct flush *f)
 
 struct buf *conn_out(struct conn *c)
 {
+    if (c->out.mem == NULL)
+        buf_reserve(&c->out, FIRST_ROOM);
     return &c->out;
 }
 
