@@ -17,6 +17,9 @@ struct tls_opts {
     bool modern; /* TLS 1.3 only */
     enum tls_alpn alpn;
 };
+/* Saves the malloc and free of a record buffer per read and write. Before OpenSSL is used for
+ * anything, once; false: too late, works without. */
+bool tls_keep_buffers(void);
 /* Loads everything; 0 or a gr_err with one sentence per problem in *why (caller frees): unreadable
  * file, key does not match, RSA < 2048 bits, world-readable key, expired (warning only: logged). */
 int tls_ctx_new(const struct tls_opts *opts, struct tls_ctx **out, char **why);
