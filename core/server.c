@@ -398,6 +398,7 @@ int server_run(const char *config)
     char *why = NULL;
 
     server.config = config;
+    tls_keep_buffers();
     set_preparation();
     if (load_conf(config, &conf, &why) != 0) {
         print_lines(why);
