@@ -4,8 +4,6 @@
 #include "stream/c2s.h"
 #include "xml/write.h"
 
-#define OUT_FIRST 512 /* of the output: most stanzas fit, and it does not grow piece by piece */
-
 struct out_mark {
     struct conn_mark mark;
     struct receipt *receipt;
@@ -43,10 +41,7 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
 
     if (c->conn == NULL || c->state == C2S_CLOSED)
         return GR_ECANCELED;
-    struct buf *out = conn_out(c->conn);
-    if (buf_len(out) == 0)
-        buf_reserve(out, OUT_FIRST);
-    stanza_write(out, st);
+    stanza_write(conn_out(c->conn), st);
     conn_wrote(c->conn);
     if (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE)
         return 0;
