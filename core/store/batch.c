@@ -1,9 +1,10 @@
 /* store/batch.c: many transactions in one engine transaction, none at the cost of the others.
  *
  * Every transaction sees those before it, and happens as a whole or not at all. One that cannot
- * happen (PUT_NEW of what is there) is found out before its first operation, so the batch goes on
- * without it; where that is only seen half-way, the engine transaction is taken back and tried
- * again without the culprit (no nested transactions: LMDB 0.9.24 has open bugs in them).
+ * happen (PUT_NEW of what is there, a full log) is mostly found out at or before its first
+ * operation, so the batch goes on without it; where that is only seen half-way, the engine
+ * transaction is taken back and tried again without the culprit (no nested transactions: LMDB
+ * 0.9.24 has open bugs in them).
  * Full disk and full map: see decide(). Committer thread only. */
 #include "store/commit.h"
 
@@ -46,31 +47,30 @@ static int precheck(struct engine *e, const struct store_txn *t)
     return 0;
 }
 
+/* What concerns one transaction only. */
+static bool is_own(int rc)
+{
+    return rc == GR_EEXIST || rc == GR_EIO || rc == ENGINE_LOGFULL;
+}
+
 /* 0 (t->rc tells), AGAIN without t, or the engine's error. */
 static int apply(struct engine *e, struct store_txn *t)
 {
+    bool half = false;
     int rc = precheck(e, t);
 
-    if (rc == GR_EEXIST || rc == GR_EIO) {
-        t->rc = rc;
-        return 0;
-    }
     for (size_t i = 0; i < t->ops && rc == 0; i++) {
         struct engine_op op = txn_engine_op(t, i);
 
         rc = e->ops->apply(e, &op);
         t->op[i].seq = op.seq;
-        if (rc == GR_EEXIST && i == 0) {
-            t->rc = rc;
-            return 0;
-        }
+        half = i > 0 || rc == GR_EIO;
     }
-    if (rc == GR_EEXIST || rc == GR_EIO) {
-        t->rc = rc;
-        t->poison = true;
-        return AGAIN;
-    }
-    return rc;
+    if (!is_own(rc))
+        return rc;
+    t->rc = rc == ENGINE_LOGFULL ? GR_ELIMIT : rc;
+    t->poison = half;
+    return half ? AGAIN : 0;
 }
 
 static int commit(struct engine *e)

@@ -80,22 +80,30 @@ int codec_get_counter(struct bytes rec, uint64_t *v)
     return 0;
 }
 
-void codec_log_head(uint8_t out[CODEC_LOG_HEAD], uint64_t last, uint64_t count)
+void codec_log_head(uint8_t out[CODEC_LOG_HEAD], const struct log_head *head)
 {
     out[0] = HEAD;
-    codec_u64(out + 1, last);
-    codec_u64(out + 1 + CODEC_ID, count);
+    codec_u64(out + 1, head->last);
+    codec_u64(out + 1 + CODEC_ID, head->count);
+    codec_u64(out + 1 + 2 * CODEC_ID, head->bytes);
 }
 
-int codec_get_log_head(struct bytes rec, uint64_t *last, uint64_t *count)
+int codec_get_log_head(struct bytes rec, struct log_head *head)
 {
     const uint8_t *p = rec.data;
 
     if (rec.len != CODEC_LOG_HEAD || p[0] != HEAD)
         return GR_EIO;
-    *last = codec_get_u64(p + 1);
-    *count = codec_get_u64(p + 1 + CODEC_ID);
-    return *count > *last ? GR_EIO : 0;
+    head->last = codec_get_u64(p + 1);
+    head->count = codec_get_u64(p + 1 + CODEC_ID);
+    head->bytes = codec_get_u64(p + 1 + 2 * CODEC_ID);
+    return head->count > head->last ? GR_EIO : 0;
+}
+
+void codec_head_key(uint8_t out[CODEC_HEAD_KEY], uint64_t id)
+{
+    codec_log_key(out, id, UINT64_MAX);
+    out[2 * CODEC_ID] = 0;
 }
 
 void codec_log_key(uint8_t out[2 * CODEC_ID], uint64_t id, uint64_t seq)

@@ -7,7 +7,9 @@
  *           the id and the whole owner, which is compared.
  *   map:    owner-id key, or for keys over 492 bytes owner-id first-471-bytes SHA-256; the value
  *           then starts with the whole key. The lengths (<= 500, 511) keep the two kinds apart.
- *   log:    owner-id sequence-number; owner-id alone is the log's head (last number, row count).
+ *   log:    owner-id sequence-number. Behind the owner's last row lies the log's head (last number,
+ *           row count, bytes of all values): next to where the next row goes, so that appending
+ *           rewrites one page and not two.
  * Rows that share their first 471 key bytes lie together but not in key order: whoever lists them
  * sorts them (lmdb_read.c). */
 #pragma once
@@ -45,11 +47,18 @@ enum { CODEC_COUNTER = 9 };
 void codec_counter(uint8_t out[CODEC_COUNTER], uint64_t v);
 int codec_get_counter(struct bytes rec, uint64_t *v);
 
-/* Head of an owner's log: the last number given out and how many rows there are. */
-enum { CODEC_LOG_HEAD = 17 };
-void codec_log_head(uint8_t out[CODEC_LOG_HEAD], uint64_t last, uint64_t count);
-int codec_get_log_head(struct bytes rec, uint64_t *last, uint64_t *count);
 void codec_log_key(uint8_t out[2 * CODEC_ID], uint64_t id, uint64_t seq);
+
+/* Head of an owner's log. */
+struct log_head {
+    uint64_t last;               /* number given out */
+    uint64_t count, bytes;       /* of the rows there are; of their values */
+};
+enum { CODEC_LOG_HEAD = 25, CODEC_HEAD_KEY = 17 };
+void codec_log_head(uint8_t out[CODEC_LOG_HEAD], const struct log_head *head);
+int codec_get_log_head(struct bytes rec, struct log_head *head);
+/* Sorts behind every row of the owner; no row's key is as long. */
+void codec_head_key(uint8_t out[CODEC_HEAD_KEY], uint64_t id);
 
 static inline bool codec_long_key(size_t key_len) { return key_len > CODEC_MAP_DIRECT; }
 size_t codec_map_key(uint8_t out[CODEC_KEY_MAX], uint64_t id, const void *key, size_t key_len);

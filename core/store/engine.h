@@ -5,6 +5,7 @@
  * Loops read at any time from the last committed state, each call with a snapshot of its own. An
  * engine does its own locking between the two. All results are 0 or a gr_err, and for the writer:
  *   ENGINE_MAPFULL   the map is full: abort, grow(), again
+ *   ENGINE_LOGFULL   from apply only: the log has as much as STORE_APPEND allows; nothing was done
  *   ENGINE_FATAL     the environment failed (logged): abort, and never begin again
  *   GR_ELIMIT        the transaction is too large: abort, try smaller ones
  *   GR_EFULL, GR_ENOMEM   as they say: abort
@@ -15,7 +16,7 @@
 #include "store/rowset.h"
 #include "store/store.h"
 
-enum { ENGINE_MAPFULL = -100, ENGINE_FATAL = -101 };
+enum { ENGINE_MAPFULL = -100, ENGINE_FATAL = -101, ENGINE_LOGFULL = -102 };
 
 struct store_coll {
     char *name;
@@ -34,8 +35,17 @@ struct engine_op {
     size_t key_len;
     const void *val;
     size_t val_len;
+    struct log_max max;    /* of STORE_APPEND */
     uint64_t seq;          /* out: what STORE_APPEND gave */
 };
+
+/* Does STORE_APPEND keep its bounds with a log that has this much? */
+static inline bool engine_log_room(const struct engine_op *op, uint64_t rows, uint64_t bytes)
+{
+    return (op->max.rows == 0 || rows < op->max.rows) &&
+           (op->max.bytes == 0 || (op->val_len <= op->max.bytes &&
+                                   bytes <= op->max.bytes - op->val_len));
+}
 
 enum engine_read { ENGINE_GET, ENGINE_RANGE, ENGINE_COUNT };
 struct engine_query {

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SCHEMA = 1, MAX_DBS = 512, DELETE_ROOM_MIN = 4 * 1024 * 1024,
+enum { SCHEMA = 2, MAX_DBS = 512, DELETE_ROOM_MIN = 4 * 1024 * 1024,
        SHORT_WRITE_FREE = 1024 * 1024 };
 
 #if defined(__has_feature)

@@ -18,7 +18,7 @@ struct mem_owner {
     struct table_node node;
     char *owner;
     struct mem_row *row;
-    size_t count, cap;
+    size_t count, cap, bytes; /* bytes: of the values */
     uint64_t last;  /* of a log: the last number given out */
 };
 struct undo {
@@ -91,6 +91,7 @@ static void insert(struct mem_owner *mo, size_t i, struct mem_row row)
     memmove(&mo->row[i + 1], &mo->row[i], (mo->count - i) * sizeof(*mo->row));
     mo->row[i] = row;
     mo->count++;
+    mo->bytes += row.val_len;
 }
 
 static struct mem_row take_row(struct mem_owner *mo, size_t i)
@@ -98,6 +99,7 @@ static struct mem_row take_row(struct mem_owner *mo, size_t i)
     struct mem_row row = mo->row[i];
 
     mo->count--;
+    mo->bytes -= row.val_len;
     memmove(&mo->row[i], &mo->row[i + 1], (mo->count - i) * sizeof(*mo->row));
     return row;
 }
@@ -170,6 +172,8 @@ static int mem_apply(struct engine *e, struct engine_op *op)
         put(m, mo, op->key, op->key_len, op->val, op->val_len);
         break;
     case STORE_APPEND:
+        if (!engine_log_room(op, mo->count, mo->bytes))
+            return ENGINE_LOGFULL;
         op->seq = mo->last + 1;
         codec_u64(seq, op->seq);
         put(m, mo, seq, sizeof(seq), op->val, op->val_len);

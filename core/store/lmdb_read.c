@@ -40,12 +40,13 @@ static int decode(const struct walk *w, struct pair *p)
     return rc != 0 ? lmdb_damaged(w->q->coll->name, "row") : 0;
 }
 
-/* Moves the cursor; GR_ENOENT behind the owner's last row. */
+/* Moves the cursor; GR_ENOENT behind the owner's last row, where a log has its head. */
 static int step(struct walk *w, MDB_cursor_op op)
 {
     int rc = lmdb_error(mdb_cursor_get(w->cur, &w->k, &w->v, op), "cursor");
 
-    if (rc == 0 && (w->k.mv_size < CODEC_ID || memcmp(w->k.mv_data, w->id, CODEC_ID) != 0))
+    if (rc == 0 && (w->k.mv_size < CODEC_ID || memcmp(w->k.mv_data, w->id, CODEC_ID) != 0 ||
+                    (w->q->coll->kind == GR_COLL_LOG && w->k.mv_size == CODEC_HEAD_KEY)))
         rc = GR_ENOENT;
     return rc;
 }
@@ -106,8 +107,6 @@ static int range(struct walk *w)
     memcpy(from, w->id, CODEC_ID);
     if (len > 0)
         memcpy(from + CODEC_ID, w->q->key, len);
-    if (!is_map && w->q->key == NULL)
-        len = CODEC_ID; /* number 0: behind the head */
     w->k = lmdb_val(from, CODEC_ID + len);
     rc = step(w, MDB_SET_RANGE);
     while (rc == 0) {
@@ -134,19 +133,21 @@ static int count_map(struct walk *w)
     return rc == GR_ENOENT ? 0 : rc;
 }
 
-static int count_log(struct walk *w, MDB_txn *txn)
+static int count_log(struct walk *w, MDB_txn *txn, uint64_t id)
 {
-    uint64_t last, count;
+    uint8_t key[CODEC_HEAD_KEY];
+    struct log_head head;
     int rc;
 
-    w->k = lmdb_val(w->id, CODEC_ID);
+    codec_head_key(key, id);
+    w->k = lmdb_val(key, sizeof(key));
     rc = lmdb_error(mdb_get(txn, w->q->coll->dbi, &w->k, &w->v), "get");
     if (rc == GR_ENOENT)
         return 0;
-    if (rc == 0 && codec_get_log_head(lmdb_bytes(w->v), &last, &count) != 0)
+    if (rc == 0 && codec_get_log_head(lmdb_bytes(w->v), &head) != 0)
         return lmdb_damaged(w->q->coll->name, "log head");
     if (rc == 0)
-        w->out->count = (size_t)count;
+        w->out->count = (size_t)head.count;
     return rc;
 }
 
@@ -181,10 +182,8 @@ static int query(struct lmdb *l, MDB_txn *txn, struct walk *w)
         return rc == GR_ENOENT && q->what != ENGINE_GET ? 0 : rc;
     if (q->what == ENGINE_GET)
         return get(w, txn, id);
-    if (q->what == ENGINE_COUNT && q->coll->kind == GR_COLL_LOG) {
-        codec_u64(w->id, id);
-        return count_log(w, txn);
-    }
+    if (q->what == ENGINE_COUNT && q->coll->kind == GR_COLL_LOG)
+        return count_log(w, txn, id);
     codec_u64(w->id, id);
     rc = lmdb_error(mdb_cursor_open(txn, q->coll->dbi, &w->cur), "cursor");
     if (rc != 0)

@@ -78,31 +78,31 @@ int lmdb_begin(struct engine *e)
 
 /* --- logs --- */
 
-/* GR_ENOENT: the owner has no log yet. */
-static int get_head(struct lmdb *l, const struct engine_op *op, uint64_t id, uint64_t *last,
-                    uint64_t *count)
+/* All zero: the owner has no log yet. */
+static int get_head(struct lmdb *l, const struct engine_op *op, uint64_t id, struct log_head *head)
 {
-    uint8_t key[CODEC_ID];
+    uint8_t key[CODEC_HEAD_KEY];
     MDB_val k = { sizeof(key), key }, v;
     int rc;
 
-    codec_u64(key, id);
+    memset(head, 0, sizeof(*head));
+    codec_head_key(key, id);
     rc = lmdb_error(mdb_get(l->txn, op->coll->dbi, &k, &v), "get");
     if (rc != 0)
-        return rc;
-    if (codec_get_log_head(lmdb_bytes(v), last, count) != 0)
+        return rc == GR_ENOENT ? 0 : rc;
+    if (codec_get_log_head(lmdb_bytes(v), head) != 0)
         return lmdb_damaged(op->coll->name, "log head");
     return 0;
 }
 
-static int put_head(struct lmdb *l, const struct engine_op *op, uint64_t id, uint64_t last,
-                    uint64_t count)
+static int put_head(struct lmdb *l, const struct engine_op *op, uint64_t id,
+                    const struct log_head *head)
 {
-    uint8_t key[CODEC_ID], head[CODEC_LOG_HEAD];
-    MDB_val k = { sizeof(key), key }, v = { sizeof(head), head };
+    uint8_t key[CODEC_HEAD_KEY], rec[CODEC_LOG_HEAD];
+    MDB_val k = { sizeof(key), key }, v = { sizeof(rec), rec };
 
-    codec_u64(key, id);
-    codec_log_head(head, last, count);
+    codec_head_key(key, id);
+    codec_log_head(rec, head);
     return lmdb_error(mdb_put(l->txn, op->coll->dbi, &k, &v, 0), "put");
 }
 
@@ -110,39 +110,52 @@ static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
 {
     uint8_t key[2 * CODEC_ID];
     MDB_val k = { sizeof(key), key }, v = { codec_row_size(CODEC_ID, op->val_len), NULL };
-    uint64_t last = 0, count = 0;
-    int rc = get_head(l, op, id, &last, &count);
+    struct log_head head;
+    int rc = get_head(l, op, id, &head);
 
-    if (rc != 0 && rc != GR_ENOENT)
+    if (rc != 0)
         return rc;
-    if (last == UINT64_MAX)
+    if (!engine_log_room(op, head.count, head.bytes))
+        return ENGINE_LOGFULL;
+    if (head.last == UINT64_MAX)
         return lmdb_damaged(op->coll->name, "log head");
-    codec_log_key(key, id, last + 1);
+    codec_log_key(key, id, head.last + 1);
     rc = mdb_put(l->txn, op->coll->dbi, &k, &v, MDB_RESERVE | MDB_NOOVERWRITE);
     if (rc == MDB_KEYEXIST)
         return lmdb_damaged(op->coll->name, "log head (behind its rows)");
     if (rc != 0)
         return lmdb_error(rc, "put");
     codec_row(v.mv_data, NULL, CODEC_ID, op->val, op->val_len);
-    op->seq = last + 1;
-    return put_head(l, op, id, last + 1, count + 1);
+    op->seq = ++head.last;
+    head.count++;
+    head.bytes += op->val_len;
+    return put_head(l, op, id, &head);
 }
 
 static int del_log_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
 {
     uint8_t key[2 * CODEC_ID];
-    MDB_val k = { sizeof(key), key };
-    uint64_t last, count;
+    MDB_val k = { sizeof(key), key }, v;
+    size_t freed = codec_row_size(CODEC_ID, 0);
+    struct log_head head;
     int rc;
 
     codec_log_key(key, id, codec_get_u64(op->key));
-    rc = mdb_del(l->txn, op->coll->dbi, &k, NULL);
+    rc = mdb_get(l->txn, op->coll->dbi, &k, &v);
+    if (rc == 0) {
+        freed = v.mv_size > freed ? v.mv_size - freed : 0;
+        rc = mdb_del(l->txn, op->coll->dbi, &k, NULL);
+    }
     if (rc != 0)
         return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
-    rc = get_head(l, op, id, &last, &count);
-    if (rc == GR_ENOENT || (rc == 0 && count == 0))
+    rc = get_head(l, op, id, &head);
+    if (rc != 0)
+        return rc;
+    if (head.count == 0)
         return lmdb_damaged(op->coll->name, "log head");
-    return rc != 0 ? rc : put_head(l, op, id, last, count - 1);
+    head.count--;
+    head.bytes -= head.bytes < freed ? head.bytes : freed; /* the row may have been damaged */
+    return put_head(l, op, id, &head);
 }
 
 /* --- maps --- */
@@ -170,21 +183,22 @@ static int del_map_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
 }
 
 /* Every row of the owner, readable or not. Seeks anew after each deletion: a cursor is then never
- * asked where it stands. A log keeps its head, so its numbers are not given out twice. */
+ * asked where it stands. */
 static int del_rows(struct lmdb *l, const struct engine_op *op, uint64_t id)
 {
-    uint8_t from[2 * CODEC_ID];
+    uint8_t from[CODEC_ID];
     MDB_cursor *cur;
     MDB_val k, v;
     int rc = mdb_cursor_open(l->txn, op->coll->dbi, &cur);
 
     if (rc != 0)
         return lmdb_error(rc, "cursor");
-    codec_log_key(from, id, 0);
+    codec_u64(from, id);
     while (rc == 0) {
-        k = lmdb_val(from, op->coll->kind == GR_COLL_LOG ? sizeof(from) : CODEC_ID);
+        k = lmdb_val(from, sizeof(from));
         rc = mdb_cursor_get(cur, &k, &v, MDB_SET_RANGE);
-        if (rc == 0 && (k.mv_size < CODEC_ID || memcmp(k.mv_data, from, CODEC_ID) != 0))
+        if (rc == 0 && (k.mv_size < sizeof(from) || memcmp(k.mv_data, from, sizeof(from)) != 0 ||
+                        (op->coll->kind == GR_COLL_LOG && k.mv_size == CODEC_HEAD_KEY)))
             break;
         if (rc == 0)
             rc = mdb_cursor_del(cur, 0);
@@ -193,17 +207,19 @@ static int del_rows(struct lmdb *l, const struct engine_op *op, uint64_t id)
     return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
 }
 
+/* A log keeps its head, so its numbers are not given out twice. */
 static int del_all(struct lmdb *l, const struct engine_op *op, uint64_t id)
 {
-    uint64_t last, count;
+    struct log_head head;
     int rc = del_rows(l, op, id);
 
     if (rc != 0 || op->coll->kind != GR_COLL_LOG)
         return rc;
-    rc = get_head(l, op, id, &last, &count);
-    if (rc == GR_ENOENT)
-        return 0;
-    return rc != 0 ? rc : put_head(l, op, id, last, 0);
+    rc = get_head(l, op, id, &head);
+    if (rc != 0 || head.last == 0)
+        return rc;
+    head.count = head.bytes = 0;
+    return put_head(l, op, id, &head);
 }
 
 int lmdb_apply(struct engine *e, struct engine_op *op)

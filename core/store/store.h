@@ -63,6 +63,13 @@ enum store_op { STORE_PUT, STORE_PUT_NEW, STORE_APPEND, STORE_DEL, STORE_DEL_ALL
 void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *coll,
                    const char *owner, const void *key, size_t key_len, const void *val,
                    size_t val_len);
+/* STORE_APPEND to a log that must not have more than this afterwards: else the whole transaction
+ * fails with GR_ELIMIT. */
+struct log_max {
+    uint64_t rows, bytes;    /* bytes: of the values; 0: unlimited */
+};
+void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const char *owner,
+                          const void *val, size_t val_len, struct log_max max);
 bool store_txn_empty(const struct store_txn *t);
 /* Takes the transaction; req may be NULL (then failures are logged). Its operations happen in order
  * and together. With rc 0 the rows are what STORE_APPEND added, in order: key = number, no value.

@@ -78,6 +78,16 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
         t->frees = false;
 }
 
+void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const char *owner,
+                          const void *val, size_t val_len, struct log_max max)
+{
+    size_t before = t->ops;
+
+    store_txn_add(t, STORE_APPEND, coll, owner, NULL, 0, val, val_len);
+    if (t->ops > before)
+        t->op[before].max = max;
+}
+
 bool store_txn_empty(const struct store_txn *t)
 {
     return t->ops == 0 && t->rc == 0;
@@ -98,7 +108,7 @@ struct engine_op txn_engine_op(const struct store_txn *t, size_t i)
         .op = o->op, .coll = o->coll,
         .owner = txn_owner(t, o->owner), .owner_len = t->owner[o->owner].len,
         .key = bytes + o->key, .key_len = o->key_len,
-        .val = bytes + o->val, .val_len = o->val_len,
+        .val = bytes + o->val, .val_len = o->val_len, .max = o->max,
     };
 }
 

@@ -11,6 +11,7 @@ struct txn_op {              /* offsets into the bytes: these move while they gr
     uint32_t owner;          /* index */
     uint32_t key_len, val_len;
     size_t key, val;
+    struct log_max max;
     uint64_t seq;
 };
 struct txn_owner {

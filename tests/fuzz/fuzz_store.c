@@ -84,7 +84,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 static void decode(const struct pair *p)
 {
     struct bytes k, v;
-    uint64_t a, b;
+    struct log_head head;
+    uint64_t a;
 
     if (codec_get_map_row(p->k, p->v, &k, &v) == 0) { /* what is accepted is what we would write */
         uint8_t skey[CODEC_KEY_MAX];
@@ -101,8 +102,8 @@ static void decode(const struct pair *p)
         gr_assert(k.len == CODEC_ID && v.len == p->v.len - 1);
     codec_get_owner(p->v, OWNER, strlen(OWNER), &a);
     codec_get_counter(p->v, &a);
-    if (codec_get_log_head(p->v, &a, &b) == 0)
-        gr_assert(b <= a);
+    if (codec_get_log_head(p->v, &head) == 0)
+        gr_assert(head.count <= head.last);
 }
 
 static void check(struct engine_query q)

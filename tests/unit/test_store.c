@@ -135,6 +135,59 @@ static void failed_put_new_takes_nobody_along(void **state)
     }
 }
 
+static int append_max(const char *val, uint64_t rows, uint64_t bytes)
+{
+    struct store_txn *t = store_txn_new();
+
+    store_txn_append_max(t, logc, "a@x", val, strlen(val), (struct log_max){ rows, bytes });
+    return now_commit(t);
+}
+
+static void a_log_has_bounds(void **state)
+{
+    struct ask a[4] = { { .rc = 0 } };
+    struct store_txn *t;
+
+    (void)state;
+    assert_int_equal(append_max("12345", 2, 0), 0);
+    assert_int_equal(append_max("123456", 2, 10), GR_ELIMIT); /* one byte too many */
+    assert_int_equal(append_max("12345", 2, 10), 0);
+    assert_int_equal(append_max("", 2, 0), GR_ELIMIT);
+    assert_int_equal(append_max("", 3, 10), 0);
+    assert_int_equal(append_max("1", UINT64_MAX, 10), GR_ELIMIT);
+    assert_int_equal(append_max("1", UINT64_MAX, UINT64_MAX), 0);
+    assert_answer(now_range(logc, "a@x", NULL, 10), "#1=12345;#2=12345;#3=;#4=1;");
+    /* What goes makes room, of either kind; what is not there does not. */
+    assert_int_equal(now_commit(one_del_seq(logc, "a@x", 9)), 0);
+    assert_int_equal(append_max("12345", 4, 0), GR_ELIMIT);
+    assert_int_equal(now_commit(one_del_seq(logc, "a@x", 1)), 0);
+    assert_int_equal(append_max("12345", 4, 10), GR_ELIMIT);
+    assert_int_equal(append_max("1234", 4, 10), 0);
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, logc, "a@x", NULL, NULL)), 0);
+    assert_int_equal(append_max("1234567890", 1, 10), 0);
+    /* The whole transaction fails, and nobody else in its batch. */
+    ask_commit(&a[0], one(STORE_PUT, map, "a@x", "before", "1"));
+    t = one(STORE_PUT, map, "a@x", "with", "1");
+    store_txn_append_max(t, logc, "a@x", "v", 1, (struct log_max){ 1, 0 });
+    ask_commit(&a[1], t);
+    t = one(STORE_DEL_ALL, logc, "a@x", NULL, NULL);
+    store_txn_append_max(t, logc, "a@x", "v", 1, (struct log_max){ 1, 0 });
+    ask_commit(&a[2], t);
+    t = store_txn_new();
+    store_txn_append_max(t, logc, "a@x", "v", 1, (struct log_max){ 1, 0 });
+    add(t, STORE_PUT, map, "a@x", "after", "1");
+    ask_commit(&a[3], t);
+    settle();
+    assert_int_equal(a[0].rc, 0);
+    assert_int_equal(a[1].rc, GR_ELIMIT);
+    assert_int_equal(a[2].rc, 0);
+    assert_int_equal(a[3].rc, GR_ELIMIT);
+    assert_answer(now_range(map, "a@x", NULL, 10), "before=1;");
+    assert_answer(now_range(logc, "a@x", NULL, 10), "#7=v;"); /* a refused one takes no number */
+    for (size_t i = 0; i < GR_COUNT(a); i++)
+        buf_fini(&a[i].text);
+}
+
 static void appended_numbers_come_back(void **state)
 {
     struct ask a = { .rc = 0 };
@@ -385,6 +438,9 @@ static void random_op(struct store_txn *t, unsigned *seed, const char *owner)
     if (which == 7) {
         seq[7] = (uint8_t)rnd(seed, 200);
         store_txn_add(t, STORE_DEL, logc, owner, seq, sizeof(seq), NULL, 0);
+    } else if (which == 6) {
+        store_txn_append_max(t, logc, owner, val, strlen(val),
+                             (struct log_max){ rnd(seed, 60), rnd(seed, 200) });
     } else {
         add(t, ops[which], ops[which] == STORE_APPEND ? logc : rnd(seed, 9) == 0 &&
             ops[which] == STORE_DEL_ALL ? logc : map, owner, key, val);
@@ -487,6 +543,7 @@ int main(void)
         both(map_rows),
         both(log_numbers_are_never_reused),
         both(failed_put_new_takes_nobody_along),
+        both(a_log_has_bounds),
         both(appended_numbers_come_back),
         both(reads_wait_for_writes_before_them),
         both(long_keys_and_owners),

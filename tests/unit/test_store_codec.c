@@ -70,7 +70,8 @@ static void owner_records(void **state)
 static void counters_and_heads(void **state)
 {
     uint8_t c[CODEC_COUNTER], h[CODEC_LOG_HEAD];
-    uint64_t a, b;
+    struct log_head head;
+    uint64_t a;
 
     (void)state;
     codec_counter(c, 5);
@@ -81,12 +82,13 @@ static void counters_and_heads(void **state)
     c[0] ^= 1;
     assert_int_equal(codec_get_counter((struct bytes){ c, sizeof(c) }, &a), GR_EIO);
 
-    codec_log_head(h, 9, 4);
-    assert_int_equal(codec_get_log_head((struct bytes){ h, sizeof(h) }, &a, &b), 0);
-    assert_true(a == 9 && b == 4);
-    assert_int_equal(codec_get_log_head((struct bytes){ h, 9 }, &a, &b), GR_EIO);
-    codec_log_head(h, 4, 9); /* more rows than numbers given out */
-    assert_int_equal(codec_get_log_head((struct bytes){ h, sizeof(h) }, &a, &b), GR_EIO);
+    codec_log_head(h, &(struct log_head){ .last = 9, .count = 4, .bytes = 77 });
+    assert_int_equal(codec_get_log_head((struct bytes){ h, sizeof(h) }, &head), 0);
+    assert_true(head.last == 9 && head.count == 4 && head.bytes == 77);
+    assert_int_equal(codec_get_log_head((struct bytes){ h, 9 }, &head), GR_EIO);
+    /* more rows than numbers given out */
+    codec_log_head(h, &(struct log_head){ .last = 4, .count = 9 });
+    assert_int_equal(codec_get_log_head((struct bytes){ h, sizeof(h) }, &head), GR_EIO);
 }
 
 /* Every length around the limits, and the longest; encode, decode, compare. */

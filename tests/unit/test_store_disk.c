@@ -315,7 +315,7 @@ static void look_for_damage(void *ctx, enum gr_log_level level, const char *line
 static void damaged_records_are_errors(void **state)
 {
     struct bytes bad = { "\x7f?", 2 };
-    uint8_t key[16];
+    uint8_t key[16], head[CODEC_HEAD_KEY];
     struct ask a[2] = { { .rc = 0 } };
 
     (void)state;
@@ -335,8 +335,9 @@ static void damaged_records_are_errors(void **state)
     assert_int_equal(e->ops->coll_open(e, both[1]), 0);
     codec_u64(key, 1);
     key[8] = 'k';
+    codec_head_key(head, 1);
     assert_int_equal(lmdb_raw(e, "map/test.map", (struct bytes){ key, 9 }, &bad), 0);
-    assert_int_equal(lmdb_raw(e, "log/test.log", (struct bytes){ key, 8 }, &bad), 0);
+    assert_int_equal(lmdb_raw(e, "log/test.log", (struct bytes){ head, sizeof(head) }, &bad), 0);
     e->ops->close(e);
 
     log_set_sink(look_for_damage, NULL);
