@@ -158,6 +158,18 @@ void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *own
     add(t, STORE_APPEND, coll, owner, NULL, 0, val, val_len);
 }
 
+void gr_txn_append_max(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                       const void *val, size_t val_len, uint64_t max_rows, uint64_t max_bytes)
+{
+    struct store_coll *c = coll_of(t->self, coll);
+
+    if (c == NULL)
+        t->broken = true;
+    else
+        store_txn_append_max(t->txn, c, owner, val, val_len,
+                             (struct log_max){ max_rows, max_bytes });
+}
+
 void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char *owner, const void *key,
                 size_t key_len)
 {

@@ -31,7 +31,8 @@ struct gr_row {
     size_t val_len;
 };
 struct gr_rows {
-    int rc;                  /* 0, GR_ENOENT (get only), GR_EEXIST, GR_EFULL, GR_EIO, GR_ECANCELED */
+    int rc;                  /* 0, GR_ENOENT (get only), GR_EEXIST, GR_ELIMIT, GR_EFULL, GR_EIO,
+                                GR_ECANCELED */
     const struct gr_row *row;/* borrowed until done() returns */
     size_t count;
     bool more;               /* the range has further rows behind the limit */
@@ -67,6 +68,11 @@ GR_API void gr_txn_put_new(struct gr_txn *t, const struct gr_coll *coll, const c
                            const void *key, size_t key_len, const void *val, size_t val_len);
 GR_API void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                           const void *val, size_t val_len);
+/* Fails the whole transaction with GR_ELIMIT when the log would then have more than max_rows rows,
+ * or max_bytes bytes in its values; 0: unlimited. Needs no reading beforehand, and is exact. */
+GR_API void gr_txn_append_max(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                              const void *val, size_t val_len, uint64_t max_rows,
+                              uint64_t max_bytes);
 GR_API void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                        const void *key, size_t key_len);
 GR_API void gr_txn_del_seq(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
