@@ -101,21 +101,14 @@ static void forget_deleted(struct queue *q)
         if (s->state == DELETING)
             queue_drop_sent(q, s);
     }
-    q->plain = false;
 }
 
-/* They stay in memory, so that nobody gets them again, until they can be deleted: on a full disk
- * only what does nothing else may do so, and then perhaps only later. */
-static void delete_again(struct queue *q, int rc)
+/* They stay in memory, so that nobody gets them again, until they can be deleted. */
+static void delete_later(struct queue *q, int rc)
 {
     for (struct sent *s = q->sent; s != NULL; s = s->next)
         if (s->state == DELETING)
             s->state = DONE;
-    q->stale = true;
-    if (!q->plain) {
-        q->plain = true;
-        return;
-    }
     gr_warn("offline.not_deleted", "delivered messages of %s cannot be deleted yet: %s",
             q->owner->bare, gr_strerror(rc));
     q->off = true;
@@ -131,10 +124,11 @@ static void on_deleted(struct gr_mod *self, struct gr_req *req, const struct gr_
     if (rows->rc == 0)
         forget_deleted(q);
     else
-        delete_again(q, rows->rc);
+        delete_later(q, rows->rc);
     drain_continue(q);
 }
 
+/* In a transaction that does nothing else: the store takes those even when the disk is full. */
 static void delete_done(struct queue *q)
 {
     struct gr_txn *t;
@@ -142,24 +136,13 @@ static void delete_done(struct queue *q)
 
     if (q->deleting || q->off || queue_count_sent(q, DONE) == 0)
         return;
-    if (!q->loaded && !q->plain) {
-        queue_load(q);
-        return;
-    }
     t = gr_txn_new(q->self);
     for (struct sent *s = q->sent; s != NULL; s = s->next) {
         if (s->state != DONE)
             continue;
         s->state = DELETING;
         gr_txn_del_seq(t, MESSAGES, q->owner->bare, s->seq);
-        if (q->loaded && s->size > 0 && q->count > 0) {
-            q->count--;
-            q->bytes -= q->bytes < s->size ? q->bytes : s->size;
-        }
-        s->size = 0;
     }
-    if (!q->plain)
-        queue_put_totals(q, t);
     q->deleting = true;
     req = gr_req_new(q->self, sizeof(struct queue *), on_deleted);
     *(struct queue **)gr_req_data(req) = q;
@@ -219,7 +202,6 @@ static bool send_row(struct queue *q, const struct gr_row *row)
     }
     s = gr_alloc(sizeof(*s));
     s->seq = seq;
-    s->size = row->val_len;
     s->state = good ? SENT : DONE;
     s->stanza = st;
     s->key = key;
@@ -289,7 +271,7 @@ static void start(struct queue *q)
         gr_timer_stop(&q->retry);
         q->armed = false;
     }
-    q->again = q->failed = q->eof = q->blocked = q->appended = false;
+    q->again = q->failed = q->eof = q->blocked = false;
     q->draining = true;
     q->cursor = 0;
 }
@@ -300,18 +282,6 @@ static void pause_drain(struct queue *q)
     q->draining = false;
     if (has_receiver(q))
         back_off(q); /* else the next one asks for them */
-}
-
-/* The log has been read to its end and is empty now. A crash on a full disk, or a reload while
- * messages were on their way, may have left totals that say otherwise: they would keep an account
- * full for ever. */
-static void finished(struct queue *q)
-{
-    q->draining = false;
-    if (q->loaded && !q->appended && q->count > 0 && q->sent == NULL) {
-        q->count = q->bytes = 0;
-        q->stale = true;
-    }
 }
 
 static void advance(struct queue *q)
@@ -326,12 +296,8 @@ static void advance(struct queue *q)
             read_page(q);
         } else if (q->failed) {
             pause_drain(q);
-        } else if (queue_count_sent(q, DONE) + queue_count_sent(q, DELETING) > 0) {
-            return;
-        } else if (q->loaded || q->plain) {
-            finished(q);
-        } else {
-            queue_load(q);
+        } else if (queue_count_sent(q, DONE) + queue_count_sent(q, DELETING) == 0) {
+            q->draining = false;
         }
     } else if (!has_receiver(q)) {
         q->draining = false;

@@ -1,8 +1,8 @@
 /* mod_offline/keep.c: which messages are kept (XEP-0160, 3; XEP-0334, 4), and keeping them.
  *
  * The chain is held until the message is on disk: only then does the sender's server count it as
- * handled (XEP-0198). A full queue is service-unavailable (XEP-0160, 2, step 3), a failing store
- * the error that gr_cond_of gives. */
+ * handled (XEP-0198). The store keeps the limits: a full log is service-unavailable (XEP-0160, 2,
+ * step 3), a failing store the error that gr_cond_of gives. */
 #include "offline.h"
 
 #include <string.h>
@@ -128,12 +128,9 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 
 struct keep {
     struct keep *next;
-    struct queue *q;
     struct gr_hold *hold;
     struct gr_stanza *stanza;
     struct gr_jid *from, *to;
-    char *row;
-    size_t len;
 };
 
 static void keep_free(struct keep *k)
@@ -141,11 +138,10 @@ static void keep_free(struct keep *k)
     gr_stanza_unref(&k->stanza);
     gr_jid_free(&k->from);
     gr_jid_free(&k->to);
-    gr_free(k->row);
     gr_free(k);
 }
 
-static void answer(struct keep *k, enum gr_cond cond, const char *text)
+static void answer(struct gr_mod *self, struct keep *k, enum gr_cond cond, const char *text)
 {
     struct gr_stanza *reply =
         cond != GR_COND_NONE ? gr_error_reply(k->stanza, cond, text) : NULL;
@@ -153,7 +149,7 @@ static void answer(struct keep *k, enum gr_cond cond, const char *text)
     if (reply != NULL) {
         gr_stanza_set_from(reply, k->to);
         gr_stanza_set_to(reply, k->from);
-        gr_send(k->q->self, reply);
+        gr_send(self, reply);
     }
     gr_resume(k->hold, GR_STOP);
     keep_free(k);
@@ -161,81 +157,27 @@ static void answer(struct keep *k, enum gr_cond cond, const char *text)
 
 static void on_kept(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    struct keep *k = *(struct keep **)gr_req_data(req);
-    struct queue *q = k->q;
-    struct keep **at = &q->writing;
+    struct offline *o = gr_state(self);
+    struct keep *k = *(struct keep **)gr_req_data(req), **at = &o->keeping;
 
-    (void)self;
-    while (*at != k)
+    while (*at != k) /* the first one, mostly: they are decided in order */
         at = &(*at)->next;
     *at = k->next;
-    q->writes--;
-    if (rows->rc != 0) {
-        gr_warn("offline.not_kept", "a message for %s could not be kept: %s", q->owner->bare,
-                gr_strerror(rows->rc));
-        if (q->count > 0)
-            q->count--;
-        q->bytes -= q->bytes < k->len ? q->bytes : k->len;
-        q->stale = true;
-        answer(k, gr_cond_of(rows->rc), NULL);
-    } else {
-        answer(k, GR_COND_NONE, NULL);
-    }
-    queue_release(q);
-}
-
-static bool has_room(const struct queue *q, size_t len)
-{
-    const struct offline_conf *conf = gr_conf(q->self);
-
-    return (conf->limit == 0 || q->count < (uint64_t)conf->limit) &&
-           (conf->size_limit == 0 || q->bytes + len <= (uint64_t)conf->size_limit);
-}
-
-static void keep(struct keep *k)
-{
-    struct queue *q = k->q;
-    struct gr_txn *t;
-    struct gr_req *req;
-
-    if (!has_room(q, k->len)) {
-        answer(k, GR_SERVICE_UNAVAILABLE, "too many offline messages");
+    if (*at == NULL)
+        o->keeping_tail = at;
+    if (rows->rc == GR_ELIMIT) {
+        answer(self, k, GR_SERVICE_UNAVAILABLE, "too many offline messages");
         return;
     }
-    q->count++;
-    q->bytes += k->len;
-    q->appended = true;
-    q->writes++;
-    k->next = q->writing;
-    q->writing = k;
-    t = gr_txn_new(q->self);
-    gr_txn_append(t, MESSAGES, q->owner->bare, k->row, k->len);
-    queue_put_totals(q, t);
-    req = gr_req_new(q->self, sizeof(struct keep *), on_kept);
-    *(struct keep **)gr_req_data(req) = k;
-    gr_txn_commit(t, req);
+    if (rows->rc != 0)
+        gr_warn("offline.not_kept", "a message for %s could not be kept: %s", k->to->bare,
+                gr_strerror(rows->rc));
+    answer(self, k, rows->rc != 0 ? gr_cond_of(rows->rc) : GR_COND_NONE, NULL);
 }
 
-void keep_waiting(struct queue *q, int rc)
+void keep_forget(struct offline *o)
 {
-    struct keep *k = q->waiting, *next;
-
-    q->waiting = NULL;
-    q->tail = &q->waiting;
-    q->pins++;
-    for (; k != NULL; k = next) {
-        next = k->next;
-        if (rc == 0)
-            keep(k);
-        else
-            answer(k, gr_cond_of(rc), NULL);
-    }
-    q->pins--;
-}
-
-static void forget(struct keep *k)
-{
-    struct keep *next;
+    struct keep *k = o->keeping, *next;
 
     for (; k != NULL; k = next) {
         next = k->next;
@@ -243,17 +185,17 @@ static void forget(struct keep *k)
     }
 }
 
-void keep_forget(struct queue *q)
-{
-    forget(q->waiting);
-    forget(q->writing);
-}
-
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
+    const struct offline_conf *conf = gr_conf(self);
     struct queue *q = queue_find(self, ev->to);
+    struct offline *o = gr_state(self);
     struct gr_hold *hold;
+    struct gr_req *req;
+    struct gr_txn *t;
     struct keep *k;
+    size_t len;
+    char *row;
 
     if (q != NULL && drain_took_back(q, ev))
         return GR_STOP; /* its row is still there */
@@ -263,21 +205,21 @@ enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (hold == NULL)
         return GR_FAIL; /* the end of the chain answers */
     k = gr_alloc(sizeof(*k));
-    k->q = q = queue_get(self, ev->to);
     k->hold = hold;
     k->stanza = gr_stanza_ref(ev->stanza);
     k->from = gr_jid_dup(ev->from);
     k->to = gr_jid_dup(ev->to);
-    k->row = row_new(self, ev, &k->len);
-    q->pins++;
-    if (q->loaded) {
-        keep(k);
-    } else {
-        *q->tail = k;
-        q->tail = &k->next;
-        queue_load(q);
-    }
-    q->pins--;
-    queue_release(q);
+    if (o->keeping == NULL)
+        o->keeping_tail = &o->keeping;
+    *o->keeping_tail = k;
+    o->keeping_tail = &k->next;
+    row = row_new(self, ev, &len);
+    t = gr_txn_new(self);
+    gr_txn_append_max(t, MESSAGES, ev->to->bare, row, len, (uint64_t)conf->limit,
+                      (uint64_t)conf->size_limit);
+    gr_free(row);
+    req = gr_req_new(self, sizeof(struct keep *), on_kept);
+    *(struct keep **)gr_req_data(req) = k;
+    gr_txn_commit(t, req);
     return GR_PENDING;
 }

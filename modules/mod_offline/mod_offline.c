@@ -16,8 +16,7 @@ static const struct gr_opt options[] = {
     GR_OPT_END
 };
 
-const struct gr_coll collections[] = { GR_LOG("offline.messages"), GR_MAP("offline.totals"),
-                                       GR_COLL_END };
+const struct gr_coll collections[] = { GR_LOG("offline.messages"), GR_COLL_END };
 
 /* --- messages --- */
 
@@ -49,15 +48,11 @@ static void on_removed(struct gr_mod *self, struct gr_req *req, const struct gr_
 
 static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
 {
-    struct queue *q = queue_find(self, ev->jid);
     struct gr_txn *t = gr_txn_new(self);
     struct gr_hold *hold = gr_hold(self, &ev->ev);
     struct gr_req *req = gr_req_new(self, sizeof(struct gr_hold *), on_removed);
 
-    if (q != NULL)
-        queue_purged(q);
     gr_txn_del_all(t, MESSAGES, ev->jid->bare);
-    gr_txn_del_all(t, TOTALS, ev->jid->bare);
     *(struct gr_hold **)gr_req_data(req) = hold;
     gr_txn_commit(t, req);
     return hold != NULL ? GR_PENDING : GR_OK;
@@ -154,6 +149,7 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
 
 static void stop(struct gr_mod *self)
 {
+    keep_forget(gr_state(self));
     queues_free(gr_state(self));
 }
 

@@ -12,9 +12,8 @@ struct offline_conf {
 
 extern const struct gr_coll collections[];
 #define MESSAGES (&collections[0]) /* a log per account: version, arrival time, stanza */
-#define TOTALS (&collections[1])   /* one row per account: number of messages, bytes    */
 
-/* --- queue.c: one account's messages while something happens to them --- */
+/* --- queue.c: one account's messages while they are delivered --- */
 
 /* A stored message on its way to the recipient. */
 enum sent_state {
@@ -27,7 +26,6 @@ enum sent_state {
 struct sent {
     struct sent *next;
     uint64_t seq;
-    size_t size;              /* of the row; 0: counts no more */
     enum sent_state state;
     struct gr_stanza *stanza; /* as sent */
     char *key;                /* tells it from the others on their way: see sent_key */
@@ -36,17 +34,9 @@ struct queue {
     struct queue *next;       /* in its bucket */
     struct gr_mod *self;
     struct gr_jid *owner;     /* bare */
-    /* The totals, right in memory from `loaded` on; stale: the row on disk is not. */
-    bool loading, loaded, stale;
-    uint64_t count, bytes;
-    struct keep *waiting, **tail; /* messages that came before the totals */
-    struct keep *writing;     /* those whose transaction is in flight */
-    unsigned writes;          /* transactions in flight */
+    bool draining, reading, again, failed, eof, blocked, deleting;
     unsigned pins;            /* callers that look at it again */
-    /* Redelivery (drain.c). */
-    bool draining, reading, again, failed, eof, blocked, appended;
-    bool deleting, plain;     /* plain: delete without writing totals */
-    bool off;                 /* not even that works now: after the pause */
+    bool off;                 /* deleting does not work now: after the pause */
     uint64_t cursor;          /* rows before it were looked at */
     struct sent *sent;
     struct gr_timer retry;
@@ -56,7 +46,8 @@ struct queue {
 #define QUEUE_BUCKETS 256
 struct offline { /* the state of an instance */
     struct queue *bucket[QUEUE_BUCKETS];
-    bool retired; /* after a reload the totals are the successor's */
+    struct keep *keeping, **keeping_tail; /* messages on their way to the disk, in order */
+    bool retired; /* after a reload: the successor delivers */
 };
 
 struct queue *queue_find(struct gr_mod *self, const struct gr_jid *jid);
@@ -67,12 +58,6 @@ void queues_free(struct offline *o);
 /* A reload: what is on its way is named to the successor, which leaves it alone for a while. */
 void queues_save(struct offline *o, struct gr_bag *bag);
 void queues_restore(struct gr_mod *self, const struct gr_bag *bag);
-/* Adds the totals to a transaction that changes them. */
-void queue_put_totals(struct queue *q, struct gr_txn *t);
-/* Asks for the totals; keep_waiting and drain_continue follow, perhaps at once. */
-void queue_load(struct queue *q);
-/* Everything of the owner has been deleted. */
-void queue_purged(struct queue *q);
 struct sent *queue_sent(struct queue *q, uint64_t seq);
 unsigned queue_count_sent(const struct queue *q, enum sent_state state);
 void queue_drop_sent(struct queue *q, struct sent *take);
@@ -80,9 +65,7 @@ void queue_drop_sent(struct queue *q, struct sent *take);
 /* --- keep.c: storing --- */
 
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev);
-/* The totals are known (or could not be read: rc): what waited for them goes on. */
-void keep_waiting(struct queue *q, int rc);
-void keep_forget(struct queue *q); /* of a queue that is freed at shutdown */
+void keep_forget(struct offline *o); /* at shutdown: nothing completes any more */
 
 #define ROW_VERSION 1
 #define ROW_HEAD 9 /* version, 8 bytes of arrival time */

@@ -1,10 +1,5 @@
-/* mod_offline/queue.c: what is known about an account while its messages are written, sent or
- * deleted.
- *
- * It exists only then. The totals are kept in a row of their own and written in the same
- * transaction as the message they count, so a limit costs no counting; between reading that row
- * and the last write the numbers in memory are the truth, because only this loop writes for this
- * account. */
+/* mod_offline/queue.c: what is known about an account while its messages are sent and deleted.
+ * It exists only then: keeping a message needs nothing in memory. */
 #include "offline.h"
 
 #include <stdio.h>
@@ -13,8 +8,6 @@
 /* How long a successor waits for what its predecessor has sent: longer than a client may keep a
  * connection busy without reading. */
 #define FOREIGN_MS (5 * GR_MINUTE)
-
-static const char totals_key[] = "total";
 
 static struct queue **bucket(struct gr_mod *self, const struct gr_jid *jid)
 {
@@ -41,7 +34,6 @@ struct queue *queue_get(struct gr_mod *self, const struct gr_jid *jid)
     q = gr_alloc(sizeof(*q));
     q->self = self;
     q->owner = gr_jid_dup_bare(jid);
-    q->tail = &q->waiting;
     q->next = *first;
     *first = q;
     return q;
@@ -52,7 +44,6 @@ static void queue_free(struct queue *q)
     gr_timer_stop(&q->retry);
     while (q->sent != NULL)
         queue_drop_sent(q, q->sent);
-    keep_forget(q);
     gr_jid_free(&q->owner);
     gr_free(q);
 }
@@ -67,121 +58,17 @@ void queues_free(struct offline *o)
         }
 }
 
-static void totals_written(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct queue *q = *(struct queue **)gr_req_data(req);
-
-    (void)self;
-    q->writes--;
-    if (rows->rc != 0)
-        gr_warn("offline.totals", "the number of offline messages of %s may be wrong: %s",
-                q->owner->bare, gr_strerror(rows->rc));
-    queue_release(q);
-}
-
-/* A failed transaction has left a later one with numbers that were too high. */
-static void write_totals(struct queue *q)
-{
-    struct gr_txn *t = gr_txn_new(q->self);
-    struct gr_req *req = gr_req_new(q->self, sizeof(struct queue *), totals_written);
-
-    *(struct queue **)gr_req_data(req) = q;
-    q->writes++;
-    queue_put_totals(q, t);
-    gr_txn_commit(t, req);
-}
-
 void queue_release(struct queue *q)
 {
     struct queue **at = bucket(q->self, q->owner);
 
-    if (q->loading || q->reading || q->draining || q->deleting || q->writes > 0 || q->pins > 0 ||
-        q->waiting != NULL || q->sent != NULL || q->armed)
+    if (q->reading || q->draining || q->deleting || q->pins > 0 || q->sent != NULL ||
+        q->armed)
         return;
-    if (q->stale && !((struct offline *)gr_state(q->self))->retired) {
-        write_totals(q);
-        return;
-    }
     while (*at != q)
         at = &(*at)->next;
     *at = q->next;
     queue_free(q);
-}
-
-/* --- the totals --- */
-
-static void put_u64(uint8_t *out, uint64_t v)
-{
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        out[i] = (uint8_t)v;
-}
-
-static uint64_t get_u64(const uint8_t *in)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | in[i];
-    return v;
-}
-
-void queue_put_totals(struct queue *q, struct gr_txn *t)
-{
-    const struct offline *o = gr_state(q->self);
-    uint8_t row[16];
-
-    q->stale = false;
-    if (o->retired)
-        return;
-    if (q->count == 0) {
-        gr_txn_del(t, TOTALS, q->owner->bare, totals_key, sizeof(totals_key) - 1);
-        return;
-    }
-    put_u64(row, q->count);
-    put_u64(row + 8, q->bytes);
-    gr_txn_put(t, TOTALS, q->owner->bare, totals_key, sizeof(totals_key) - 1, row, sizeof(row));
-}
-
-static void on_totals(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct queue *q = *(struct queue **)gr_req_data(req);
-    int rc = rows->rc;
-
-    (void)self;
-    q->loading = false;
-    if (rc == 0 && rows->row[0].val_len == 16) {
-        q->count = get_u64(rows->row[0].val);
-        q->bytes = get_u64((const uint8_t *)rows->row[0].val + 8);
-    } else if (rc == 0) {
-        gr_error("offline.damaged", "the totals of %s are damaged", q->owner->bare);
-    } else if (rc == GR_ENOENT) {
-        rc = 0;
-    }
-    q->loaded = rc == 0;
-    q->plain = rc != 0;
-    keep_waiting(q, rc);
-    drain_continue(q);
-}
-
-void queue_load(struct queue *q)
-{
-    struct gr_req *req;
-
-    if (q->loading)
-        return;
-    q->loading = true;
-    req = gr_req_new(q->self, sizeof(struct queue *), on_totals);
-    *(struct queue **)gr_req_data(req) = q;
-    gr_store_get(req, TOTALS, q->owner->bare, totals_key, sizeof(totals_key) - 1);
-}
-
-void queue_purged(struct queue *q)
-{
-    q->loaded = true;
-    q->plain = q->stale = false;
-    q->count = q->bytes = 0;
-    for (struct sent *s = q->sent; s != NULL; s = s->next)
-        s->size = 0;
 }
 
 /* --- messages on their way --- */
@@ -217,6 +104,21 @@ void queue_drop_sent(struct queue *q, struct sent *take)
 }
 
 /* --- reload --- */
+
+static void put_u64(uint8_t *out, uint64_t v)
+{
+    for (int i = 7; i >= 0; i--, v >>= 8)
+        out[i] = (uint8_t)v;
+}
+
+static uint64_t get_u64(const uint8_t *in)
+{
+    uint64_t v = 0;
+
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | in[i];
+    return v;
+}
 
 /* "0": bare JID, NUL, numbers; "1": the next one; ... */
 static void save_queue(const struct queue *q, struct gr_bag *bag, unsigned n)

@@ -107,8 +107,7 @@ static void rosters(int first, int count, int size)
 static void messages(int first, int count, int each)
 {
     struct store_coll *log = store_coll("offline.messages", GR_COLL_LOG);
-    struct store_coll *totals = store_coll("offline.totals", GR_COLL_MAP);
-    uint8_t row[1024] = { 1 }, total[16];
+    uint8_t row[1024] = { 1 };
     char owner[128];
 
     for (int i = first; i < first + count; i++) {
@@ -121,11 +120,6 @@ static void messages(int first, int count, int each)
                              "id='k%d'><body>%0200d</body></message>",
                              prefix, i + 1, domain, owner, k, k);
             store_txn_add(t, STORE_APPEND, log, owner, NULL, 0, row, 9 + (size_t)n);
-            if (k == each - 1) {
-                put_be(total, (uint64_t)each, 8);
-                put_be(total + 8, (uint64_t)each * (9 + (uint64_t)n), 8);
-                store_txn_add(t, STORE_PUT, totals, owner, "total", 5, total, sizeof(total));
-            }
         }
         commit(t);
     }
