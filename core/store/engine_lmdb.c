@@ -94,9 +94,8 @@ static int set_map(struct lmdb *l, size_t size)
     return lmdb_error(rc, "map size");
 }
 
-static uint64_t used(struct engine *e)
+uint64_t lmdb_used(const struct lmdb *l)
 {
-    struct lmdb *l = GR_CONTAINER_OF(e, struct lmdb, base);
     MDB_envinfo info;
     MDB_stat st;
 
@@ -105,9 +104,14 @@ static uint64_t used(struct engine *e)
     return (uint64_t)(info.me_last_pgno + 1) * st.ms_psize;
 }
 
+static uint64_t used(struct engine *e)
+{
+    return lmdb_used(GR_CONTAINER_OF(e, struct lmdb, base));
+}
+
 static int set_map_limit(struct lmdb *l)
 {
-    uint64_t in_use = used(&l->base);
+    uint64_t in_use = lmdb_used(l);
 
     return set_map(l, in_use > l->map_max ? (size_t)in_use : l->map_max);
 }
@@ -312,8 +316,8 @@ static int env_open(struct lmdb *l, const struct store_opts *opts, size_t map)
         rc = mdb_env_open(l->env, opts->dir, flags, 0600);
     if (rc != 0)
         mdb_env_close(l->env);
-    else
-        l->map = map;
+    l->map = map;
+    l->file = opts->sync ? 0 : -1;
     return rc;
 }
 

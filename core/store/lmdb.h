@@ -18,6 +18,7 @@ struct lmdb {
     pthread_rwlock_t gate;
     MDB_dbi meta, owners;
     size_t map, map_max;
+    off_t file;              /* length, at least; -1: not made longer ahead of need */
     enum { LMDB_NORMAL, LMDB_EXTENDED, LMDB_SPENT } extra; /* map beyond map_max, see grow */
     bool aged;               /* what the latest commit freed can be used, see grow */
     MDB_txn *reader[LOOPS_MAX + 1]; /* reset between calls */
@@ -32,6 +33,8 @@ struct lmdb {
 /* --- engine_lmdb.c --- */
 /* Maps a result of LMDB to engine.h's; logs what is ENGINE_FATAL. */
 int lmdb_error(int rc, const char *what);
+/* Bytes of the map in use. */
+uint64_t lmdb_used(const struct lmdb *l);
 /* Logs, returns GR_EIO. */
 int lmdb_damaged(const char *coll, const char *what);
 /* Finds an owner's id: 0, GR_ENOENT, GR_EIO (damaged), or ENGINE_... */

@@ -420,6 +420,39 @@ static void short_but_sound_file_is_opened(void **state)
     gr_free(path);
 }
 
+/* So that most commits do not make it longer; but not without end. */
+static void file_is_longer_than_its_pages(void **state)
+{
+    char *path = gr_asprintf("%s/data.mdb", dir);
+    struct store_stats now;
+    struct stat st;
+    off_t before = 0;
+    int n = 0, grown = 0;
+
+    (void)state;
+    open_store((struct store_opts){ .map_size = 4 << 20, .sync = true });
+    for (int i = 0; i < 200; i++) {
+        static char val[3000];
+
+        memset(val, 'v', sizeof(val) - 1);
+        assert_true(now_append(logc, "a@x", val) > 0);
+        store_stats(&now);
+        assert_int_equal(stat(path, &st), 0);
+        assert_true(st.st_size > (off_t)now.map_used);
+        assert_true(st.st_size <= (off_t)now.map_used + 512 * 1024);
+        grown += st.st_size != before;
+        before = st.st_size;
+    }
+    assert_in_range(grown, 2, 6);
+    fill(&n, GR_EFULL); /* the map's end is the file's */
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size <= 4 << 20);
+    store_close();
+    open_store((struct store_opts){ .map_size = 4 << 20, .sync = false });
+    assert_int_equal(now_count(logc, "a@x"), 200);
+    gr_free(path);
+}
+
 /* --- the directory --- */
 
 static void directory_is_private_and_exclusive(void **state)
@@ -617,6 +650,7 @@ int main(void)
         with_dir(damaged_records_are_errors),
         with_dir(truncated_file_is_refused),
         with_dir(short_but_sound_file_is_opened),
+        with_dir(file_is_longer_than_its_pages),
         with_dir(directory_is_private_and_exclusive),
         with_dir(kinds_are_remembered),
         with_dir(backup_is_a_store),
