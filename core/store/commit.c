@@ -1,8 +1,9 @@
 /* store/commit.c: the queue from the loops and the thread that empties it (group commit).
  *
- * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. Commits
- * are half a millisecond apart by default: same latency when idle, calmer under load. When the
- * environment fails nothing is tried again: an fsync that failed once may lie the next time. */
+ * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. By default
+ * a batch that was large is followed by half a millisecond of pause: under load that saves CPU and
+ * costs little beside the commit itself; otherwise nothing waits. When the environment fails nothing
+ * is tried again: an fsync that failed once may lie the next time. */
 #include "store/commit.h"
 
 #include <grapnel/log.h>
@@ -14,7 +15,7 @@
 
 enum {
     BATCH_OPS = 2000, BATCH_BYTES = 4 * 1024 * 1024,
-    DELAY_US = 500,
+    DELAY_US = 500, BUSY_OPS = 32,
     FULL_S = 1, IDLE_S = 60, /* how often to look for room; to do the engine's housekeeping */
 };
 
@@ -22,7 +23,8 @@ static struct {
     struct engine *engine;
     void (*deliver)(struct store_txn *chain);
     void (*failed)(void);
-    int64_t delay_us;
+    int64_t delay_us;          /* pause after a batch of at least pause_ops */
+    size_t pause_ops;
     bool manual, broken;       /* broken: committer only */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -88,7 +90,8 @@ static struct store_txn *take_batch(size_t *n)
     return first;
 }
 
-static void run_batch(struct store_txn *chain, size_t n)
+/* Returns how many operations that were. */
+static size_t run_batch(struct store_txn *chain, size_t n)
 {
     size_t ops = 0, bytes = 0;
     bool failed = false;
@@ -113,6 +116,7 @@ static void run_batch(struct store_txn *chain, size_t n)
             c.failed();
     }
     c.deliver(chain);
+    return ops;
 }
 
 bool commit_step(void)
@@ -166,8 +170,8 @@ static void pause_between(void)
 static void *committer(void *arg)
 {
     struct store_txn *chain;
+    size_t n, ops = 0;
     bool stop;
-    size_t n;
 
     (void)arg;
     pthread_mutex_lock(&c.lock);
@@ -181,13 +185,13 @@ static void *committer(void *arg)
         stop = c.stop;
         pthread_mutex_unlock(&c.lock);
         if (chain != NULL)
-            run_batch(chain, n);
+            ops = run_batch(chain, n);
         look_after();
         pthread_mutex_lock(&c.lock);
         c.busy = false;
         if (c.head == NULL)
             pthread_cond_broadcast(&c.idle);
-        if (chain != NULL && !stop) {
+        if (chain != NULL && ops >= c.pause_ops && !stop) {
             pthread_mutex_unlock(&c.lock);
             pause_between();
             pthread_mutex_lock(&c.lock);
@@ -207,6 +211,7 @@ void commit_start(const struct store_opts *opts, struct engine *e,
     c.deliver = deliver;
     c.failed = opts->failed;
     c.delay_us = opts->commit_delay_us == 0 ? DELAY_US : opts->commit_delay_us;
+    c.pause_ops = opts->commit_delay_us == 0 ? BUSY_OPS : 0;
     c.manual = opts->manual;
     c.broken = c.stop = c.busy = c.asleep = false;
     c.head = NULL;
