@@ -68,6 +68,7 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
         t->ops_cap = t->ops_cap > 0 ? t->ops_cap * 2 : 2;
         t->op = gr_realloc(t->op, t->ops_cap * sizeof(*t->op));
     }
+    buf_reserve(&t->bytes, owner_len + 1 + key_len + val_len);
     o = &t->op[t->ops++];
     *o = (struct txn_op){ .op = op, .coll = coll, .owner = owner_index(t, owner, owner_len),
                           .key_len = (uint32_t)key_len, .val_len = (uint32_t)val_len };
