@@ -126,15 +126,36 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 
 /* --- keeping --- */
 
+/* A message on its way to the disk. */
 struct keep {
-    struct keep *next;
+    struct keep *next, **at; /* at: what points to it */
     struct gr_hold *hold;
     struct gr_stanza *stanza;
     struct gr_jid *from, *to;
 };
 
+static struct keep *keep_new(struct offline *o, struct gr_hold *hold,
+                             const struct gr_stanza_ev *ev)
+{
+    struct keep *k = gr_alloc(sizeof(*k));
+
+    k->hold = hold;
+    k->stanza = gr_stanza_ref(ev->stanza);
+    k->from = gr_jid_dup(ev->from);
+    k->to = gr_jid_dup(ev->to);
+    k->next = o->keeping;
+    k->at = &o->keeping;
+    if (k->next != NULL)
+        k->next->at = &k->next;
+    o->keeping = k;
+    return k;
+}
+
 static void keep_free(struct keep *k)
 {
+    *k->at = k->next;
+    if (k->next != NULL)
+        k->next->at = k->at;
     gr_stanza_unref(&k->stanza);
     gr_jid_free(&k->from);
     gr_jid_free(&k->to);
@@ -157,14 +178,8 @@ static void answer(struct gr_mod *self, struct keep *k, enum gr_cond cond, const
 
 static void on_kept(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    struct offline *o = gr_state(self);
-    struct keep *k = *(struct keep **)gr_req_data(req), **at = &o->keeping;
+    struct keep *k = *(struct keep **)gr_req_data(req);
 
-    while (*at != k) /* the first one, mostly: they are decided in order */
-        at = &(*at)->next;
-    *at = k->next;
-    if (*at == NULL)
-        o->keeping_tail = at;
     if (rows->rc == GR_ELIMIT) {
         answer(self, k, GR_SERVICE_UNAVAILABLE, "too many offline messages");
         return;
@@ -177,25 +192,29 @@ static void on_kept(struct gr_mod *self, struct gr_req *req, const struct gr_row
 
 void keep_forget(struct offline *o)
 {
-    struct keep *k = o->keeping, *next;
+    while (o->keeping != NULL)
+        keep_free(o->keeping);
+}
 
-    for (; k != NULL; k = next) {
-        next = k->next;
-        keep_free(k);
-    }
+static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev, struct gr_hold *hold)
+{
+    const struct offline_conf *conf = gr_conf(self);
+    struct gr_req *req = gr_req_new(self, sizeof(struct keep *), on_kept);
+    struct gr_txn *t = gr_txn_new(self);
+    size_t len;
+    char *row = row_new(self, ev, &len);
+
+    *(struct keep **)gr_req_data(req) = keep_new(gr_state(self), hold, ev);
+    gr_txn_append_max(t, MESSAGES, ev->to->bare, row, len, (uint64_t)conf->limit,
+                      (uint64_t)conf->size_limit);
+    gr_free(row);
+    gr_txn_commit(t, req);
 }
 
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
-    const struct offline_conf *conf = gr_conf(self);
     struct queue *q = queue_find(self, ev->to);
-    struct offline *o = gr_state(self);
     struct gr_hold *hold;
-    struct gr_req *req;
-    struct gr_txn *t;
-    struct keep *k;
-    size_t len;
-    char *row;
 
     if (q != NULL && drain_took_back(q, ev))
         return GR_STOP; /* its row is still there */
@@ -204,22 +223,6 @@ enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
     hold = gr_hold(self, &ev->ev);
     if (hold == NULL)
         return GR_FAIL; /* the end of the chain answers */
-    k = gr_alloc(sizeof(*k));
-    k->hold = hold;
-    k->stanza = gr_stanza_ref(ev->stanza);
-    k->from = gr_jid_dup(ev->from);
-    k->to = gr_jid_dup(ev->to);
-    if (o->keeping == NULL)
-        o->keeping_tail = &o->keeping;
-    *o->keeping_tail = k;
-    o->keeping_tail = &k->next;
-    row = row_new(self, ev, &len);
-    t = gr_txn_new(self);
-    gr_txn_append_max(t, MESSAGES, ev->to->bare, row, len, (uint64_t)conf->limit,
-                      (uint64_t)conf->size_limit);
-    gr_free(row);
-    req = gr_req_new(self, sizeof(struct keep *), on_kept);
-    *(struct keep **)gr_req_data(req) = k;
-    gr_txn_commit(t, req);
+    keep(self, ev, hold);
     return GR_PENDING;
 }

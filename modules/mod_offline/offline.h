@@ -46,7 +46,7 @@ struct queue {
 #define QUEUE_BUCKETS 256
 struct offline { /* the state of an instance */
     struct queue *bucket[QUEUE_BUCKETS];
-    struct keep *keeping, **keeping_tail; /* messages on their way to the disk, in order */
+    struct keep *keeping;     /* messages on their way to the disk */
     bool retired; /* after a reload: the successor delivers */
 };
 
