@@ -26,7 +26,7 @@ Q := @
 endif
 
 # Goals that must work on a machine without compiler: they do not include the probe's result.
-BARE := run test asan tsan test-crash fuzz mission bench clean help deps format
+BARE := run test asan tsan test-crash fuzz mission bench bench-hooks clean help deps format
 PROBE    := $(BUILD)/probe-$(subst /,_,$(subst $() ,_,$(strip $(CC)$(SAN)))).mk
 COMPILES := $(filter-out $(BARE),$(or $(MAKECMDGOALS),all))
 ifneq ($(COMPILES),)
@@ -173,7 +173,7 @@ $(WIRE_C) $(CRASH_C): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 # tests/bench: the load engine, the floor, and programs that contain the core.
 BENCH      := $(addprefix $(BUILD)/tests/bench/,grapnel-load relay preload_alloc.so)
 BENCH_CORE := $(addprefix $(BUILD)/tests/bench/,mkusers store_cost)
-BENCH_MOD  := $(BUILD)/tests/bench/route_cost
+BENCH_MOD  := $(addprefix $(BUILD)/tests/bench/,route_cost hook_cost)
 $(BUILD)/tests/bench/grapnel-load: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/load_*.c tests/bench/grapnel-load.c))
 	$(call link_test)
 $(BUILD)/tests/bench/relay: $(BUILD)/obj/tests/bench/relay.o
@@ -190,7 +190,7 @@ $(BENCH_MOD): $(BUILD)/tests/bench/%: $(BUILD)/obj/tests/bench/%.o $(call glue_o
 .PHONY: check-tests tests fuzz-targets bench-programs
 bench-programs: all $(BENCH) $(BENCH_CORE) $(BENCH_MOD)
 check-tests: all $(UNIT_TESTS) $(MOD_TESTS) $(TEST_MODS)
-tests: check-tests $(WIRE_C) $(CRASH_C) $(REPLAYS)
+tests: check-tests $(WIRE_C) $(CRASH_C) $(REPLAYS) $(if $(SAN),,$(BUILD)/tests/bench/route_cost)
 fuzz-targets: $(FUZZERS)
 
 # ---- what people ask for -------------------------------------------------------------------------
@@ -239,10 +239,15 @@ fuzz: deps
 	@echo "run one: build-fuzz/tests/fuzz/fuzz_X -max_total_time=60 build-fuzz/corpus_X tests/fuzz/seeds/X"
 
 ## make bench        what a session, a login, a message cost: minutes; rewrites docs/performance.md
-.PHONY: bench
+.PHONY: bench bench-hooks
 bench:
 	$(SUB) bench-programs
 	$(Q)scripts/bench
+
+## make bench-hooks  what an empty chain of hooks costs, and one of ten handlers: seconds
+bench-hooks:
+	$(SUB) $(BUILD)/tests/bench/hook_cost
+	$(Q)GRAPNEL_TEST_LOOPS=1 $(BUILD)/tests/bench/hook_cost
 
 ## make mission      the mission's features by state; ROW=S1 runs the tests that prove one
 mission:

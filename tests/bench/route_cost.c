@@ -1,10 +1,9 @@
-/* tests/bench/route_cost.c: one message through the core without sockets: the stream's parser,
- * hooks of all shipped modules, routing, delivery, text for the recipient; N times, so that a
- * counter of instructions over two different N gives the cost of one (callgrind.sh). With
- * HANDLERS, so many further handlers that do nothing sit in the chain user_send_message: the cost
- * of a hook.
+/* tests/bench/route_cost.c: one stanza through the core without sockets: the stream's parser, hooks
+ * of all shipped modules, routing, delivery, text for the recipient; N times, so that a counter of
+ * instructions over two different N gives the cost of one (callgrind.sh). A message to one other
+ * session, or a presence to CONTACTS contacts.
  *
- *     route_cost N [HANDLERS] [time]      time: prints nanoseconds per message */
+ *     route_cost [presence] N [time]      time: prints nanoseconds per stanza */
 #include "harness_priv.h"
 
 #include "xml/parse.h"
@@ -13,7 +12,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { BATCH = 8, HANDLERS_MAX = 64 };
+enum { BATCH = 8, CONTACTS = 20 };
 
 static const char ini[] =
     "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_offline]\n[mod_disco]\n"
@@ -23,12 +22,6 @@ static const char ini[] =
 static struct hs *alice;
 static uint64_t delivered;
 static struct buf text;
-
-static enum gr_verdict nothing(struct gr_mod *self, struct gr_stanza_ev *ev)
-{
-    (void)self, (void)ev;
-    return GR_OK;
-}
 
 static int on_open(void *ctx, const struct xml_header *h)
 {
@@ -64,8 +57,7 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
 
 static const struct xml_events events = { on_open, on_element, on_close };
 
-__attribute__((noinline)) static void route_messages(struct h *h, struct xml_parser *p,
-                                                     const char *xml, int n)
+static void route(struct h *h, struct xml_parser *p, const char *xml, int n)
 {
     size_t len = strlen(xml), used;
 
@@ -85,51 +77,70 @@ static int64_t now(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+/* From now on what the client gets is written as text and counted. */
+static void count_output(struct hs *client)
+{
+    static struct session_out counting;
+
+    if (counting.write == NULL) {
+        counting = *h_session(client)->out;
+        counting.write = out_write;
+    }
+    h_session(client)->out = &counting;
+}
+
+/* Sees alice's presence, and she sees theirs (RFC 6121, 3.1). */
+static struct hs *contact(struct h *h, int i)
+{
+    char jid[64];
+
+    snprintf(jid, sizeof(jid), "c%d@localhost", i);
+    h_user(h, jid);
+    snprintf(jid, sizeof(jid), "c%d@localhost/c", i);
+    struct hs *c = h_online(h, jid);
+    h_send(c, "<presence type='subscribe' to='alice@localhost'/>");
+    h_sendf(alice, "<presence type='subscribed' to='c%d@localhost'/>", i);
+    h_sendf(alice, "<presence type='subscribe' to='c%d@localhost'/>", i);
+    h_send(c, "<presence type='subscribed' to='alice@localhost'/>");
+    return c;
+}
+
 int main(int argc, char **argv)
 {
-    static struct gr_hook hooks[HANDLERS_MAX + 1];
     static const char header[] =
         "<stream:stream xmlns='jabber:client' version='1.0' to='localhost' "
         "xmlns:stream='http://etherx.jabber.org/streams'>";
-    int n = argc > 1 ? atoi(argv[1]) : 1000, handlers = argc > 2 ? atoi(argv[2]) : 0;
-    struct gr_module empty = { .name = "bench_empty",
-                               .summary = "handlers that do nothing",
-                               .hooks = hooks };
-    char body[201], *xml;
+    static const char presence[] = "<presence><show>away</show><status>lunch</status></presence>";
+    bool fan_out = argc > 1 && strcmp(argv[1], "presence") == 0;
+    int n = argc > 1 + fan_out ? atoi(argv[1 + fan_out]) : 1000;
+    char message[320];
     size_t used;
 
-    for (int i = 0; i < handlers && i < HANDLERS_MAX; i++)
-        hooks[i] = (struct gr_hook)GR_ON(user_send_message, 50, nothing);
-    if (handlers > 0)
-        h_module(&empty);
-    memset(body, 'x', 200);
-    body[200] = '\0';
+    snprintf(message, sizeof(message),
+             "<message to='bob@localhost/b' type='chat' id='m1'><body>%0200d</body></message>", 0);
     struct h *h = h_start(ini);
+    if (fan_out)
+        h_user(h, "alice@localhost");
     alice = h_online(h, "alice@localhost/a");
-    struct hs *bob = h_online(h, "bob@localhost/b");
-    const struct session_out *before = h_session(bob)->out;
-    struct session_out mine = *before;
-    mine.write = out_write;
-    h_session(bob)->out = &mine;
+    for (int i = 0; fan_out && i < CONTACTS; i++)
+        count_output(contact(h, i));
+    /* Her own presence comes back to alice. */
+    count_output(fan_out ? alice : h_online(h, "bob@localhost/b"));
+    delivered = 0;
     struct xml_parser *p = xml_parser_new(&(struct xml_limits){ 0 }, &events, NULL);
     xml_parser_feed(p, header, strlen(header), &used);
-    if (asprintf(&xml,
-                 "<message to='bob@localhost/b' type='chat' id='m1'><body>%s</body></message>",
-                 body) < 0)
-        return 1;
     int64_t start = now();
-    route_messages(h, p, xml, n);
-    if (argc > 3)
+    route(h, p, fan_out ? presence : message, n);
+    if (argc > 2 + fan_out)
         printf("%.1f\n", (double)(now() - start) / n);
-    if (delivered != (uint64_t)n) {
-        fprintf(stderr, "route_cost: %llu of %d messages arrived\n", (unsigned long long)delivered,
-                n);
+    uint64_t expected = (uint64_t)n * (fan_out ? CONTACTS + 1 : 1);
+    if (delivered != expected) {
+        fprintf(stderr, "route_cost: %llu of %llu stanzas arrived\n", (unsigned long long)delivered,
+                (unsigned long long)expected);
         return 1;
     }
-    h_session(bob)->out = before;
     xml_parser_free(&p);
-    buf_fini(&text);
-    free(xml);
     h_stop(&h);
+    buf_fini(&text);
     return 0;
 }

@@ -2,6 +2,7 @@
 figures; the names are those of budgets.py."""
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -216,28 +217,19 @@ def reload_pause(server):
 
 
 def hook_cost():
-    """Nanoseconds of a handler that does nothing, in a chain of 32 of them."""
-    def one(handlers):
-        argv = ['taskset', '-c', b.LOAD_CPU, os.path.join(b.PROGRAMS, 'route_cost'), '100000',
-                str(handlers), 'time']
-        p = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=dict(
-            os.environ, GRAPNEL_BUILD=b.BUILD, GRAPNEL_TEST_LOOPS='1'))
-        return float(p.stdout) if p.returncode == 0 else None
-    none = [one(0) for _ in range(5)]
-    many = [one(32) for _ in range(5)]
-    if None in none + many:
-        return None
-    return {'ns_per_handler': (min(many) - min(none)) / 32, 'ns_per_message': min(none)}
+    argv = ['taskset', '-c', b.LOAD_CPU, os.path.join(b.PROGRAMS, 'hook_cost'), 'json']
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=dict(
+        os.environ, GRAPNEL_BUILD=b.BUILD, GRAPNEL_TEST_LOOPS='1'))
+    return json.loads(p.stdout)
 
 
 def instructions():
+    """Name -> count, as callgrind.sh says them; None without valgrind."""
     p = subprocess.run([os.path.join(b.SRC, 'tests', 'bench', 'callgrind.sh')], capture_output=True,
                        text=True, timeout=300, check=False, env=dict(
                            os.environ, GRAPNEL_SRC=b.SRC, GRAPNEL_BUILD=b.BUILD))
-    for line in p.stdout.splitlines():
-        if line.startswith('# ') and 'instructions' in line:
-            return {'per_message': int(line.split()[1]), 'ok': p.returncode == 0}
-    return None
+    found = re.findall(r'^# (\d+) (instructions_\w+)', p.stdout, re.MULTILINE)
+    return {name: int(count) for count, name in found} or None
 
 
 def allocations():
