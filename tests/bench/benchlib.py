@@ -21,6 +21,7 @@ RESULTS = os.environ.get('BENCH_RESULTS') or os.path.join(SRC, 'docs', 'performa
 TMP = tempfile.mkdtemp(prefix='grapnel-bench-')
 CPUS = sorted(os.sched_getaffinity(0))
 SERVER_CPU, LOAD_CPU = str(CPUS[0]), str(CPUS[1 % len(CPUS)])
+PORT = int(os.environ.get('BENCH_PORT') or 15222)      # and the nine after it
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 running = []
@@ -57,6 +58,8 @@ class Server:
     def __init__(self, argv, port, cpus=SERVER_CPU, env=None, pids=None, wait=30):
         self.port, self.pids_of = port, pids
         self.log = os.path.join(TMP, f'log-{port}')
+        if self.listens():
+            sys.exit(f'somebody listens on port {port} already; set BENCH_PORT to another one')
         start = time.monotonic()
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(['taskset', '-c', cpus] + argv, stdout=log, stderr=log,
@@ -135,7 +138,7 @@ def modules():
     return sorted(set(names) - NOT_SHIPPED)
 
 
-def grapnel(data, port=15222, loops=1, cpus=SERVER_CPU, env=None, wait=30):
+def grapnel(data, port=PORT, loops=1, cpus=SERVER_CPU, env=None, wait=30):
     ini = os.path.join(TMP, f'grapnel-{port}.ini')
     with open(ini, 'w', encoding='ascii') as f:
         f.write(INI.format(data=data, modules=MODULES, loops=loops, port=port, pem=certificate()))
@@ -148,7 +151,7 @@ def grapnel(data, port=15222, loops=1, cpus=SERVER_CPU, env=None, wait=30):
     return server
 
 
-def relay(tls, port=15301):
+def relay(tls, port=PORT + 5):
     return Server([os.path.join(PROGRAMS, 'relay'), str(port)] + ([certificate()] if tls else []), port)
 
 
@@ -162,6 +165,18 @@ def data_dir(name):
     shutil.rmtree(path, ignore_errors=True)
     os.mkdir(path, 0o700)
     return path
+
+
+def drop_caches(folder):
+    """The page cache forgets the files of the folder; as root, all files, the server's own as well."""
+    os.sync()
+    try:
+        with open('/proc/sys/vm/drop_caches', 'w', encoding='ascii') as f:
+            f.write('3')
+    except OSError:
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), 'rb') as f:
+                os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def load(server, scenario, tls='starttls', timeout=300, expect=True, **options):
@@ -189,32 +204,87 @@ def load(server, scenario, tls='starttls', timeout=300, expect=True, **options):
         return json.load(f)
 
 
-def median(values):
-    values = [v for v in values if v is not None]
-    return statistics.median(values) if values else None
+def in_turns(times, jobs):
+    """{name: callable} -> {name: what it returned, in order}; round and round, so that what else the machine does
+    hits all of them alike."""
+    done = {name: [] for name in jobs}
+    for _ in range(times):
+        for name, job in jobs.items():
+            done[name].append(job())
+    return done
 
 
-def repeat(times, run, key='cpu_us'):
-    """The run whose figure is the median: the machine may have other work."""
-    runs = [r for r in (run() for _ in range(times)) if r is not None and key in r]
+def spread(values):
+    """None: there is only one."""
+    if len(values) < 2:
+        return None
+    return (max(values) - min(values)) / max(min(values), 1e-9)
+
+
+def middle(runs, key='cpu_us'):
+    """The run whose figure is the median, with the spread of all; failed ones (None) left out."""
+    runs = sorted((r for r in runs if r is not None and key in r), key=lambda r: r[key])
     if not runs:
         return None
-    runs.sort(key=lambda r: r[key])
-    best = dict(runs[(len(runs) - 1) // 2])
-    best['spread'] = (runs[-1][key] - runs[0][key]) / max(runs[0][key], 1e-9)
-    return best
+    return dict(runs[(len(runs) - 1) // 2], spread=spread([r[key] for r in runs]))
 
 
-def read_results():
-    try:
-        with open(RESULTS, encoding='utf-8') as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return {}
+def ratio(above, below, key='cpu_us'):
+    """Of two in turns: the median of the turns' quotients, and their spread; None when all failed."""
+    quotients = [x[key] / y[key] for x, y in zip(above, below) if x is not None and y is not None]
+    if not quotients:
+        return None
+    return {'factor': statistics.median(quotients), 'spread': spread(quotients)}
 
 
-def write_results(results):
-    with open(RESULTS + '.new', 'w', encoding='utf-8') as f:
-        json.dump(results, f, indent=1, sort_keys=True)
-        f.write('\n')
-    os.replace(RESULTS + '.new', RESULTS)
+class Busy:
+    """How much of the machine others used, in percent of a core, since this was made."""
+
+    def __init__(self):
+        self.since, self.start = time.monotonic(), self.others()
+
+    @staticmethod
+    def others():
+        with open('/proc/stat', encoding='ascii') as f:
+            user, nice, system, _idle, _wait, irq, soft, steal = map(int, f.readline().split()[1:9])
+        mine = sum(sum(resource.getrusage(who)[:2])
+                   for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return (user + nice + system + irq + soft + steal) / os.sysconf('SC_CLK_TCK') - mine
+
+    def percent(self):
+        return 100 * (self.others() - self.start) / max(time.monotonic() - self.since, 1e-9)
+
+
+class Results:
+    """docs/performance.json. servers: {server: {figure: {value, spread, run}}}, run: what it was measured by, one of
+    runs; detail: what else the measurements said."""
+
+    def __init__(self, run):
+        try:
+            with open(RESULTS, encoding='utf-8') as f:
+                self.data = json.load(f)
+        except (OSError, ValueError):
+            self.data = {}
+        self.run = f'{run["date"]}, commit {run["commit"]}'
+        self.data.setdefault('runs', {})[self.run] = run
+        self.data['last'] = self.run
+
+    def note(self, server, figure, value, spread_of=None):
+        if value is None:
+            return
+        entry = {'value': value, 'run': self.run}
+        if spread_of is not None:
+            entry['spread'] = spread_of
+        self.data.setdefault('servers', {}).setdefault(server, {})[figure] = entry
+
+    def detail(self, name, value):
+        if value is not None:
+            self.data.setdefault('detail', {})[name] = value
+
+    def save(self):
+        used = {e['run'] for s in self.data.get('servers', {}).values() for e in s.values()}
+        self.data['runs'] = {k: v for k, v in self.data['runs'].items() if k in used | {self.run}}
+        with open(RESULTS + '.new', 'w', encoding='utf-8') as f:
+            json.dump(self.data, f, indent=1, sort_keys=True)
+            f.write('\n')
+        os.replace(RESULTS + '.new', RESULTS)

@@ -9,7 +9,7 @@
 static const struct scenario *scenario;
 static bool starting;
 static int started;
-static int64_t ramp_ns, last_tick;
+static int64_t ramp_ns, first_ready_ns, last_tick;
 
 /* --- the loop --- */
 
@@ -176,6 +176,8 @@ static bool all_out(void)
 
 void run_ready(struct conn *c)
 {
+    if (first_ready_ns == 0)
+        first_ready_ns = now_ns();
     if (scenario->ready != NULL)
         scenario->ready(c);
 }
@@ -247,6 +249,7 @@ static bool ramp(void)
     printf(" %d sessions stand, %d failed\n", conns_ready, conns_failed);
     result_num("sessions", conns_ready, "");
     result_num("failed", conns_failed, "");
+    result_num("first_ready_ms", (double)(first_ready_ns - ramp_ns) / 1e6, "ms");
     result_num("login_cpu_us", (double)(in.cpu_ns - empty.cpu_ns) / 1e3 / conns_ready, "us CPU");
     result_num("login_load_us", (double)(in.own_ns - empty.own_ns) / 1e3 / conns_ready,
                "us CPU of the load");

@@ -27,7 +27,7 @@ authentication = "internal_hashed"
 storage = "internal"
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
-c2s_ports = {{ 15223 }}
+c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{}}
 interfaces = {{ "127.0.0.1" }}
 s2s_ports = {{}}
@@ -43,7 +43,7 @@ hosts: [localhost]
 loglevel: error
 certfiles: ["{pem}"]
 listen:
-  - port: 15224
+  - port: {port}
     ip: "127.0.0.1"
     module: ejabberd_c2s
     max_stanza_size: 262144
@@ -95,7 +95,7 @@ def prosody_accounts(count, group):
 
 
 def prosody(_kind):
-    return b.Server(['prosody', '--config', f'{b.TMP}/prosody.cfg.lua', '-F'], 15223)
+    return b.Server(['prosody', '--config', f'{b.TMP}/prosody.cfg.lua', '-F'], b.PORT + 1)
 
 
 def ejabberd(_kind):
@@ -104,9 +104,9 @@ def ejabberd(_kind):
            'ERL_CRASH_DUMP': f'{b.TMP}/erl_crash.dump'}
     # One scheduler for one core, and no busy waiting, which would be counted as work.
     return b.Server(['erl', '-noinput', '-sname', 'bench@localhost', '-start_epmd', 'false',
-                     '-erl_epmd_port', '15229', '+K', 'true', '+P', '250000', '+S', '1:1', '+sbwt', 'none',
+                     '-erl_epmd_port', str(b.PORT + 7), '+K', 'true', '+P', '250000', '+S', '1:1', '+sbwt', 'none',
                      '+sbwtdcpu', 'none', '+sbwtdio', 'none', '-mnesia', 'dir',
-                     f'"{b.TMP}/mnesia"', '-s', 'ejabberd'], 15224, env=env, wait=60)
+                     f'"{b.TMP}/mnesia"', '-s', 'ejabberd'], b.PORT + 2, env=env, wait=60)
 
 
 def ejabberd_accounts(count):
@@ -123,8 +123,8 @@ def targets():
                       check=False).returncode != 0 or not os.path.exists('/usr/sbin/ejabberdctl'):
         print('peers are not installed: run scripts/bench-peers')
         return []
-    write(f'{b.TMP}/prosody.cfg.lua', PROSODY.format(tmp=b.TMP, pem=b.certificate()))
-    write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate()))
+    write(f'{b.TMP}/prosody.cfg.lua', PROSODY.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 1))
+    write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 2))
     prosody_accounts(ACCOUNTS, suite.GROUP)
     ejabberd_accounts(ACCOUNTS)
     return [suite.Target('prosody', prosody, sessions=SESSIONS, settle=5),

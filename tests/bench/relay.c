@@ -1,8 +1,8 @@
 /* tests/bench/relay.c: the floor: a server that does nothing but move bytes. One thread, epoll,
  * OpenSSL as the server uses it, one read per wake-up and connection, output gathered and written
  * once per turn. A client says HELLO index group; bytes of an index go to all others of its group.
- * A group of 2 is a chat, a larger one a presence broadcast, and a client that leaves at once a
- * bare handshake.
+ * A group of 2 is a chat, a larger one a presence broadcast, which its sender gets as well (RFC 6121,
+ * 4.4.2), and a client that leaves at once a bare handshake.
  *
  *     relay PORT [CERTIFICATE.pem] */
 #include <arpa/inet.h>
@@ -137,7 +137,7 @@ static void relay(struct peer *p, const char *data, size_t len)
     int base = p->index - p->index % p->group;
 
     for (int i = base; i < base + p->group && i < INDEX_MAX; i++)
-        if (i != p->index && by_index[i] != NULL)
+        if ((i != p->index || p->group > 2) && by_index[i] != NULL)
             put(by_index[i], data, len);
 }
 
@@ -209,7 +209,8 @@ static void tls_init(const char *pem)
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(ctx, 1);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set1_groups_list(ctx, "X25519:P-256");
     if (SSL_CTX_use_certificate_chain_file(ctx, pem) != 1 ||
         SSL_CTX_use_PrivateKey_file(ctx, pem, SSL_FILETYPE_PEM) != 1) {

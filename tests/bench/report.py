@@ -3,10 +3,12 @@ cannot know (where the cycles go, what was tried) is between the markers `<!-- n
 import os
 
 import benchlib as b
+import suite
 from budgets import BUDGETS, verdict
 
 SERVERS = ['grapnel', 'floor', 'prosody', 'ejabberd']
 COLOURS = {'grapnel': '#1f6f8b', 'floor': '#b0b0b0', 'prosody': '#d98c3f', 'ejabberd': '#8c5fa8'}
+OLD = ' †'
 MARK, END = '<!-- notes: kept by the script -->', '<!-- end of notes -->'
 
 
@@ -22,29 +24,57 @@ def shown(value, unit=''):
     return f'{text} {unit}'.strip()
 
 
-def rows(results):
-    """[(figure, name, unit, value, goal, worst, {server: value}, verdict)] as displayed."""
-    out = []
-    for figure, name, unit, goal, worst, divisor in BUDGETS:
-        def of(server, figure=figure, divisor=divisor):
-            value = results.get(server, {}).get(figure)
-            return None if value is None else value / divisor
-        others = {s: of(s) for s in SERVERS[1:]}
-        state = verdict(figure, of('grapnel'), goal, worst, others['floor'])
-        bound = worst
+class Row:
+    """One budget as displayed. values: {server: value}; old: servers whose value is of an earlier run."""
+
+    def __init__(self, data, budget):
+        self.figure, self.name, self.unit, self.goal, worst, divisor = budget
+        entries = {s: data.get('servers', {}).get(s, {}).get(self.figure) for s in SERVERS}
+        self.values = {s: e and e['value'] / divisor for s, e in entries.items()}
+        self.old = {s for s, e in entries.items() if e and e['run'] != data.get('last')}
+        self.spread = (entries['grapnel'] or {}).get('spread')
+        floor = self.values['floor']
+        self.worst = worst
         if isinstance(worst, tuple):
-            bound = worst[1] * others['floor'] if others['floor'] else None
-        out.append((figure, name, unit, of('grapnel'), goal, bound, others, state))
-    return out
+            self.worst = worst[1] * floor if floor else None
+        self.state = verdict(self.figure, self.values['grapnel'], self.goal, self.worst)
+
+    def cell(self, server, unit=''):
+        return shown(self.values[server], unit) + (OLD if server in self.old else '')
+
+    def spread_text(self):
+        return '' if self.spread is None else f'{100 * self.spread:.0f} %'
 
 
-def print_table(results):
-    print(f'\n{"figure":52} {"value":>10} {"goal":>9} {"worst":>9} {"floor":>9} {"prosody":>9} '
+def rows(data):
+    return [Row(data, budget) for budget in BUDGETS]
+
+
+def print_table(data):
+    print(f'\n{"figure":58} {"value":>10} {"spread":>6} {"goal":>9} {"worst":>9} {"floor":>9} {"prosody":>9} '
           f'{"ejabberd":>9}  verdict')
-    for _, name, unit, value, goal, worst, others, state in rows(results):
-        print(f'{name + ", " + unit:52.52} {shown(value):>10} {shown(goal):>9} {shown(worst):>9} '
-              f'{shown(others["floor"]):>9} {shown(others["prosody"]):>9} '
-              f'{shown(others["ejabberd"]):>9}  {state}')
+    for row in rows(data):
+        print(f'{row.name + ", " + row.unit:58.58} {row.cell("grapnel"):>10} {row.spread_text():>6} '
+              f'{shown(row.goal):>9} {shown(row.worst):>9} '
+              + ' '.join(f'{row.cell(s):>9}' for s in SERVERS[1:]) + f'  {row.state}')
+    for line in older(data):
+        print(line)
+
+
+def older(data):
+    """Which figures are not of the last run."""
+    out = []
+    for run in sorted(data.get('runs', {})):
+        if run == data['last']:
+            continue
+        parts = []
+        for server in SERVERS:
+            mine = data.get('servers', {}).get(server, {})
+            names = [row[0] for row in BUDGETS if mine.get(row[0], {}).get('run') == run]
+            parts += [f'{server} ({", ".join(names)})'] if names else []
+        if parts:
+            out.append(f'{OLD} of an earlier run, {run}: ' + '; '.join(parts))
+    return out
 
 
 def plot(path, title, unit, values, goal):
@@ -77,15 +107,20 @@ PLOTS = ['idle_tls', 'chat_tls', 'chat_plain', 'login', 'presence', 'offline']
 METHOD = '''## Method
 
 `make bench` runs everything here and rewrites this page; `scripts/bench-peers` adds Debian's Prosody and
-ejabberd, with the same load, in the same way. The figures are in [performance.json](performance.json).
+ejabberd, with the same load, in the same way. The figures are in [performance.json](performance.json), each with
+the run that measured it; a run of some parts only (`scripts/bench --only`) leaves the others as they were, marked †.
 
 * **CPU, not time**: each figure is the process's CPU time (all threads, user and system, from its process
   clock) between two moments, divided by what happened in between. Other work on the machine disturbs that
-  little (±10 %), time a lot. Where it is repeated, the median run is shown.
+  little (±10 %), time a lot. Repeats go round the servers; the median run is shown, and the spread of the repeats:
+  how far the highest is above the lowest.
 * The server is pinned to one core, one loop; the load engine (`tests/bench/grapnel-load`) to the other. It
   reports its own CPU per unit as well (`load_us`).
 * **Floor**: `tests/bench/relay`, an epoll loop with the same OpenSSL settings that moves bytes without looking
-  at them, under the same load.
+  at them, under the same load: the same sizes, a presence to its sender as well, one write per connection and
+  turn. It is faster than the load engine, so it waits now and then and handles fewer events per wake-up than a
+  server that is full: its figures are a little high. Floor of the durable p50: the median of writing 4 to 64 KB and
+  `fdatasync`, in a loop, on the same disk.
 * **Memory** is anonymous memory (`smaps_rollup`), with {sessions} sessions minus without, per session; the kernel's
   socket buffers (about 5 KB per connection) are not in it, for nobody.
 * **Chat**: {chatters} sessions in pairs, one 200-byte message in flight per pair, answered when it arrives; all
@@ -93,52 +128,86 @@ ejabberd, with the same load, in the same way. The figures are in [performance.j
   mutual contacts. **Offline**: 100 senders, as fast as the server reads, until the server is quiet; the drain then
   finds every message. Peers do not sync.
 * **Durable** is the store alone: rows of 300 bytes, each counted when its commit is on disk.
-* **Second loop**: the time of the busiest loop per message, against one loop.
+* **Second loop**: CPU per message of one loop against that of the busier of two, both overloaded, in turns, the
+  lowest of each. The load engine shares the two cores with the two loops, so what these carry at most cannot be
+  measured here; above 2 is noise.
+* **Start**: from exec until a client is logged in (SCRAM, roster, presence); cold: after dropping the page cache,
+  programs and libraries included.
+* **Hooks** (`make bench-hooks`) and **instructions** (`tests/bench/callgrind.sh`, also in `make test`, which fails when
+  they rise by more than 10 %) are measured in the core without sockets.
 * **Peers**: 2000 idle sessions, 20 000 offline messages, ejabberd's presence among 100 sessions (it takes long to
   make contacts); limits and throttles off, roster, presence, offline storage, disco, ping, version, time, last,
   private, vcard and registration on, their own file and Mnesia storage, epoll, STARTTLS.
 '''
 
 
-def write(results):
-    docs = os.path.dirname(b.RESULTS)
-    path = os.path.join(docs, 'performance.md')
-    notes = '\n'
+def introduction(run):
+    others = run.get('others_percent')
+    return (f'{run.get("date", "")}, commit {run.get("commit", "")}: {run.get("cpu", "")}, '
+            f'{run.get("cores", "")} cores, Linux {run.get("kernel", "")}, {run.get("openssl", "")}; '
+            f'{run.get("repeats", "")} repeats of {run.get("seconds", 0):g} s. Load average before it '
+            f'{run.get("load", "")}'
+            + ('.' if others is None else f'; other work used {others:.0f} % of a core meanwhile.'))
+
+
+def table(all_rows):
+    out = ['| figure | grapnel | spread | goal | at worst | | floor | prosody | ejabberd |',
+           '|---|--:|--:|--:|--:|---|--:|--:|--:|']
+    for row in all_rows:
+        bold = '**' if row.values['grapnel'] is not None else ''
+        out.append(f'| {row.name} | {bold}{row.cell("grapnel", row.unit)}{bold} | {row.spread_text()} | '
+                   f'{shown(row.goal)} | {shown(row.worst)} | {row.state} | '
+                   + ' | '.join(row.cell(s) for s in SERVERS[1:]) + ' |')
+    return out
+
+
+def flat_table(data):
+    out = []
+    for what, large, small in (('sessions', '10 000', '100'), ('roster', '1000', '10'),
+                               ('accounts', '1 000 000', '1000')):
+        pair = data.get('detail', {}).get(f'flat {what}')
+        if pair and pair['large'] and pair['small']:
+            out.append(f'| {what} | {small} | {shown(pair["small"]["cpu_us"])} | {large} | '
+                       f'{shown(pair["large"]["cpu_us"])} |')
+    if out:
+        out = ['', '## Flat cost', '',
+               'The same chat over TLS, µs of CPU per message. The two of a line are measured alike and in turns: '
+               'sessions, 100 chat and the others are idle; roster, 100 sessions; accounts, 1000 sessions.',
+               '', '| | few | µs | many | µs |', '|---|--:|--:|--:|--:|'] + out
+    return out
+
+
+def notes(path):
+    """What is written by hand in the page as it is."""
     if os.path.exists(path):
         with open(path, encoding='utf-8') as f:
             text = f.read()
         if MARK in text and END in text:
-            notes = text.split(MARK, 1)[1].split(END, 1)[0]
-    table = rows(results)
-    machine = results.get('machine', {})
+            return text.split(MARK, 1)[1].split(END, 1)[0]
+    return '\n'
+
+
+def write(data):
+    docs = os.path.dirname(b.RESULTS)
+    path = os.path.join(docs, 'performance.md')
+    run, all_rows = data['runs'][data['last']], rows(data)
     out = ['# Performance', '',
            'What a session, a login and a message cost, next to what they must cost at least. Generated by '
-           '`make bench`; only the notes at the end are written by hand.', '',
-           f'{machine.get("date", "")}, commit {machine.get("commit", "")}: {machine.get("cpu", "")}, '
-           f'{machine.get("cores", "")} cores, Linux {machine.get("kernel", "")}, '
-           f'{machine.get("openssl", "")}; load average while measuring {machine.get("load", "")}.', '',
-           '| figure | grapnel | goal | at worst | | floor | prosody | ejabberd |',
-           '|---|--:|--:|--:|---|--:|--:|--:|']
-    for _, name, unit, value, goal, worst, others, state in table:
-        bold = '**' if value is not None else ''
-        out.append(f'| {name} | {bold}{shown(value, unit)}{bold} | {shown(goal)} | {shown(worst)} | {state} | '
-                   + ' | '.join(shown(others[s]) for s in SERVERS[1:]) + ' |')
-    flat = results.get('grapnel', {}).get('flat_detail')
-    if flat:
-        out += ['', '## Flat cost', '', 
-                'The same chat over TLS, µs of CPU per message. The two of a pair are measured alike: sessions, 100 '
-                'chat and the others are idle; roster, 100 sessions; accounts, 1000 sessions.', '',
-                '| ' + ' | '.join(k.replace('_', ' ') for k in flat) + ' |', '|' + '--:|' * len(flat),
-                '| ' + ' | '.join(shown(v) for v in flat.values()) + ' |']
+           '`make bench`; only the notes at the end are written by hand.', '', introduction(run), '']
+    out += table(all_rows)
+    stale = older(data)
+    if stale:
+        out += [''] + [line + '.\n' for line in stale]
+    out += flat_table(data)
     out += ['', '## Plots', '', 'The dashed line is the goal.', '']
-    for figure, name, unit, value, goal, _, others, _ in table:
-        if figure in PLOTS and value is not None:
-            plot(os.path.join(docs, f'performance-{figure}.svg'), name, unit,
-                 [('grapnel', value)] + list(others.items()), goal)
-            out.append(f'![{name}](performance-{figure}.svg)')
-    import suite
-    out += ['', METHOD.format(sessions=machine.get('sessions', suite.SESSIONS), chatters=suite.CHATTERS,
-                              group=suite.GROUP), MARK + notes + END, '']
+    for row in all_rows:
+        if row.figure in PLOTS and row.values['grapnel'] is not None:
+            plot(os.path.join(docs, f'performance-{row.figure}.svg'), row.name, row.unit,
+                 list(row.values.items()), row.goal)
+            out.append(f'![{row.name}](performance-{row.figure}.svg)')
+    method = METHOD.format(sessions=run.get('sessions', suite.SESSIONS), chatters=suite.CHATTERS,
+                           group=suite.GROUP)
+    out += ['', method, MARK + notes(path) + END, '']
     with open(path + '.new', 'w', encoding='utf-8') as f:
         f.write('\n'.join(out))
     os.replace(path + '.new', path)

@@ -3,6 +3,7 @@ figures; the names are those of budgets.py."""
 import json
 import os
 import re
+import statistics
 import subprocess
 import threading
 import time
@@ -10,6 +11,8 @@ import time
 import benchlib as b
 
 SESSIONS, CHATTERS, GROUP = min(10000, b.FILES - 500), 1000, 20
+ACCOUNTS = 1000000
+FLUSH_FILE = 8 << 20
 
 
 def seconds():
@@ -28,7 +31,6 @@ class Target:
         self.friends = friends        # accounts that have contacts
         self.sessions, self.settle, self.options = sessions, settle, options
         self.server, self.kind = None, None
-        self.figures, self.detail = {}, {}
 
     def fresh(self, kind):
         self.stop()
@@ -46,59 +48,164 @@ class Target:
         more = {'raw': True} if self.raw else {}
         return b.load(self.server, scenario, tls, **more, **{**self.options, **options})
 
-    def note(self, figure, result, key='cpu_us'):
-        if result is not None and key in result:
-            self.figures[figure], self.detail[figure] = result[key], result
-            print(f'  {figure:11} {self.name:9} {result[key]:10.2f}'
-                  + (f'  (spread {100 * result["spread"]:.0f} %)' if 'spread' in result else ''),
-                  flush=True)
 
+class Suite:
+    """Measures and notes, in `results` (benchlib.Results)."""
 
-def taking_turns(targets, figure, scenario, key='cpu_us', **options):
-    """Repeats go round the servers, so that what else the machine does hits all of them."""
-    runs = {t.name: [] for t in targets}
-    for _ in range(repeats()):
-        for t in targets:
+    def __init__(self, results):
+        self.results = results
+
+    def note(self, server, figure, result, key='cpu_us'):
+        """A figure that is one of those the load engine gave."""
+        if result is None or key not in result:
+            return
+        self.results.note(server, figure, result[key], result.get('spread'))
+        self.results.detail(f'{figure} {server}', result)
+        spread = result.get('spread')
+        print(f'  {figure:21} {server:9} {result[key]:10.2f}'
+              + ('' if spread is None else f'  (spread {100 * spread:.0f} %)'), flush=True)
+
+    def taking_turns(self, targets, figure, scenario, key='cpu_us', **options):
+        def job(t):
             more = {'sessions': t.friends} if scenario == 'presence' else {}
-            runs[t.name].append(t.load(scenario, **{**options, **more}))
-    for t in targets:
-        done = iter(runs[t.name])
-        t.note(figure, b.repeat(len(runs[t.name]), lambda d=done: next(d), key), key)
+            return lambda: t.load(scenario, **{**options, **more})
+        for name, runs in b.in_turns(repeats(), {t.name: job(t) for t in targets}).items():
+            self.note(name, figure, b.middle(runs, key), key)
 
+    def common(self, targets, parts):
+        for kind in ('plain', 'tls'):
+            for t in targets:
+                t.fresh(kind)
+                if 'idle' in parts:
+                    r = t.load('idle', sessions=t.sessions, duration=seconds() * 2, settle=t.settle,
+                               timeout=900)
+                    self.note(t.name, f'idle_{kind}', r, 'anon_per_session')
+                    if kind == 'tls':
+                        self.note(t.name, 'idle_cpu', r, 'idle_cpu_percent')
+            if 'chat' in parts:
+                self.taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, settle=2,
+                                  duration=seconds(), timeout=300)
+        if 'login' in parts:             # of accounts without contacts
+            self.taking_turns(targets, 'login', 'login', 'login_cpu_us', first=CHATTERS,
+                              sessions=1000, settle=0)
+        if 'presence' in parts:
+            self.taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3,
+                              duration=seconds())
 
-def common(targets, parts):
-    for kind in ('plain', 'tls'):
-        for t in targets:
-            t.fresh(kind)
-            if 'idle' in parts:
-                t.note(f'idle_{kind}', t.load('idle', sessions=t.sessions, duration=seconds() * 2,
-                                              settle=t.settle, timeout=900), 'anon_per_session')
-            if kind == 'tls' and 'idle_tls' in t.detail:
-                t.note('idle_cpu', t.detail['idle_tls'], 'idle_cpu_percent')
-        if 'chat' in parts:
-            taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, duration=seconds(),
-                         settle=2, timeout=300)
-    if 'login' in parts:             # of accounts without contacts
-        taking_turns(targets, 'login', 'login', 'login_cpu_us', first=CHATTERS, sessions=1000,
-                     settle=0)
-    if 'presence' in parts:
-        taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3, duration=seconds())
+    def offline(self, name, server, messages, away):
+        """Messages to `away` accounts behind the ones that log in, then their delivery."""
+        kept = b.load(server, 'offline', sessions=100, messages=messages, to_first=1000,
+                      to_count=away, duration=180, no_presence=True)
+        drained = b.load(server, 'drain', first=1000, sessions=away, messages=messages, duration=120,
+                         expect=False, settle=0)
+        if kept is None or drained is None or drained['missing'] > 0 or kept['refused'] > 0:
+            print(f'  offline: messages are missing: {kept} {drained}')
+            return
+        self.note(name, 'offline', kept)
+        self.note(name, 'drain', drained)
 
+    def durable(self):
+        most, paced = durable('most', 0, 5), durable('paced', 10000, 5)
+        flush = flush_time(b.data_dir('flush'))
+        self.results.detail('durable', {'most': most, 'paced': paced, 'flush_us': flush})
+        if most:
+            self.results.note('grapnel', 'durable_max', most['per_s'])
+        if paced:
+            self.results.note('grapnel', 'durable_p50', paced['p50_us'])
+        self.results.note('floor', 'durable_p50', flush)
 
-def offline(results, name, server, messages, away, **options):
-    """Messages to `away` accounts behind the ones that log in, then their delivery."""
-    mine = results.setdefault(name, {})
-    kept = b.load(server, 'offline', sessions=100, messages=messages, to_first=1000, to_count=away,
-                  duration=180, no_presence=True, **options)
-    drained = b.load(server, 'drain', first=1000, sessions=away, messages=messages, duration=120,
-                     expect=False, settle=0, **options)
-    results.setdefault(name + '_detail', {}).update({'offline': kept, 'drain': drained})
-    if kept is None or drained is None or drained['missing'] > 0 or kept['refused'] > 0:
-        print(f'  offline: messages are missing: {kept} {drained}')
-        return
-    mine['offline'], mine['drain'] = kept['cpu_us'], drained['cpu_us']
-    print(f'  offline {name}: {kept["cpu_us"]:.1f} us kept, {kept["units_per_s"]:.0f}/s; drained '
-          f'{drained["cpu_us"]:.1f} us', flush=True)
+    def second_loop(self):
+        """How much more two loops carry than one: CPU per message of the one loop against that of the busier of two.
+        Both are given more than they can take, so that what one wake-up handles is as much for both; the lowest of
+        several turns counts, as other work on the machine only ever adds."""
+        data, other = b.data_dir('loops'), b.data_dir('loop')
+        b.mkusers(data, 0, CHATTERS)
+        b.mkusers(other, 0, CHATTERS)
+        servers = {'one': b.grapnel(other, port=b.PORT + 4),
+                   'two': b.grapnel(data, loops=2, cpus=f'{b.SERVER_CPU},{b.LOAD_CPU}')}
+        jobs = {k: lambda s=s: b.load(s, 'chat', sessions=CHATTERS, duration=seconds())
+                for k, s in servers.items()}
+        runs = {k: [r for r in v if r] for k, v in b.in_turns(repeats() + 3, jobs).items()}
+        for s in servers.values():
+            s.stop()
+        if runs['one'] and runs['two']:
+            one, two = (min(runs[k], key=lambda r: r['busiest_us']) for k in ('one', 'two'))
+            factor = {'factor': one['busiest_us'] / two['busiest_us'],
+                      'spread': b.ratio(runs['one'], runs['two'], 'busiest_us')['spread']}
+            self.note('grapnel', 'second_loop', factor, 'factor')
+            self.results.detail('second_loop', {'one': one, 'two': two})
+
+    def start_time(self):
+        """From exec until a client is logged in, with a million accounts and waiting messages: nothing in the page
+        cache, and everything. Then whether chat notices how many accounts there are."""
+        data, few = b.data_dir('million'), b.data_dir('few')
+        b.mkusers(data, 0, ACCOUNTS)
+        b.mkusers(data, 0, ACCOUNTS // 10, 'messages=10', 'accounts=no')
+        b.mkusers(few, 0, CHATTERS)
+
+        def start(cold):
+            if cold:
+                b.drop_caches(data)
+            server = b.grapnel(data, wait=120)
+            r = b.load(server, 'login', first=ACCOUNTS // 2, sessions=1, settle=0)
+            server.stop()
+            return r and {'seconds': server.start_seconds + r['first_ready_ms'] / 1000,
+                          'listening': server.start_seconds}
+        runs = b.in_turns(repeats(), {'start_cold': lambda: start(True),
+                                      'start_warm': lambda: start(False)})
+        for figure, done in runs.items():
+            self.note('grapnel', figure, b.middle(done, 'seconds'), 'seconds')
+        servers = {'large': b.grapnel(data, wait=120), 'small': b.grapnel(few, b.PORT + 4)}
+        self.flat('accounts', {k: (s, {'sessions': CHATTERS}) for k, s in servers.items()})
+        for server in servers.values():
+            server.stop()
+
+    def flat(self, what, pair):
+        """pair: {'large'|'small': (server, options)}."""
+        def job(server, options):
+            return lambda: b.load(server, 'chat', duration=seconds(), settle=2, timeout=400, **options)
+        runs = b.in_turns(repeats(), {k: job(*v) for k, v in pair.items()})
+        self.note('grapnel', f'flat_{what}', b.ratio(runs['large'], runs['small']), 'factor')
+        self.results.detail(f'flat {what}', {k: b.middle(v) for k, v in runs.items()})
+
+    def flat_sizes(self):
+        """The same chat with few and many sessions, and with small and large rosters."""
+        data = b.data_dir('flat')
+        b.mkusers(data, 0, SESSIONS, 'roster=10')
+        b.mkusers(data, 20000, 1000, 'roster=1000')
+        server = b.grapnel(data)
+        few = (server, {'sessions': 100})
+        self.flat('sessions', {'large': (server, {'sessions': SESSIONS, 'active': 100}), 'small': few})
+        self.flat('roster', {'large': (server, {'sessions': 100, 'first': 20000}), 'small': few})
+        server.stop()
+
+    def storm(self, server):
+        """Chats at a modest rate while accounts log in as fast as they can: the server is full."""
+        runs = {}
+        for mech in ('SCRAM-SHA-1', 'PLAIN'):
+            runs[mech] = b.load(server, 'storm', sessions=200, rate=1000, duration=seconds() * 2,
+                                parallel=40, to_first=5000, to_count=2000, mech=mech)
+        if None not in runs.values():
+            self.results.detail('storm', runs)
+            self.note('grapnel', 'storm_p99', max(runs.values(), key=lambda r: r['p99_us']), 'p99_us')
+
+    def reload(self, server):
+        r = reload_pause(server)
+        self.note('grapnel', 'reload_ms', r, 'reload_ms')
+
+    def hooks(self):
+        r = hook_cost()
+        self.note('grapnel', 'hook_empty', r, 'empty_ns')
+        self.note('grapnel', 'hook_run_empty', r, 'empty_run_ns')
+        self.note('grapnel', 'hook_ten', r, 'ten_ns')
+
+    def alloc(self):
+        self.note('grapnel', 'allocations', allocations(), 'calls_per_message')
+
+    def instructions(self):
+        r = instructions()
+        self.note('grapnel', 'instructions', r, 'instructions_per_message')
+        self.note('grapnel', 'instructions_presence', r, 'instructions_per_presence_delivery')
 
 
 def durable(name, rate, duration):
@@ -107,85 +214,21 @@ def durable(name, rate, duration):
     return json.loads(p.stdout) if p.returncode == 0 else None
 
 
-def second_loop():
-    """How much more a second loop carries: the busiest loop's time per message is what bounds it; one loop and two
-    in turns. Both loops and the load share two cores here, so throughput itself would not show it."""
-    data, other = b.data_dir('loops'), b.data_dir('loop')
-    b.mkusers(data, 0, CHATTERS)
-    b.mkusers(other, 0, CHATTERS)
-    two = b.grapnel(data, loops=2, cpus=f'{b.SERVER_CPU},{b.LOAD_CPU}')
-    one = b.grapnel(other, port=15226)
-    runs = [[b.load(s, 'chat', sessions=CHATTERS, duration=seconds()) for s in (one, two)]
-            for _ in range(b_repeats())]
-    one.stop()
-    two.stop()
-    runs = [r for r in runs if None not in r]
-    if not runs:
-        return None
-    a, z = (b.median([r[i]['busiest_us'] for r in runs]) for i in (0, 1))
-    return {'factor': a / z, 'one_us': a, 'two_us': z}
-
-
-def b_repeats():
-    return max(repeats(), 3)
-
-
-def start_time(accounts):
-    """From exec to the first connection that is accepted, with that many accounts and waiting messages, pages
-    cached and not."""
-    data = b.data_dir('million')
-    b.mkusers(data, 0, accounts)
-    b.mkusers(data, 0, accounts // 10, 'messages=10', 'accounts=no')
-    out = {'database_bytes': os.path.getsize(os.path.join(data, 'data.mdb'))}
-    times = []
-    for _ in range(3):
-        server = b.grapnel(data, wait=120)
-        times.append(server.start_seconds)
-        server.stop()
-    out['seconds'] = b.median(times)
-    few = b.data_dir('few')
-    b.mkusers(few, 0, CHATTERS)
-    for name, where, port in (('chat', data, 15222), ('chat_few', few, 15226)):
-        server = b.grapnel(where, port, wait=120)
-        out[name] = b.repeat(repeats(), lambda s=server: b.load(s, 'chat', sessions=CHATTERS,
-                                                                duration=seconds()))
-        server.stop()
-    return out
-
-
-def flat():
-    """The same chat with few and many sessions, and with small and large rosters."""
-    out = {}
-    data = b.data_dir('flat')
-    b.mkusers(data, 0, SESSIONS, 'roster=10')
-    b.mkusers(data, 20000, 1000, 'roster=1000')
-    server = b.grapnel(data)
-    for name, options in (('sessions_100', {'sessions': 100}),
-                          ('sessions_10000', {'sessions': SESSIONS, 'active': 100}),
-                          ('roster_10', {'sessions': 100}),
-                          ('roster_1000', {'sessions': 100, 'first': 20000})):
-        if name == 'roster_10':
-            out[name] = out.get('sessions_100')
-            continue
-        r = b.repeat(repeats(), lambda o=options: b.load(server, 'chat', duration=seconds(), settle=2,
-                                                         timeout=400, **o))
-        out[name] = r['cpu_us'] if r else None
-        print(f'  flat {name}: {out[name]}', flush=True)
-    server.stop()
-    return out
-
-
-def storm(server):
-    """Chats at a modest rate while accounts log in as fast as they can: the server is full."""
-    out = {}
-    for mech in ('SCRAM-SHA-1', 'PLAIN'):
-        r = b.load(server, 'storm', sessions=200, rate=1000, duration=seconds() * 2, parallel=40,
-                   to_first=5000, to_count=2000, mech=mech)
-        if r is not None:
-            out[mech] = r
-            print(f'  storm {mech}: p99 {r["p99_us"] / 1000:.2f} ms, {r["units_per_s"]:.0f} logins/s',
-                  flush=True)
-    return out
+def flush_time(folder):
+    """What the disk alone takes, in microseconds: the median of writing 4 to 64 KB over existing blocks of a file
+    and fdatasync."""
+    took = []
+    with open(os.path.join(folder, 'flush'), 'wb') as f:
+        fd = f.fileno()
+        os.write(fd, bytes(FLUSH_FILE))
+        os.fsync(fd)
+        for i in range(500):
+            data = bytes([i % 256]) * (4096 << i % 5)
+            start = time.monotonic()
+            os.pwrite(fd, data, i * (1 << 16) % FLUSH_FILE)
+            os.fdatasync(fd)
+            took.append(1e6 * (time.monotonic() - start))
+    return statistics.median(took)
 
 
 def reload_pause(server):
@@ -210,7 +253,7 @@ def reload_pause(server):
     t.join()
     if not results.get('still') or not results.get('reloading') or not took:
         return None
-    return {'reload_ms': 1000 * b.median(took), 'max_ms': results['reloading']['max_us'] / 1000,
+    return {'reload_ms': 1000 * statistics.median(took), 'max_ms': results['reloading']['max_us'] / 1000,
             'p999_ms': results['reloading']['p999_us'] / 1000,
             'still_max_ms': results['still']['max_us'] / 1000,
             'still_p999_ms': results['still']['p999_us'] / 1000}
