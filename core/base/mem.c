@@ -62,7 +62,7 @@ static __attribute__((noinline)) void *small_block(size_t size)
     return malloc(size);
 }
 
-/* glibc keeps small blocks per thread, where free puts them, but calloc (before 2.41) does not look. */
+/* free puts small blocks into a cache per thread, where glibc's calloc before 2.41 does not look. */
 void *gr_try_alloc(size_t size)
 {
     void *p;

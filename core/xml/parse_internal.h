@@ -66,6 +66,6 @@ void xml_fail(struct xml_parser *p, enum xml_status status);
 /* Bytes that the element being built may take (parse.c). */
 size_t xml_element_memory(const struct xml_parser *p);
 void xml_drop_work(struct xml_parser *p);
-/* Of a parser with nothing pending: whether it may keep its work until bytes arrive (parse_keep.c). */
+/* Of a parser with nothing pending: whether its work may stay until bytes arrive (parse_keep.c). */
 bool xml_keep(struct xml_parser *p);
 void xml_unkeep(struct xml_work *w); /* it is being used, or freed */
