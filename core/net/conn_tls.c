@@ -171,6 +171,14 @@ int conn_tls_handshake(struct conn *c)
     return -1;
 }
 
+/* SSL_get_error wants the thread's queue of errors empty before the call it judges. Emptying it
+ * walks all its entries and frees the text of each, also when there is none; looking does not. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 int conn_tls_read(struct conn *c, void *to, size_t len, enum conn_end *why)
 {
     int n;
@@ -178,7 +186,7 @@ int conn_tls_read(struct conn *c, void *to, size_t len, enum conn_end *why)
     /* Asking would cost a record buffer, made and freed for nothing. */
     if (c->dry && SSL_has_pending(c->ssl) == 0)
         return 0;
-    ERR_clear_error();
+    forget_errors();
     c->read_wants_write = false;
     n = SSL_read(c->ssl, to, (int)len);
     if (n > 0)
@@ -205,7 +213,7 @@ int conn_tls_write(struct conn *c, const void *data, size_t len)
 {
     int n;
 
-    ERR_clear_error();
+    forget_errors();
     c->write_wants_read = false;
     n = SSL_write(c->ssl, data, (int)len);
     if (n > 0)
