@@ -10,13 +10,11 @@
 #define KEEP_MAX 4096
 #define FIRST_CAP 128
 
-char *buf_reserve(struct buf *b, size_t want)
+char *buf_grow(struct buf *b, size_t want)
 {
     size_t len = buf_len(b), cap;
     char *mem;
 
-    if (b->cap - b->end >= want && b->mem != NULL)
-        return b->mem + b->end;
     gr_assert(want <= SIZE_MAX / 4 && len <= SIZE_MAX / 4);
     if (b->start >= len && b->cap >= len + want && b->mem != NULL) {
         memmove(b->mem, b->mem + b->start, len);

@@ -15,8 +15,12 @@ static inline const char *buf_data(const struct buf *b)
 {
     return b->mem != NULL ? b->mem + b->start : "";
 }
+char *buf_grow(struct buf *b, size_t want); /* buf_reserve when there is not enough room */
 /* Room for at least `want` more bytes; returns where to write them (then buf_produced). */
-char *buf_reserve(struct buf *b, size_t want);
+static inline char *buf_reserve(struct buf *b, size_t want)
+{
+    return b->mem != NULL && b->cap - b->end >= want ? b->mem + b->end : buf_grow(b, want);
+}
 static inline void buf_produced(struct buf *b, size_t n) { b->end += n; }
 void buf_append(struct buf *b, const void *data, size_t len);
 void buf_puts(struct buf *b, const char *s);
