@@ -569,6 +569,53 @@ static void test_iq_handlers(void **state)
     h_stop(&s.h);
 }
 
+static enum gr_verdict on_result(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    struct gr_jid *bob;
+    struct gr_stanza *st;
+
+    if (gr_stanza_type(ev->stanza) != GR_RESULT)
+        return GR_OK;
+    assert_int_equal(gr_jid_parse("bob@localhost/one", 17, &bob), 0);
+    st = gr_message_new(GR_MSG_CHAT, ev->to, bob);
+    gr_el_add(st, NULL, NULL, "body");
+    gr_send_in(self, &ev->ev, st);
+    gr_jid_free(&bob);
+    return GR_OK;
+}
+
+static const struct gr_hook teller_hooks[] = {
+    GR_ON(user_receive_iq, GR_PRIO_NORMAL, on_result), GR_HOOK_END
+};
+static const struct gr_module teller = { .name = "teller", .summary = "test",
+                                         .hooks = teller_hooks };
+
+/* What a handler sends on behalf of the answer belongs to the request as well; and a receipt that
+ * outlives its session comes home to nobody. */
+static void test_what_follows_from_an_answer(void **state)
+{
+    struct setting s;
+
+    (void)state;
+    h_module(&answerer);
+    h_module(&teller);
+    begin(&s, ONE);
+    h_stall(s.client[0]);
+    h_iq_result(s.sender, "get", "localhost", "<q xmlns='test:host'/>", NULL);
+    assert_int_equal(h_unhandled(s.sender), 1);
+    h_flow(s.client[0]);
+    assert_int_equal(h_unhandled(s.sender), 0);
+    h_expect(s.client[0], GR_MESSAGE, GR_MSG_CHAT, "alice@localhost/phone");
+    h_stall(s.client[0]);
+    h_iq_result(s.sender, "get", "localhost", "<q xmlns='test:host'/>", NULL);
+    h_send(s.sender, "<message to='bob@localhost/one'><body>bye</body></message>");
+    h_disconnect(&s.sender, true);
+    h_flow(s.client[0]);
+    h_expect(s.client[0], GR_MESSAGE, GR_MSG_CHAT, "alice@localhost/phone");
+    h_expect_body(s.client[0], "alice@localhost/phone", "bye");
+    h_stop(&s.h);
+}
+
 /* Whoever asks gets the answer from whom it asked, an error, or after the time NULL. */
 static struct gr_stanza *asked;
 static unsigned answers;
@@ -764,6 +811,7 @@ int main(void)
         cmocka_unit_test(test_iq_to_full),
         cmocka_unit_test(test_iq_to_host),
         cmocka_unit_test(test_iq_handlers),
+        cmocka_unit_test(test_what_follows_from_an_answer),
         cmocka_unit_test(test_asking),
         cmocka_unit_test(test_tracked_stanzas),
         cmocka_unit_test(test_conflict_policies),
