@@ -1,7 +1,8 @@
 /* xml/stanza.c: life and reading of stanzas.
  *
- * A stanza lives in its own arena, this struct included; only the cached text is separate. Reading never changes anything but the cache, which is published by one
- * compare-exchange, so that holders on several threads need no lock.
+ * A stanza lives in its own arena, this struct included; only the cached text is separate. Reading
+ * never changes anything but the cache, which is published by one compare-exchange, so that holders
+ * on several threads need no lock.
  * RFC 6120, 8 (attributes, errors); RFC 6121, 4.7 and 5.2 (types). */
 #include "xml/stanza_internal.h"
 

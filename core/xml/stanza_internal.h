@@ -13,6 +13,7 @@
 
 #include <grapnel/stanza.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/arena.h"
 
@@ -67,6 +68,7 @@ struct span {
     const char *s;
     size_t len;
 };
+static inline struct span span_of(const char *s) { return (struct span){ s, strlen(s) }; }
 
 /* For the parser: a stanza without a root, then elements in document order, then finish. Strings
  * are copied, but the namespace of the parent is shared. */
@@ -78,6 +80,10 @@ struct gr_el *stanza_add_el(struct gr_stanza *st, struct gr_el *parent, struct s
 void stanza_add_attr(struct gr_stanza *st, struct gr_el *el, const char *copied_ns,
                      const char *copied_name, const char *copied_value);
 void stanza_add_text(struct gr_stanza *st, struct gr_el *el, const char *text, size_t len);
+/* A deep copy of src as the last child of parent, or as the root. */
+struct gr_el *stanza_copy_el(struct gr_stanza *st, struct gr_el *parent, const struct gr_el *src);
+/* Elements of its own for a copy that had those of its base. */
+void stanza_detach(struct gr_stanza *st);
 /* Brings what is kept of the root's attributes up to date; NULL: all of them. */
 void stanza_refresh(struct gr_stanza *st, const char *attr);
 /* NULL for the type that an absent attribute stands for. */
@@ -88,3 +94,11 @@ void stanza_finish(struct gr_stanza *st, const char *raw, size_t raw_len);
 const struct xml_cache *stanza_cached(const struct gr_stanza *st);
 
 static inline struct gr_el *node_el(struct node *n) { return (struct gr_el *)n; }
+static inline void append_node(struct gr_el *parent, struct node *n)
+{
+    if (parent->last == NULL)
+        parent->first = n;
+    else
+        parent->last->next = n;
+    parent->last = n;
+}

@@ -219,7 +219,7 @@ static void put_root_rest(struct buf *out, const struct gr_stanza *st)
     put_end(out, "", st->root->node.name);
 }
 
-/* Addresses of stanzas go out in their prepared form. mark is told where `to` is, out being empty. */
+/* Addresses of stanzas go out in their prepared form. mark: where `to` is, if out was empty. */
 static void put_root_start(struct buf *out, const struct gr_stanza *st, struct xml_cache *mark)
 {
     const struct gr_el *root = st->root;
@@ -303,7 +303,7 @@ static void write_prefixed(struct buf *out, const struct gr_el *root)
 /* A tree that is written again is going to several places: from then on it is kept as text. */
 static bool written_before(const struct gr_stanza *st)
 {
-    _Atomic bool *written = &((struct gr_stanza *)st)->written; /* as the cache: readers change it */
+    _Atomic bool *written = &((struct gr_stanza *)st)->written; /* as the cache: not const */
 
     if (atomic_load_explicit(written, memory_order_relaxed))
         return true;

@@ -439,8 +439,8 @@ static void test_copy_fits(void **state)
 {
     static const char *const cases[] = {
         "<presence/>",
-        "<presence from='a@example.org/r' to='b@example.net' xml:lang='cs' xmlns:p='urn:p' p:k='v'>"
-        "<show>away</show><c xmlns='urn:caps' hash='sha-1' node='n' ver='v'/></presence>",
+        ("<presence from='a@example.org/r' to='b@example.net' xml:lang='cs' xmlns:p='urn:p' "
+         "p:k='v'><show>away</show><c xmlns='urn:caps' hash='sha-1' node='n' ver='v'/></presence>"),
         "<message from='@' to=''>a<p xmlns='urn:h'>a<b>1</b>c<b>2</b><i/>d</p>e</message>",
     };
 
