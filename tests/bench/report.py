@@ -117,10 +117,9 @@ the run that measured it; a run of some parts only (`scripts/bench --only`) leav
 * The server is pinned to one core, one loop; the load engine (`tests/bench/grapnel-load`) to the other. It
   reports its own CPU per unit as well (`load_us`).
 * **Floor**: `tests/bench/relay`, an epoll loop with the same OpenSSL settings that moves bytes without looking
-  at them, under the same load: the same sizes, a presence to its sender as well, one write per connection and
-  turn. It is faster than the load engine, so it waits now and then and handles fewer events per wake-up than a
-  server that is full: its figures are a little high. Floor of the durable p50: the median of writing 4 to 64 KB and
-  `fdatasync`, in a loop, on the same disk.
+  at them, under the same load: one read per message and one write per recipient, a presence to its sender as
+  well, about as many events per wake-up as the server has (chat: 183 and 228). Floor of the durable p50: the
+  median of writing 4 to 64 KB and `fdatasync`, in a loop, on the same disk.
 * **Memory** is anonymous memory (`smaps_rollup`), with {sessions} sessions minus without, per session; the kernel's
   socket buffers (about 5 KB per connection) are not in it, for nobody.
 * **Chat**: {chatters} sessions in pairs, one 200-byte message in flight per pair, answered when it arrives; all
@@ -145,7 +144,7 @@ def introduction(run):
     others = run.get('others_percent')
     return (f'{run.get("date", "")}, commit {run.get("commit", "")}: {run.get("cpu", "")}, '
             f'{run.get("cores", "")} cores, Linux {run.get("kernel", "")}, {run.get("openssl", "")}; '
-            f'{run.get("repeats", "")} repeats of {run.get("seconds", 0):g} s. Load average before it '
+            f'each measurement {run.get("repeats", "")} × {run.get("seconds", 0):g} s. Load average before it '
             f'{run.get("load", "")}'
             + ('.' if others is None else f'; other work used {others:.0f} % of a core meanwhile.'))
 
