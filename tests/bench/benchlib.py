@@ -197,7 +197,7 @@ def load(server, scenario, tls='starttls', timeout=300, expect=True, **options):
         print(f'  {scenario}: not done in {timeout} s')
         return None
     if not os.path.exists(out) or (expect and p.returncode != 0):
-        print(f'  {scenario} failed ({p.returncode}): ' + (p.stderr + p.stdout)[-600:])
+        print(f'  {scenario} failed ({p.returncode}): ' + (p.stderr or p.stdout)[-600:])
         if not os.path.exists(out):
             return None
     with open(out, encoding='utf-8') as f:
