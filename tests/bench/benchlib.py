@@ -221,20 +221,21 @@ def spread(values):
     return (max(values) - min(values)) / max(min(values), 1e-9)
 
 
-def middle(runs, key='cpu_us'):
-    """The run whose figure is the median, with the spread of all; failed ones (None) left out."""
-    runs = sorted((r for r in runs if r is not None and key in r), key=lambda r: r[key])
+def lowest(runs, key='cpu_us'):
+    """The run with the lowest figure, with the spread of all: caches and cores shared with other work only ever add.
+    Failed ones (None) left out."""
+    runs = [r for r in runs if r is not None and key in r]
     if not runs:
         return None
-    return dict(runs[(len(runs) - 1) // 2], spread=spread([r[key] for r in runs]))
+    return dict(min(runs, key=lambda r: r[key]), spread=spread([r[key] for r in runs]))
 
 
 def ratio(above, below, key='cpu_us'):
-    """Of two in turns: the median of the turns' quotients, and their spread; None when all failed."""
-    quotients = [x[key] / y[key] for x, y in zip(above, below) if x is not None and y is not None]
-    if not quotients:
+    """The lowest of each, divided; None when all failed."""
+    above, below = lowest(above, key), lowest(below, key)
+    if above is None or below is None:
         return None
-    return {'factor': statistics.median(quotients), 'spread': spread(quotients)}
+    return {'factor': above[key] / below[key], 'spread': max(above['spread'] or 0, below['spread'] or 0)}
 
 
 class Busy:

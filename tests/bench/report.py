@@ -112,8 +112,8 @@ the run that measured it; a run of some parts only (`scripts/bench --only`) leav
 
 * **CPU, not time**: each figure is the process's CPU time (all threads, user and system, from its process
   clock) between two moments, divided by what happened in between. Other work on the machine disturbs that
-  little (±10 %), time a lot. Repeats go round the servers; the median run is shown, and the spread of the repeats:
-  how far the highest is above the lowest.
+  less than time, and only ever upwards: repeats go round the servers, the lowest of each is shown, and the spread: how
+  far the highest is above the lowest.
 * The server is pinned to one core, one loop; the load engine (`tests/bench/grapnel-load`) to the other. It
   reports its own CPU per unit as well (`load_us`).
 * **Floor**: `tests/bench/relay`, an epoll loop with the same OpenSSL settings that moves bytes without looking

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -63,7 +64,7 @@ def soak(server, files, reloads):
         if n % max(reloads // 10, 1) == max(reloads // 10, 1) - 1:
             kb.append(memory(server))
             print(f'  {n + 1} reloads, {kb[-1]} KB, {1000 * took[-1]:.1f} ms', flush=True)
-    return {'reloads': reloads, 'modules': count, 'reload_ms_p50': 1000 * b.median(took), 'kb': kb,
+    return {'reloads': reloads, 'modules': count, 'reload_ms_p50': 1000 * statistics.median(took), 'kb': kb,
             'reload_ms_max': 1000 * max(took)}
 
 

@@ -70,7 +70,7 @@ class Suite:
             more = {'sessions': t.friends} if scenario == 'presence' else {}
             return lambda: t.load(scenario, **{**options, **more})
         for name, runs in b.in_turns(repeats(), {t.name: job(t) for t in targets}).items():
-            self.note(name, figure, b.middle(runs, key), key)
+            self.note(name, figure, b.lowest(runs, key), key)
 
     def common(self, targets, parts):
         for kind in ('plain', 'tls'):
@@ -154,7 +154,7 @@ class Suite:
         runs = b.in_turns(repeats(), {'start_cold': lambda: start(True),
                                       'start_warm': lambda: start(False)})
         for figure, done in runs.items():
-            self.note('grapnel', figure, b.middle(done, 'seconds'), 'seconds')
+            self.note('grapnel', figure, b.lowest(done, 'seconds'), 'seconds')
         servers = {'large': b.grapnel(data, wait=120), 'small': b.grapnel(few, b.PORT + 4)}
         self.flat('accounts', {k: (s, {'sessions': CHATTERS}) for k, s in servers.items()})
         for server in servers.values():
@@ -166,7 +166,7 @@ class Suite:
             return lambda: b.load(server, 'chat', duration=seconds(), settle=2, timeout=400, **options)
         runs = b.in_turns(repeats(), {k: job(*v) for k, v in pair.items()})
         self.note('grapnel', f'flat_{what}', b.ratio(runs['large'], runs['small']), 'factor')
-        self.results.detail(f'flat {what}', {k: b.middle(v) for k, v in runs.items()})
+        self.results.detail(f'flat {what}', {k: b.lowest(v) for k, v in runs.items()})
 
     def flat_sizes(self):
         """The same chat with few and many sessions, and with small and large rosters."""
