@@ -3,19 +3,16 @@
 #include <string.h>
 
 #include "mod/run.h"
+#include "xml/jid.h"
 
 #define NS_DISCO_INFO "http://jabber.org/protocol/disco#info"
 #define NS_DISCO_ITEMS "http://jabber.org/protocol/disco#items"
 
 /* --- roster lists --- */
 
-struct roster_entry {
-    struct gr_roster_item item; /* what it points to is `mem` and `jid` */
-    struct gr_jid *jid;
-    void *mem;                  /* groups, then the texts; one block */
-};
 struct gr_roster_list {
-    struct roster_entry **entries; /* each on its own: modules keep pointers while they add */
+    struct arena arena;            /* the items and what they point to */
+    struct gr_roster_item **items; /* modules keep pointers to items while they add */
     size_t count, cap;
 };
 
@@ -24,53 +21,35 @@ struct gr_roster_list *gr_roster_list_new(void)
     return gr_alloc(sizeof(struct gr_roster_list));
 }
 
-static char *place(char **at, const char *s)
+static const char *const *keep_groups(struct arena *a, const char *const *groups)
 {
-    size_t len = strlen(s) + 1;
-    char *to = memcpy(*at, s, len);
-
-    *at += len;
-    return to;
-}
-
-/* Copies name and groups into one block. */
-static void keep_texts(struct roster_entry *e, const struct gr_roster_item *item)
-{
-    size_t groups = 0, bytes = item->name != NULL ? strlen(item->name) + 1 : 0;
     const char **list;
-    char *at;
+    size_t n = 0;
 
-    for (; item->groups != NULL && item->groups[groups] != NULL; groups++)
-        bytes += strlen(item->groups[groups]) + 1;
-    if (bytes == 0 && item->groups == NULL)
-        return;
-    e->mem = gr_alloc((groups + 1) * sizeof(*list) + bytes);
-    list = e->mem;
-    at = (char *)(list + groups + 1);
-    if (item->name != NULL)
-        e->item.name = place(&at, item->name);
-    if (item->groups == NULL)
-        return;
-    for (size_t i = 0; i < groups; i++)
-        list[i] = place(&at, item->groups[i]);
-    e->item.groups = list;
+    while (groups[n] != NULL)
+        n++;
+    list = arena_alloc(a, (n + 1) * sizeof(*list));
+    for (size_t i = 0; i < n; i++)
+        list[i] = arena_strdup(a, groups[i]);
+    return list;
 }
 
 void gr_roster_list_add(struct gr_roster_list *l, const struct gr_roster_item *item)
 {
-    struct roster_entry *e = gr_alloc(sizeof(*e));
+    struct gr_roster_item *copy = arena_alloc(&l->arena, sizeof(*copy));
 
-    e->item = *item;
-    e->item.name = NULL;
-    e->item.groups = NULL;
-    keep_texts(e, item);
-    e->jid = item->jid != NULL ? gr_jid_dup_bare(item->jid) : NULL;
-    e->item.jid = e->jid;
+    *copy = *item;
+    if (item->jid != NULL)
+        copy->jid = jid_dup_bare_in(&l->arena, item->jid);
+    if (item->name != NULL)
+        copy->name = arena_strdup(&l->arena, item->name);
+    if (item->groups != NULL)
+        copy->groups = keep_groups(&l->arena, item->groups);
     if (l->count == l->cap) {
         l->cap = l->cap > 0 ? 2 * l->cap : 16;
-        l->entries = gr_realloc(l->entries, l->cap * sizeof(struct roster_entry *));
+        l->items = gr_realloc(l->items, l->cap * sizeof(struct gr_roster_item *));
     }
-    l->entries[l->count++] = e;
+    l->items[l->count++] = copy;
 }
 
 size_t gr_roster_list_count(const struct gr_roster_list *l)
@@ -81,18 +60,14 @@ size_t gr_roster_list_count(const struct gr_roster_list *l)
 const struct gr_roster_item *gr_roster_list_at(const struct gr_roster_list *l, size_t i)
 {
     gr_assert(i < l->count);
-    return &l->entries[i]->item;
+    return l->items[i];
 }
 
+/* The memory goes with the list. */
 void roster_list_truncate(struct gr_roster_list *l, size_t count)
 {
-    while (l->count > count) {
-        struct roster_entry *e = l->entries[--l->count];
-
-        gr_jid_free(&e->jid);
-        gr_free(e->mem);
-        gr_free(e);
-    }
+    if (count < l->count)
+        l->count = count;
 }
 
 void gr_roster_list_free(struct gr_roster_list **take)
@@ -102,8 +77,8 @@ void gr_roster_list_free(struct gr_roster_list **take)
     *take = NULL;
     if (l == NULL)
         return;
-    roster_list_truncate(l, 0);
-    gr_free(l->entries);
+    arena_fini(&l->arena);
+    gr_free(l->items);
     gr_free(l);
 }
 

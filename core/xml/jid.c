@@ -196,12 +196,17 @@ static struct part domain_of(const struct gr_jid *jid)
     return (struct part){ jid->domain, (size_t)(jid->bare + jid->bare_len - jid->domain) };
 }
 
-struct gr_jid *gr_jid_dup_bare(const struct gr_jid *jid)
+struct gr_jid *jid_dup_bare_in(struct arena *a, const struct gr_jid *jid)
 {
     if (jid->resource == NULL)
-        return gr_jid_dup(jid);
-    return build(NULL, (struct part){ jid->node, node_len(jid) }, domain_of(jid),
+        return jid_dup_in(a, jid);
+    return build(a, (struct part){ jid->node, node_len(jid) }, domain_of(jid),
                  (struct part){ NULL, 0 });
+}
+
+struct gr_jid *gr_jid_dup_bare(const struct gr_jid *jid)
+{
+    return jid_dup_bare_in(NULL, jid);
 }
 
 int gr_jid_with_resource(const struct gr_jid *jid, const char *resource, struct gr_jid **out)
