@@ -2,6 +2,7 @@
  * and take turns on the test's thread; the store is in memory and commits between two turns. */
 #include "harness_priv.h"
 
+#include "admin.h"
 #include "base/log.h"
 #include "base/table.h"
 #include "stream/auth.h"
@@ -19,8 +20,7 @@ static size_t own_count;
 
 static void stop(struct h **take, bool strict);
 
-/* What a test that failed has left running. */
-static void stop_leftover(void)
+void h_stop_leftover(void)
 {
     struct h *left = h_current;
 
@@ -29,8 +29,9 @@ static void stop_leftover(void)
 
 void h_module(const struct gr_module *desc)
 {
-    stop_leftover();
-    assert_true(own_count < H_MODULES_MAX);
+    h_stop_leftover();
+    if (own_count == H_MODULES_MAX)
+        h_fail("more than %d modules of the test", H_MODULES_MAX);
     own[own_count] = *desc;
     own[own_count].abi = GR_ABI_VERSION;
     own[own_count++].abi_tag = GR_ABI_TAG;
@@ -40,6 +41,7 @@ static void add_builtins(void)
 {
     mod_add_builtin(&sm_module);
     mod_add_builtin(&auth_module);
+    mod_add_builtin(&admin_module);
     for (size_t i = 0; i < own_count; i++)
         mod_add_builtin(&own[i]);
 }
@@ -65,19 +67,33 @@ const char *h_log(struct h *h)
     return h->log_text;
 }
 
+/* --- failing --- */
+
+static void (*on_fail)(const char *text);
+
+void h_on_fail(void (*f)(const char *text))
+{
+    on_fail = f;
+}
+
 void h_fail(const char *fmt, ...)
 {
-    char *text;
+    struct buf text = { 0 };
+    char *what;
     va_list ap;
 
     va_start(ap, fmt);
-    if (vasprintf(&text, fmt, ap) < 0)
+    if (vasprintf(&what, fmt, ap) < 0)
         abort();
     va_end(ap);
+    buf_puts(&text, what);
+    free(what);
     if (h_current != NULL && buf_len(&h_current->log) > 0)
-        fail_msg("%s\nlog:\n%s", text, buf_str(&h_current->log));
-    fail_msg("%s", text);
-    abort();
+        buf_printf(&text, "\nlog:\n%s", buf_str(&h_current->log));
+    if (on_fail != NULL)
+        on_fail(buf_str(&text));
+    fprintf(stderr, "%s\n", buf_str(&text));
+    exit(1);
 }
 
 /* --- running --- */
@@ -124,19 +140,20 @@ int h_loops(const struct h *h)
 
 /* --- starting --- */
 
-static const char *modules_dir(char *out, size_t size)
+/* Ours lie in the build folder; whoever tests a module elsewhere has it in the working directory. */
+static const char *module_path(char *out, size_t size)
 {
-    const char *dir = getenv("GRAPNEL_MODULES"), *build = getenv("GRAPNEL_BUILD");
+    const char *path = getenv("GRAPNEL_MODULES"), *build = getenv("GRAPNEL_BUILD");
 
-    if (dir != NULL)
-        return dir;
-    snprintf(out, size, "%s/modules", build != NULL ? build : "build");
+    if (path != NULL)
+        return path;
+    snprintf(out, size, ".:%s/modules", build != NULL ? build : "build");
     return out;
 }
 
 static char *complete(const char *ini)
 {
-    char dir[4096];
+    char path[4096];
 
     if (ini == NULL)
         ini = "[host localhost]\n";
@@ -145,7 +162,7 @@ static char *complete(const char *ini)
     if (strstr(ini, "[server]") != NULL)
         return gr_asprintf("%s%s", ini, listen);
     return gr_asprintf("%s\n[server]\nmodule_path = %s\ndata_dir = /nonexistent\n%s", ini,
-                       modules_dir(dir, sizeof(dir)), listen);
+                       module_path(path, sizeof(path)), listen);
 }
 
 /* The configuration, or NULL and what is wrong with it. */
@@ -185,12 +202,20 @@ static int load(struct h *h, char **errors)
     return rc;
 }
 
+static int loops_set;
+
+void h_set_loops(int loops)
+{
+    loops_set = loops;
+}
+
 static int loops_wanted(void)
 {
     const char *n = getenv("GRAPNEL_TEST_LOOPS");
-    int loops = n != NULL ? atoi(n) : 1;
+    int loops = loops_set != 0 ? loops_set : n != NULL ? atoi(n) : 1;
 
-    assert_in_range(loops, 1, LOOPS_MAX);
+    if (loops < 1 || loops > LOOPS_MAX)
+        h_fail("%d loops: 1 to %d are possible", loops, LOOPS_MAX);
     return loops;
 }
 
@@ -210,6 +235,7 @@ static void release(struct h *h)
     log_set_sink(NULL, NULL);
     buf_fini(&h->log);
     gr_free(h->log_text);
+    gr_free(h->answer);
     gr_free(h->template);
     gr_free(h->ini);
     gr_free(h);
@@ -222,7 +248,7 @@ struct h *h_start_try(const char *ini, char **errors)
     struct store_opts opts = { .manual = true, .commit_delay_us = -1 };
     static const uint8_t key[16] = "grapnel-harness";
 
-    stop_leftover();
+    h_stop_leftover();
     hash_set_key(key); /* the same homes every time */
     struct h *h = h_current = gr_alloc(sizeof(*h));
     list_init(&h->clients);
@@ -250,7 +276,7 @@ struct h *h_start(const char *ini)
     struct h *h = h_start_try(ini, &errors);
 
     if (h == NULL)
-        fail_msg("the server does not start:\n%s", errors);
+        h_fail("the server does not start:\n%s", errors);
     return h;
 }
 
@@ -360,7 +386,7 @@ static void stop(struct h **take, bool strict)
     char *left = tear_down(h, GR_END_NORMAL);
     release(h);
     if (left != NULL && strict)
-        fail_msg("left behind:\n%s", left);
+        h_fail("left behind:\n%s", left);
     gr_free(left);
 }
 

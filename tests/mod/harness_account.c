@@ -33,6 +33,18 @@ enum gr_result h_user_create(struct h *h, const char *bare, const char *password
     return result;
 }
 
+enum gr_result h_user_check(struct h *h, const char *bare, const char *password)
+{
+    struct gr_mod *self = h_mod(h, "sm", bare);
+    struct gr_ask *ask = gr_ask_new(self, sizeof(enum gr_result *), on_module_answer);
+    enum gr_result result = GR_R_ERROR;
+
+    *(enum gr_result **)gr_ask_data(ask) = &result;
+    gr_auth_check(self, ask, h_parse_jid(h, bare)->node, password);
+    h_run(h);
+    return result;
+}
+
 enum gr_result h_user_delete(struct h *h, const char *bare)
 {
     struct gr_mod *self = h_mod(h, "sm", bare);

@@ -174,7 +174,7 @@ static char *among(const struct gr_el *el, const struct gr_el *like)
             return text;
         }
         gr_free(why);
-        assert_true(n < GR_COUNT(used));
+        gr_assert(n < GR_COUNT(used));
         used[n++] = c;
     }
     return NULL;

@@ -1,7 +1,10 @@
 /* tests/mod/harness_priv.h: what the files of the harness share. */
 #pragma once
 
-#include "harness.h"
+#include <stdlib.h>
+#include <string.h>
+
+#include <grapnel/test.h>
 
 #include "base/buf.h"
 #include "loop/loop.h"
@@ -20,6 +23,7 @@ struct h {
     struct link jids;            /* struct h_kept */
     struct buf log;
     char *log_text;              /* what h_log returned last */
+    char *answer;                /* what h_command returned last */
     void *template;              /* the row of an account with the password "secret" */
     size_t template_len;
     unsigned near;               /* accounts made by h_user_near */
@@ -58,8 +62,8 @@ struct hs {
 
 extern struct h *h_current;
 
-/* Fails the test with what the log said lately. */
-_Noreturn void h_fail(const char *fmt, ...) GR_PRINTF(1, 2);
+/* What a test that failed has left running. */
+void h_stop_leftover(void);
 /* The connection is gone: what was not read is lost. */
 void hs_lose(struct hs *s);
 void hs_free(struct hs **take);

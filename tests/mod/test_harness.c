@@ -149,6 +149,23 @@ static void test_accounts(void **state)
     h_stop(&h);
 }
 
+static void test_commands(void **state)
+{
+    (void)state;
+    struct h *h = h_start("[host localhost]\nscram_iterations = 4096\n");
+    assert_string_equal(h_command(h, "user list localhost"), "");
+    assert_string_equal(h_command(h, "user add alice@localhost --password x"), "");
+    assert_string_equal(h_command(h, "user add bob@localhost --password y"), "");
+    assert_string_equal(h_command(h, "user list localhost"),
+                        "jid=alice@localhost admin=no\njid=bob@localhost admin=no");
+    assert_int_equal(h_user_check(h, "alice@localhost", "x"), GR_R_OK);
+    assert_int_equal(h_user_check(h, "alice@localhost", "y"), GR_R_FALSE);
+    assert_string_equal(h_command(h, "user add alice@localhost --password x"),
+                        "error: alice@localhost exists already");
+    assert_non_null(strstr(h_command(h, "no such thing"), "error: unknown command"));
+    h_stop(&h);
+}
+
 static void test_configuration(void **state)
 {
     char *errors;
@@ -203,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_store_commits_when_told),
         cmocka_unit_test(test_restart_keeps_the_store),
         cmocka_unit_test(test_accounts),
+        cmocka_unit_test(test_commands),
         cmocka_unit_test(test_configuration),
         cmocka_unit_test(test_virtual_time),
     };
