@@ -108,6 +108,25 @@ $(BUILD)/grapnelctl: $(CTL_OBJ) $(BUILD)/obj/ctl-lib.a $(BUILD)/flags
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie -o $@ $(CTL_OBJ) $(BUILD)/obj/ctl-lib.a $(LIBS)
 
+# The files that `grapnelctl module new` writes, as C strings.
+TEMPLATES := $(sort $(wildcard packaging/module/*))
+$(BUILD)/gen/templates.h: $(TEMPLATES) Makefile
+	$(Q)mkdir -p $(@D)
+	$(Q)for f in $(TEMPLATES); do \
+	    printf 'static const char file_%s[] =\n' "$$(basename $$f | tr . _)"; \
+	    sed -e 's/[\\"]/\\&/g' -e 's/^/"/' -e 's/$$/\\n"/' $$f; echo ';'; done > $@.new && mv $@.new $@
+# What the server offers to modules, for `grapnelctl module check`.
+$(BUILD)/gen/offered.h: $(BUILD)/grapnel
+	$(Q)mkdir -p $(@D)
+	$(Q)(echo 'static const char *const offered[] = {'; nm -D --defined-only $< | \
+	    sed -n 's/.* \(gr_[a-z0-9_]*\)$$/    "\1",/p'; echo '};') > $@.new
+	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+GENERATED := $(BUILD)/gen/templates.h $(BUILD)/gen/offered.h
+$(BUILD)/obj/core/ctl/%.o: core/ctl/%.c $(BUILD)/flags | $(ABI_H) $(GENERATED)
+	@echo "  CC      $<"
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(INC_CORE) -I$(BUILD)/gen $(CFLAGS_ALL) -fPIE -MMD -MP -c -o $@ $<
+
 MOD_LDFLAGS = -shared -Wl,-z,now -Wl,-z,relro
 mod_obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard modules/$1.c modules/$1/*.c)))
 $(BUILD)/modules/%.so: $$(call mod_obj,$$*) $(BUILD)/flags
@@ -140,14 +159,14 @@ $(BUILD)/libgrapnel-test.a: $(TEST_CORE_OBJ) $(HARNESS_OBJ)
 
 # Modules may be built by the other compiler.
 GCC_ONLY = -ftrivial-auto-var-init=% -fzero-call-used-regs=% -fstrict-flex-arrays=%
-# $(call pc,FILE.pc,PREFIX,FLAGS FOR THE HEADERS,FOLDER OF LIBRARIES,FOLDER FOR MODULES,ALL OF THEM)
-pc = sed -e 's|@PREFIX@|$2|' -e 's|@HEADERS@|$3|' -e 's|@LIBDIR@|$4|' -e 's|@MODULEDIR@|$5|' \
-     -e 's|@MODULEPATH@|$6|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SAN@|$(SAN_FLAGS)|' \
+# $(call pc,FILE.pc,PREFIX,FLAGS FOR THE HEADERS,abi.h,FOLDER OF LIBRARIES,FOLDER FOR MODULES,ALL OF THEM)
+pc = sed -e 's|@PREFIX@|$2|' -e 's|@HEADERS@|$3|' -e 's|@ABI@|$4|' -e 's|@LIBDIR@|$5|' \
+     -e 's|@MODULEDIR@|$6|' -e 's|@MODULEPATH@|$7|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SAN@|$(SAN_FLAGS)|' \
      -e 's|@HARDENING@|$(filter-out $(GCC_ONLY),$(PROBE_CFLAGS))|' -e 's|@LIBS@|$(strip $(PROBE_LIBS))|' \
      packaging/$1.in
 $(BUILD)/pkgconfig/%.pc: packaging/%.pc.in $(BUILD)/flags
 	$(Q)mkdir -p $(@D)
-	$(Q)$(call pc,$(@F),$(GRAPNEL_BUILD),-I$(CURDIR)/include -I$(GRAPNEL_BUILD)/include,$(GRAPNEL_BUILD),$(CURDIR)/run/modules,$(GRAPNEL_BUILD)/modules:$(CURDIR)/run/modules) > $@
+	$(Q)$(call pc,$(@F),$(GRAPNEL_BUILD),-I$(CURDIR)/include -I$(GRAPNEL_BUILD)/include,$(abspath $(ABI_H)),$(GRAPNEL_BUILD),$(CURDIR)/run/modules,$(GRAPNEL_BUILD)/modules:$(CURDIR)/run/modules) > $@
 
 # ---- tests ---------------------------------------------------------------------------------------
 # tests/unit and tests/mod: every test_*.c is a program, linked with the core (without main.c), cmocka
@@ -301,13 +320,14 @@ format:
 ## make install      DESTDIR= PREFIX=/usr/local
 .PHONY: install install-files clean
 D = $(DESTDIR)$(PREFIX)
-installed_pc = $(call pc,$1,$(PREFIX),-I$${prefix}/include,$${prefix}/lib,$${prefix}/lib/grapnel/modules,$${prefix}/lib/grapnel/modules)
+installed_pc = $(call pc,$1,$(PREFIX),-I$${prefix}/include,$${prefix}/include/grapnel/abi.h,$${prefix}/lib,$${prefix}/lib/grapnel/modules,$${prefix}/lib/grapnel/modules)
+EXAMPLES = $(wildcard docs/examples/*/*)
 install: all
 	@$(MAKE) install-files
 # Without building first: tests install what they were built with, whatever its flags.
 install-files:
 	install -d $(D)/bin $(D)/lib/grapnel/modules $(D)/lib/pkgconfig $(D)/include/grapnel \
-	    $(D)/share/doc/grapnel/modules $(DESTDIR)$(SYSCONF)/grapnel/conf.d
+	    $(D)/share/doc/grapnel/modules $(D)/lib/systemd/system $(DESTDIR)$(SYSCONF)/grapnel/conf.d
 	install -m 755 $(PROGRAMS) $(D)/bin
 	$(if $(MODULES),install -m 644 $(MODULES) $(D)/lib/grapnel/modules)
 	for h in $(API_HEADERS:include/grapnel/%=%); do \
@@ -318,6 +338,10 @@ install-files:
 	$(call installed_pc,grapnel-test.pc) > $(D)/lib/pkgconfig/grapnel-test.pc
 	for f in $(wildcard README.md LICENSE docs/*.md); do install -m 644 $$f $(D)/share/doc/grapnel || exit; done
 	for f in $(wildcard modules/*.md modules/*/*.md); do install -m 644 $$f $(D)/share/doc/grapnel/modules || exit; done
+	for f in $(EXAMPLES:docs/%=%); do install -D -m 644 docs/$$f $(D)/share/doc/grapnel/$$f || exit; done
+	sed -e 's|^\(Exec[A-Za-z]*=\)|\1$(PREFIX)/bin/|' -e 's|/usr/local/share|$(PREFIX)/share|' \
+	    -e 's|/etc/grapnel|$(SYSCONF)/grapnel|' -e '/^# The program is looked up/d' \
+	    packaging/grapnel.service > $(D)/lib/systemd/system/grapnel.service
 	if test -f config/grapnel.ini; then \
 	    install -m 640 config/grapnel.ini $(DESTDIR)$(SYSCONF)/grapnel/grapnel.ini.sample; \
 	    test -e $(DESTDIR)$(SYSCONF)/grapnel/grapnel.ini || \

@@ -11,16 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <grapnel/log.h>
 
+#include "base/elf.h"
 #include "base/list.h"
 #include "base/table.h"
-#include "mod/reload.h"
 
-#define IMAGE_MAX (64 << 20)
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10U /* Linux 6.3 */
 #endif
@@ -38,68 +36,6 @@ struct image {
 
 static struct link images = { &images, &images };
 
-struct contents {
-    char *data;
-    size_t len;
-};
-
-/* --- reading --- */
-
-static int read_all(int fd, struct contents *c)
-{
-    size_t got = 0;
-
-    while (got < c->len) {
-        ssize_t n = read(fd, c->data + got, c->len - got);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return GR_EIO;
-        got += (size_t)n;
-    }
-    return 0;
-}
-
-static char *why_not(const struct stat *st)
-{
-    if (!S_ISREG(st->st_mode))
-        return gr_strdup("is not a file");
-    if ((st->st_mode & S_IWOTH) != 0)
-        return gr_strdup("can be written by everybody: chmod o-w");
-    if (st->st_size <= 0 || st->st_size > IMAGE_MAX)
-        return gr_strdup("is empty or too large: install it again");
-    return NULL;
-}
-
-static int read_file(const char *path, struct contents *c, char **why)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    int rc = GR_EINVAL;
-
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        *why = gr_asprintf("cannot be read: %s", strerror(errno));
-        goto out;
-    }
-    *why = why_not(&st);
-    if (*why != NULL)
-        goto out;
-    c->len = (size_t)st.st_size;
-    c->data = gr_try_alloc(c->len);
-    if (c->data != NULL && read_all(fd, c) == 0) {
-        rc = 0;
-        goto out;
-    }
-    gr_free(c->data);
-    c->data = NULL;
-    *why = gr_strdup("cannot be read completely: try again");
-out:
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
 /* --- the private copy --- */
 
 static int anonymous_file(const char *name)
@@ -114,7 +50,7 @@ static int anonymous_file(const char *name)
     return fd;
 }
 
-static int write_all(int fd, const struct contents *c)
+static int write_all(int fd, const struct module_file *c)
 {
     size_t put = 0;
 
@@ -179,7 +115,7 @@ static void image_free(struct image *img)
     gr_free(img);
 }
 
-static int load(struct image *img, const struct contents *c, char **why)
+static int load(struct image *img, const struct module_file *c, char **why)
 {
     char name[32], file[64];
 
@@ -201,7 +137,7 @@ static int load(struct image *img, const struct contents *c, char **why)
     return *why == NULL ? 0 : GR_EINVAL;
 }
 
-static struct image *find_loaded(const char *name, const struct contents *c, uint64_t hash)
+static struct image *find_loaded(const char *name, const struct module_file *c, uint64_t hash)
 {
     list_each (img, &images, struct image, link) {
         if (img->hash == hash && img->size == c->len && strcmp(img->name, name) == 0)
@@ -210,7 +146,7 @@ static struct image *find_loaded(const char *name, const struct contents *c, uin
     return NULL;
 }
 
-static struct image *load_new(const char *path, const char *name, const struct contents *c,
+static struct image *load_new(const char *path, const char *name, const struct module_file *c,
                               uint64_t hash, char **why)
 {
     struct image *img;
@@ -233,12 +169,12 @@ static struct image *load_new(const char *path, const char *name, const struct c
 
 struct image *image_open(const char *path, const char *name, char **why)
 {
-    struct contents c = { NULL, 0 };
+    struct module_file c = { NULL, 0 };
     struct image *img;
     uint64_t hash;
 
     *why = NULL;
-    if (read_file(path, &c, why) != 0)
+    if (module_file_read(&c, path, why) != 0)
         return NULL;
     hash = hash_bytes(c.data, c.len);
     img = find_loaded(name, &c, hash);
@@ -246,7 +182,7 @@ struct image *image_open(const char *path, const char *name, char **why)
         img->refs++;
     else
         img = load_new(path, name, &c, hash, why);
-    gr_free(c.data);
+    module_file_fini(&c);
     return img;
 }
 
@@ -283,29 +219,4 @@ size_t image_count(void)
     for (const struct link *l = images.next; l != &images; l = l->next)
         n++;
     return n;
-}
-
-/* What a file of that path must call itself; NULL: its name does not say. */
-static char *name_in_path(const char *path)
-{
-    const char *file = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
-    size_t len = strlen(file);
-    bool usual = len > 7 && strncmp(file, "mod_", 4) == 0 && strcmp(file + len - 3, ".so") == 0;
-
-    return usual ? gr_strndup(file + 4, len - 7) : NULL;
-}
-
-int mod_check_file(const char *path, char **why)
-{
-    struct contents c = { NULL, 0 };
-    char *name = name_in_path(path);
-    int rc;
-
-    *why = NULL;
-    rc = read_file(path, &c, why);
-    if (rc == 0)
-        rc = elf_check(c.data, c.len, name, why);
-    gr_free(c.data);
-    gr_free(name);
-    return rc;
 }

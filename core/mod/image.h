@@ -23,7 +23,3 @@ size_t image_count(void);
 
 /* A descriptor that the core can work with: NULL, or what is wrong with it (caller frees). */
 char *image_check_desc(const struct gr_module *desc, const char *name);
-
-/* elf.c: looks at the bytes of a file without running any of it. 0, or GR_EINVAL with one sentence in
- * *why (caller frees). `name` NULL: any. Pure; any thread. */
-int elf_check(const void *data, size_t len, const char *name, char **why);

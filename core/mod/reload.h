@@ -36,5 +36,3 @@ void mod_each(void (*f)(void *ctx, const struct gr_mod *self), void *ctx); /* th
 /* Judges everything a start with this configuration would need (images, schemas, dependencies), without
  * starting anything. 0, or errors in *errors (caller frees). */
 int mod_check_conf(const struct conf *conf, char **errors);
-/* Looks at a .so without running its code: 0 or a gr_err and one sentence. */
-int mod_check_file(const char *path, char **why);

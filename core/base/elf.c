@@ -1,11 +1,11 @@
-/* mod/elf.c: finds and judges the note that every module carries (grapnel/module.h, GR_NOTE), before
+/* base/elf.c: finds and judges the note that every module carries (grapnel/module.h, GR_NOTE), before
  * dlopen could run a constructor. Reads an untrusted file: every offset is checked against its length.
  * The loader maps what the program headers say, so those must lie inside the file as well: a truncated
  * one would otherwise end the server with SIGBUS. ELF gABI 4.1, chapters 4 and 5. */
+#include "base/elf.h"
+
 #include <elf.h>
 #include <string.h>
-
-#include "mod/image.h"
 
 #define PHDRS_MAX 128
 #define NOTE_OWNER "Grapnel"

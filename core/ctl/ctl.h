@@ -1,0 +1,32 @@
+/* ctl/ctl.h: what the files of grapnelctl share. */
+#pragma once
+
+#include "base/buf.h"
+
+#define CTL_CONFIG "/etc/grapnel/grapnel.ini"
+
+/* Whom to ask. */
+struct server {
+    const char *config;
+    char *path; /* of the socket; NULL: the configuration tells */
+    bool json;
+};
+
+/* "grapnelctl: WHAT: WHY" on stderr; 1, the exit status. */
+int ctl_fail(const char *what, const char *why);
+
+/* ask.c: sends the words of `request` (each ended by NUL; the closing empty one is added) and waits for
+ * the answer. 0, or 1 after saying on stderr that nobody is there. */
+int server_ask(struct server *s, struct buf *request, struct buf *answer);
+/* The items of an answer up to the closing one; NULL: there is none, or an error, put into *error
+ * (borrowed from the answer). */
+const char *answer_end(const struct buf *answer, const char **error);
+
+/* print.c: the exit status. sheet: a single row is printed as one line per field. */
+int print_answer(const struct buf *answer, bool json, bool sheet);
+
+/* `grapnelctl module new|check ...`: argv[0] is the word behind "module". The exit status. */
+int module_new(int argc, char **argv);
+int module_check(int argc, char **argv);
+/* Prints the findings and the verdict; whether the server would load it. */
+bool module_file_fits(const char *path);
