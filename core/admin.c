@@ -1,5 +1,5 @@
-/* admin.c: user add/delete/password/list, sessions, modules, hooks, providers, status: the commands
- * that every server has. They run on loops, with the built-in module's instance as `self`. */
+/* admin.c: user add/delete/password/list, sessions, hooks, providers, status: commands that every
+ * server has. They run on loops, with the built-in module's instance as `self`. */
 #include "admin.h"
 
 #include "mod/provider.h"
@@ -170,26 +170,6 @@ static void sessions(struct gr_mod *self, struct gr_cmd *cmd)
     gr_cmd_done(cmd);
 }
 
-static void module_row(void *ctx, const struct gr_mod *m)
-{
-    struct gr_cmd *cmd = ctx;
-
-    gr_cmd_row(cmd);
-    gr_cmd_field(cmd, "module", "%s%s", m->image != NULL ? "mod_" : "", m->desc->name);
-    gr_cmd_field(cmd, "host", "%s", gr_host_name(m->host));
-    gr_cmd_number(cmd, "loop", loop_index(m->loop));
-    gr_cmd_number(cmd, "calls", (int64_t)m->calls);
-    gr_cmd_number(cmd, "pending", m->pending);
-    gr_cmd_field(cmd, "summary", "%s", m->desc->summary != NULL ? m->desc->summary : "");
-}
-
-static void modules(struct gr_mod *self, struct gr_cmd *cmd)
-{
-    (void)self;
-    mod_each(module_row, cmd);
-    gr_cmd_done(cmd);
-}
-
 static void hook_row(void *ctx, const char *hook, int prio, const struct gr_mod *m)
 {
     struct gr_cmd *cmd = ctx;
@@ -283,7 +263,6 @@ static const struct gr_command commands[] = {
       user_delete },
     { "user list", "the accounts of a domain", list_args, GR_RUN_ANY, user_list },
     { "sessions", "who is online", NULL, GR_RUN_ALL, sessions },
-    { "modules", "what is loaded, per host and loop", NULL, GR_RUN_ALL, modules },
     { "hooks", "the chains of a domain, in the order in which handlers run", domain_args,
       GR_RUN_ANY, hooks },
     { "providers", "who answers for accounts, rosters and sessions", domain_args, GR_RUN_ANY,

@@ -63,6 +63,14 @@ void command_text(struct buf *result, const char *name, const char *value)
     put(result, 's', name, value);
 }
 
+void command_number(struct buf *result, const char *name, int64_t value)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    put(result, 'n', name, text);
+}
+
 void gr_cmd_row(struct gr_cmd *cmd)
 {
     command_row(&cmd->out);
@@ -82,10 +90,7 @@ void gr_cmd_field(struct gr_cmd *cmd, const char *name, const char *fmt, ...)
 
 void gr_cmd_number(struct gr_cmd *cmd, const char *name, int64_t value)
 {
-    char text[32];
-
-    snprintf(text, sizeof(text), "%lld", (long long)value);
-    put(&cmd->out, 'n', name, text);
+    command_number(&cmd->out, name, value);
 }
 
 /* --- arguments --- */
@@ -250,9 +255,12 @@ static void usage(struct buf *out, const char *name, const struct gr_arg *args)
 {
     buf_puts(out, name);
     for (; args != NULL && args->name != NULL; args++) {
-        bool secret = args->kind == GR_ARG_SECRET;
-        buf_printf(out, secret ? " [--%s-stdin | --%s %s]" : args->optional ? " [%s]" : " %s",
-                   args->name, args->name, secret ? "TEXT" : "");
+        if (args->kind == GR_ARG_SECRET)
+            buf_printf(out, " [--%s-stdin | --%s TEXT]", args->name, args->name);
+        else if (args->kind == GR_ARG_FLAG)
+            buf_printf(out, " [--%s]", args->name);
+        else
+            buf_printf(out, args->optional ? " [%s]" : " %s", args->name);
     }
 }
 
@@ -298,6 +306,12 @@ static void search_loop(void *arg)
 
 /* --- starting --- */
 
+/* Arguments of these kinds are not given by their place. */
+static bool is_named(enum gr_arg_kind kind)
+{
+    return kind == GR_ARG_SECRET || kind == GR_ARG_FLAG;
+}
+
 static char *take_args(struct gr_cmd *cmd, const char *const *words, size_t count)
 {
     const struct gr_arg *args = cmd->command->args;
@@ -307,11 +321,11 @@ static char *take_args(struct gr_cmd *cmd, const char *const *words, size_t coun
         int at;
         if (strncmp(words[i], "--", 2) == 0) {
             at = arg_index(cmd->command, words[i] + 2);
-            if (at < 0 || i + 1 == count)
-                return gr_asprintf("%s: unknown option, or its value is missing", words[i]);
-            i++;
+            if (at < 0 || (args[at].kind != GR_ARG_FLAG && ++i == count))
+                return gr_asprintf("%s: unknown option, or its value is missing",
+                                   words[i < count ? i : count - 1]);
         } else {
-            while (args != NULL && args[next].name != NULL && args[next].kind == GR_ARG_SECRET)
+            while (args != NULL && args[next].name != NULL && is_named(args[next].kind))
                 next++;
             if (args == NULL || args[next].name == NULL)
                 return gr_asprintf("too many arguments: %s", words[i]);
@@ -321,7 +335,7 @@ static char *take_args(struct gr_cmd *cmd, const char *const *words, size_t coun
         cmd->value[at] = gr_strdup(words[i]);
     }
     for (int i = 0; args != NULL && args[i].name != NULL; i++) {
-        if (cmd->value[i] == NULL && !args[i].optional)
+        if (cmd->value[i] == NULL && !args[i].optional && args[i].kind != GR_ARG_FLAG)
             return gr_asprintf("missing argument: %s (%s)", args[i].name, args[i].help);
         if (cmd->value[i] != NULL && args[i].kind == GR_ARG_JID &&
             gr_jid_parse(cmd->value[i], strlen(cmd->value[i]), &cmd->jid[i]) != 0)
@@ -417,10 +431,38 @@ static void run_help(struct invocation *inv)
     struct search s = { .help = &out };
 
     for (size_t i = 0; i < main_count; i++)
-        help_row(&out, mains[i].name, NULL, mains[i].help);
+        help_row(&out, mains[i].name, mains[i].args, mains[i].help);
     loops_call(search_loop, &s);
     inv->done(inv->arg, NULL, &out);
     buf_fini(&out);
+    gr_free(inv);
+}
+
+static const struct main_command *find_main(const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < main_count; i++) {
+        if (matches(mains[i].name, words, count) > 0)
+            return &mains[i];
+    }
+    return NULL;
+}
+
+static void run_main(struct invocation *inv, const struct main_command *m, const char *const *words,
+                     size_t count)
+{
+    const struct gr_command as = { .name = m->name, .args = m->args };
+    size_t named = matches(m->name, words, count);
+    struct gr_cmd *cmd = gr_alloc(sizeof(*cmd));
+    struct buf out = { 0 };
+
+    cmd->command = &as;
+    inv->error = take_args(cmd, words + named, count - named);
+    if (inv->error == NULL)
+        inv->error = m->run(cmd, &out);
+    inv->done(inv->arg, inv->error, &out);
+    buf_fini(&out);
+    cmd_free(cmd);
+    gr_free(inv->error);
     gr_free(inv);
 }
 
@@ -428,6 +470,7 @@ void command_run(const char *const *words, size_t count, command_done_f done, vo
 {
     struct invocation *inv = gr_alloc(sizeof(*inv));
     struct search s = { .words = words, .count = count };
+    const struct main_command *m;
 
     inv->done = done;
     inv->arg = arg;
@@ -435,15 +478,9 @@ void command_run(const char *const *words, size_t count, command_done_f done, vo
         run_help(inv);
         return;
     }
-    for (size_t i = 0; i < main_count; i++) {
-        if (matches(mains[i].name, words, count) == 0)
-            continue;
-        struct buf out = { 0 };
-        inv->error = mains[i].run(&out);
-        done(arg, inv->error, &out);
-        buf_fini(&out);
-        gr_free(inv->error);
-        gr_free(inv);
+    m = find_main(words, count);
+    if (m != NULL) {
+        run_main(inv, m, words, count);
         return;
     }
     loops_call(search_loop, &s);

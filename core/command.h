@@ -14,9 +14,11 @@ void command_run(const char *const *words, size_t count, command_done_f done, vo
 /* Commands of the process itself (reload, stop): run on the main thread. */
 struct main_command {
     const char *name, *help;
-    /* NULL, or an error sentence (caller frees); may append rows. */
-    char *(*run)(struct buf *result);
+    const struct gr_arg *args; /* NULL: none */
+    /* NULL, or an error sentence (caller frees); may append rows. gr_cmd_text has the arguments. */
+    char *(*run)(const struct gr_cmd *cmd, struct buf *result);
 };
 void command_add_main(const struct main_command *table, size_t count);
 void command_row(struct buf *result);
 void command_text(struct buf *result, const char *name, const char *value);
+void command_number(struct buf *result, const char *name, int64_t value);

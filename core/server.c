@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "command.h"
+#include "conf/overlay.h"
 #include "control.h"
 #include "loop/work.h"
 #include "mod/reload.h"
+#include "module_admin.h"
 #include "ports.h"
 #include "store/store.h"
 #include "stream/auth.h"
@@ -29,6 +31,7 @@
 
 static struct {
     const char *config;
+    struct overlay overlay; /* modules loaded and unloaded by hand */
     struct tls_ctx *tls;
     ev_signal hup, term, intr;
     struct timer stop_poll;
@@ -158,7 +161,7 @@ static void disk_failed(void)
 /* --- reload --- */
 
 /* NULL, or why nothing was changed (caller frees). Everything that can fail comes first. */
-static char *reload(char **report)
+static char *reload(struct overlay *overlay, char **report)
 {
     struct conf *conf;
     struct tls_ctx *tls;
@@ -168,6 +171,7 @@ static char *reload(char **report)
     *report = NULL;
     if (load_conf(server.config, &conf, &errors) != 0)
         return errors;
+    overlay_apply(overlay, conf);
     if (load_tls(conf, &tls, &errors) != 0 || ports_open(conf, &fresh, &errors) != 0) {
         tls_ctx_unref(&tls);
         conf_free(&conf);
@@ -196,33 +200,44 @@ static void log_lines(enum gr_log_level level, const char *id, const char *text)
     }
 }
 
-static char *command_reload(struct buf *result)
+const struct overlay *server_overlay(void)
 {
-    char *report = NULL;
-    char *error = server.stopping ? gr_strdup("the server is stopping") : reload(&report);
+    return &server.overlay;
+}
 
+const char *server_config(void)
+{
+    return server.config;
+}
+
+char *server_reload(struct overlay *take, char **report)
+{
+    struct overlay next = take != NULL ? *take : overlay_copy(&server.overlay);
+    char *error;
+
+    if (take != NULL)
+        *take = (struct overlay){ NULL, 0 };
+    *report = NULL;
+    error = server.stopping ? gr_strdup("the server is stopping") : reload(&next, report);
     if (error != NULL) {
+        overlay_fini(&next);
         log_lines(GR_LOG_ERROR, "reload.refused", error);
         return error;
     }
+    overlay_fini(&server.overlay);
+    server.overlay = next;
     gr_info("reload.done", "configuration and modules reloaded");
-    log_lines(GR_LOG_INFO, "reload.change", report);
-    char *rest = report;
-    for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL;) {
-        command_row(result);
-        command_text(result, "change", line);
-    }
-    gr_free(report);
+    log_lines(GR_LOG_INFO, "reload.change", *report);
     return NULL;
 }
 
 static void on_hup(struct ev_loop *ev, ev_signal *w, int events)
 {
-    struct buf ignored = { 0 };
+    char *report;
 
     (void)ev, (void)w, (void)events;
-    gr_free(command_reload(&ignored));
-    buf_fini(&ignored);
+    gr_free(server_reload(NULL, &report));
+    gr_free(report);
 }
 
 /* --- stopping --- */
@@ -271,16 +286,22 @@ static void on_term(struct ev_loop *ev, ev_signal *w, int events)
     begin_stop();
 }
 
-static char *command_stop(struct buf *result)
+static char *command_stop(const struct gr_cmd *cmd, struct buf *result)
 {
-    (void)result;
+    (void)cmd, (void)result;
     begin_stop();
     return NULL;
 }
 
 static const struct main_command main_commands[] = {
-    { "reload", "read the configuration and changed modules again", command_reload },
-    { "stop", "end the server in order", command_stop },
+    { "modules", "what is loaded, per host", module_list_args, module_list },
+    { "module list", "the same", module_list_args, module_list },
+    { "module load", "switch a module on until the server stops", module_load_args, module_load },
+    { "module unload", "switch a module off until the server stops", module_load_args,
+      module_unload },
+    { "module reload", "as reload; tells about that module", module_reload_args, module_reload },
+    { "reload", "read the configuration and changed modules again", NULL, module_reload },
+    { "stop", "end the server in order", NULL, command_stop },
 };
 
 /* --- start --- */
@@ -354,6 +375,7 @@ static void stop_all(void)
     loops_drain();
     route_fini();
     mod_fini();
+    overlay_fini(&server.overlay);
 }
 
 static void set_preparation(void)

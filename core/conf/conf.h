@@ -57,6 +57,7 @@ struct conf_component {
 struct conf_module {
     const char *name; /* mod_x */
     const struct ini_section *global, *local; /* [mod_x], [mod_x DOMAIN]; NULL when absent */
+    bool by_hand; /* not enabled in the file: conf/overlay.h */
 };
 
 /* [host DOMAIN] */

@@ -84,9 +84,10 @@ static void not_found(struct maker *mk, const struct conf_module *m)
                         m->name, near.word);
     else
         conf_errors_add(mk->errs, conf_module_place(m), "there is no %s.so in module_path (%s%s): "
-                        "install it or remove this section", m->name,
+                        "install it%s", m->name,
                         path != NULL && path[0] != NULL ? path[0] : "which is empty",
-                        path != NULL && path[0] != NULL && path[1] != NULL ? ", ..." : "");
+                        path != NULL && path[0] != NULL && path[1] != NULL ? ", ..." : "",
+                        m->by_hand ? "" : " or remove this section");
     arena_fini(&mem);
 }
 

@@ -33,6 +33,15 @@ void mod_add_builtin(const struct gr_module *desc)
     builtins[n] = desc;
 }
 
+bool mod_is_builtin(const char *name)
+{
+    size_t n = 0;
+
+    while (builtins[n] != NULL && strcmp(builtins[n]->name, name + 4) != 0)
+        n++;
+    return builtins[n] != NULL;
+}
+
 const struct conf *mod_current(void)
 {
     return in_force;

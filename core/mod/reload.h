@@ -9,6 +9,7 @@
 /* Descriptors compiled into the server (sessions, accounts): instantiated on every host, before the
  * others. Call before mod_load_first. */
 void mod_add_builtin(const struct gr_module *desc);
+bool mod_is_builtin(const char *name); /* mod_x */
 
 /* Loads and starts everything of `conf` on all loops (which exist and may be running). On failure
  * nothing is left behind and *errors (caller frees) holds one line per problem. Takes conf when it

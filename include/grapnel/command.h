@@ -4,7 +4,13 @@
 
 #include <grapnel/provider.h>
 
-enum gr_arg_kind { GR_ARG_TEXT, GR_ARG_JID, GR_ARG_INT, GR_ARG_SECRET };
+enum gr_arg_kind {
+    GR_ARG_TEXT,
+    GR_ARG_JID,
+    GR_ARG_INT,
+    GR_ARG_SECRET,
+    GR_ARG_FLAG         /* --name, without a value; gr_cmd_text is not NULL when it was given */
+};
 struct gr_arg {
     const char *name;   /* NULL ends the table */
     enum gr_arg_kind kind;

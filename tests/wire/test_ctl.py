@@ -151,7 +151,7 @@ class Commands(unittest.TestCase):
                               if r['jid'].startswith('juliet@')]), 1)
 
     def test_modules(self):
-        rows = self.server.ctl_json('modules')
+        rows = self.server.ctl_json('modules', '--loops')
         for host in ('localhost', 'two.example'):
             mine = [r for r in rows if r['host'] == host]
             self.assertEqual({r['loop'] for r in mine}, set(range(int(LOOPS))))

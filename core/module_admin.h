@@ -1,0 +1,12 @@
+/* module_admin.h: the commands about modules: modules, module list, load, unload, reload. Main
+ * thread. */
+#pragma once
+
+#include "command.h"
+
+extern const struct gr_arg module_list_args[], module_load_args[], module_reload_args[];
+
+char *module_list(const struct gr_cmd *cmd, struct buf *result);
+char *module_load(const struct gr_cmd *cmd, struct buf *result);
+char *module_unload(const struct gr_cmd *cmd, struct buf *result);
+char *module_reload(const struct gr_cmd *cmd, struct buf *result);
