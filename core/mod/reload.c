@@ -108,12 +108,15 @@ static const struct gr_opt *options_of(void *ctx, const char *module)
     return table != NULL ? table : plan_options(d->old, module);
 }
 
-static const struct mod_spec *spec_named(const struct plan *plan, const char *name)
+/* Of the first host that has it, whose number is put into *host; NULL: none has. */
+static const struct mod_spec *spec_named(const struct plan *plan, const char *name, size_t *host)
 {
-    for (size_t i = 0; i < plan->count; i++) {
-        for (size_t k = 0; k < plan->hosts[i].count; k++) {
-            if (strcmp(plan->hosts[i].specs[k]->desc->name, name) == 0)
-                return plan->hosts[i].specs[k];
+    for (*host = 0; *host < plan->count; ++*host) {
+        const struct plan_host *h = &plan->hosts[*host];
+
+        for (size_t k = 0; k < h->count; k++) {
+            if (strcmp(h->specs[k]->desc->name, name) == 0)
+                return h->specs[k];
         }
     }
     return NULL;
@@ -125,9 +128,11 @@ static void print_code(const struct differ *d)
     for (size_t i = 0; i < d->now->count; i++) {
         for (size_t k = 0; k < d->now->hosts[i].count; k++) {
             const struct mod_spec *now = d->now->hosts[i].specs[k];
-            const struct mod_spec *old = spec_named(d->old, now->desc->name);
+            size_t old_host, first;
+            const struct mod_spec *old = spec_named(d->old, now->desc->name, &old_host);
 
-            if (spec_named(d->now, now->desc->name) == now && old != NULL && old->desc != now->desc)
+            spec_named(d->now, now->desc->name, &first);
+            if (first == i && old != NULL && old->desc != now->desc)
                 fprintf(d->out, "mod_%s: new code\n", now->desc->name);
         }
     }
