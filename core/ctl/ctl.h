@@ -25,8 +25,9 @@ const char *answer_end(const struct buf *answer, const char **error);
 /* print.c: the exit status. sheet: a single row is printed as one line per field. */
 int print_answer(const struct buf *answer, bool json, bool sheet);
 
-/* `grapnelctl module new|check ...`: argv[0] is the word behind "module". The exit status. */
+/* `grapnelctl module new|check|watch ...`: argv[0] is the word behind "module". The exit status. */
 int module_new(int argc, char **argv);
 int module_check(int argc, char **argv);
+int module_watch(struct server *s, int argc, char **argv);
 /* Prints the findings and the verdict; whether the server would load it. */
 bool module_file_fits(const char *path);

@@ -21,10 +21,12 @@ static const char usage[] =
     "  user add JID (asks for the password; or --password-stdin, --password TEXT)\n"
     "  user password JID    user delete JID    user list DOMAIN\n"
     "  reload    modules    hooks DOMAIN    sessions    status    stop\n"
+    "  module load NAME    module unload NAME    module reload [NAME]\n"
     "\n"
-    "For authors of modules (no server is needed; each has a --help):\n"
+    "For authors of modules (the first two need no server; each has a --help):\n"
     "  module new NAME --hook|--iq|--provider|--command   write a module that builds, with its test\n"
-    "  module check FILE.so   judge a file without running its code\n";
+    "  module check FILE.so   judge a file without running its code\n"
+    "  module watch NAME|FILE.so   check and reload it whenever its file has been written\n";
 
 int ctl_fail(const char *what, const char *why)
 {
@@ -106,7 +108,7 @@ static bool lacks_password(const struct buf *request)
 }
 
 /* Commands that are carried out here; -1: it is none of them. */
-static int local(int argc, char **argv)
+static int local(struct server *s, int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[0], "module") != 0)
         return -1;
@@ -114,6 +116,8 @@ static int local(int argc, char **argv)
         return module_new(argc - 1, argv + 1);
     if (strcmp(argv[1], "check") == 0)
         return module_check(argc - 1, argv + 1);
+    if (strcmp(argv[1], "watch") == 0)
+        return module_watch(s, argc - 1, argv + 1);
     return -1;
 }
 
@@ -121,7 +125,7 @@ static int local(int argc, char **argv)
 static int parse(int argc, char **argv, struct call *c)
 {
     for (int i = 1; i < argc; i++) {
-        int rc = buf_len(&c->request) == 0 ? local(argc - i, argv + i) : -1;
+        int rc = buf_len(&c->request) == 0 ? local(&c->server, argc - i, argv + i) : -1;
         if (rc >= 0)
             return rc;
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {

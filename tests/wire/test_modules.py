@@ -1,10 +1,15 @@
 """tests/wire/test_modules.py: modules switched on and off while the server runs and clients are
 connected: all or nothing, until the server stops, never against what others need; and what
 `grapnelctl modules` tells."""
+import os
+import shutil
+import signal
+import subprocess
+import threading
 import unittest
 
 import tap
-from server import BUILD, HOST, HOST2, LOOPS, Server
+from server import BUILD, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, TMP, Server
 from xmpp import Client
 
 PING = 'urn:xmpp:ping'
@@ -215,6 +220,141 @@ class Reload(Base):
         self.assertNotIn('no change', said)
         self.assertEqual(self.server.ctl_json('module', 'reload'), [])
         self.assertIn('mod_pong is not loaded on any host', self.refused('module', 'reload', 'pong'))
+
+
+class Watcher:
+    """grapnelctl module watch, and the lines it prints."""
+
+    def __init__(self, server, what, **options):
+        self.process = subprocess.Popen([GRAPNELCTL, '--config', server.ini, 'module', 'watch', what],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True, **options)
+        self.lines, self.ended = [], False
+        self.changed = threading.Condition()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.lines.append(line.rstrip('\n'))
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def wait(self, text):
+        """All lines up to the first one with that text, which are taken."""
+        def there():
+            return self.ended or any(text in line for line in self.lines)
+        with self.changed:
+            if not self.changed.wait_for(there, TIMEOUT) or not any(text in x for x in self.lines):
+                raise AssertionError(f'no {text!r} in {self.lines}')
+            n = next(i for i, line in enumerate(self.lines) if text in line) + 1
+            taken, self.lines[:n] = self.lines[:n], []
+        return '\n'.join(taken)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(TIMEOUT) == -signal.SIGINT
+
+
+class Watch(Base):
+    MODULE = '#include <grapnel/module.h>\n%s\nGR_MODULE(seen, .summary = "%s");\n'
+
+    @classmethod
+    def setUpClass(cls):
+        cls.flags = [subprocess.run(['pkg-config', what, 'grapnel'], capture_output=True, text=True,
+                                    check=True, env={**os.environ, 'PKG_CONFIG_PATH':
+                                                     f'{BUILD}/pkgconfig'}).stdout.split()
+                     for what in ('--cflags', '--libs')]
+
+    def write(self, path, summary, piece=''):
+        """Compiled into its place, as a whole, as makefiles do."""
+        source = f'{TMP}/seen.c'
+        with open(source, 'w', encoding='ascii') as f:
+            f.write(self.MODULE % (piece, summary))
+        subprocess.run(['gcc', *self.flags[0], '-o', f'{path}.new', source, *self.flags[1]], check=True)
+        os.chmod(f'{path}.new', 0o644)
+        os.replace(f'{path}.new', path)
+
+    def start(self, what=None):
+        folder = f'{TMP}/watch-{self._testMethodName}-{LOOPS}'
+        os.makedirs(folder)
+        path = f'{folder}/mod_seen.so'
+        self.write(path, 'first')
+        self.serve(modules=['seen'], module_path=folder)
+        watcher = Watcher(self.server, what or path)
+        self.addCleanup(watcher.process.kill)
+        watcher.wait('watching ')
+        return path, watcher
+
+    def summary(self):
+        return {r['summary'] for r in self.server.ctl_json('modules') if r['module'] == 'mod_seen'}
+
+    def test_by_name(self):
+        path, watcher = self.start('seen')
+        for word in ('second', 'third'):
+            self.write(path, word)
+            said = watcher.wait('mod_seen: new code')
+            self.assertIn(path, said)
+            self.assertIn('in order', said)
+            self.assertEqual(self.summary(), {word})
+            self.assertEqual(watcher.lines, [])        # said once, though there are two hosts
+        watcher.stop()
+
+    def test_what_is_refused_is_not_reloaded(self):
+        path, watcher = self.start()
+        self.write(path, 'lost', 'void gr_nothing(void); __attribute__((used)) static void f(void) '
+                                 '{ gr_nothing(); }')
+        said = watcher.wait('does not load it')
+        self.assertIn('needs gr_nothing', said)
+        self.assertEqual(self.summary(), {'first'})
+        self.write(path, 'better')
+        watcher.wait('mod_seen: new code')
+        self.assertEqual(self.summary(), {'better'})
+        self.server.set('nonsense', a='1')             # the server has something else to say
+        self.write(path, 'worse')
+        watcher.wait('there is no section [nonsense]')
+        self.assertEqual(self.summary(), {'better'})
+        self.server.drop('nonsense')
+        shutil.copy(path, f'{path}.copy')              # another file
+        with open(path, 'ab') as f:                    # written in place
+            f.write(b' ')
+        watcher.wait('mod_seen: new code')
+        self.assertEqual(self.summary(), {'worse'})
+        watcher.stop()
+
+    def test_a_file_elsewhere(self):
+        path, watcher = self.start()
+        watcher.stop()
+        elsewhere = f'{TMP}/elsewhere-{LOOPS}'
+        os.makedirs(elsewhere)
+        shutil.copy(path, elsewhere)
+        watcher = Watcher(self.server, 'mod_seen.so', cwd=elsewhere)
+        self.addCleanup(watcher.process.kill)
+        self.assertIn('install it there', watcher.wait('watching '))
+        watcher.stop()
+        watcher = Watcher(self.server, f'{elsewhere}/mod_seen.so')
+        self.addCleanup(watcher.process.kill)
+        self.assertIn(f'the server has mod_seen from {os.path.realpath(path)}: install it there',
+                      watcher.wait('watching '))
+        self.write(f'{elsewhere}/mod_seen.so', 'second')
+        watcher.wait('mod_seen: no change')
+        shutil.rmtree(elsewhere)
+        watcher.wait('cannot be watched any more')
+        self.assertEqual(watcher.process.wait(TIMEOUT), 1)
+
+    def test_refusals(self):
+        self.serve()
+        self.assertIn('is not loaded: `module load` it first', self.refused('module', 'watch', 'ping'))
+        self.assertIn('is not called mod_NAME.so', self.refused('module', 'watch', './x.so'))
+        for words in ([], ['--what'], ['a', 'b'], ['']):
+            p = self.server.ctl('module', 'watch', *words)
+            self.assertEqual(p.returncode, 2)
+            self.assertIn('usage:', p.stderr)
+        self.assertIn('until ^C', self.server.ctl_ok('module', 'watch', '--help'))
+        self.server.stop()
+        self.assertIn('no server answers', self.refused('module', 'watch', 'ping'))
 
 
 if __name__ == '__main__':
