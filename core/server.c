@@ -46,22 +46,71 @@ static void print_lines(char *take_text)
     gr_free(take_text);
 }
 
+static char *joined(char *take_first, char *take_second)
+{
+    const char *first = take_first != NULL ? take_first : "";
+    bool line = *first == '\0' || first[strlen(first) - 1] == '\n';
+    char *both = gr_asprintf("%s%s%s", first, line ? "" : "\n",
+                             take_second != NULL ? take_second : "");
+
+    gr_free(take_first);
+    gr_free(take_second);
+    return both;
+}
+
+/* Everything that is wrong with it: of the core first, then (once there are loops and a store) of the
+ * modules. */
 static int load_conf(const char *path, struct conf **out, char **errors)
 {
-    struct conf_errors errs = { 0 };
-    int rc = conf_load(path, out, &errs);
+    struct conf_errors *errs = gr_alloc(sizeof(*errs));
+    int rc = conf_judge(path, out, errs);
 
     if (rc != 0) {
+        char *text, *of_modules = NULL;
         size_t size;
-        FILE *f = open_memstream(errors, &size);
-        conf_errors_print(&errs, f);
+        FILE *f = open_memstream(&text, &size);
+        conf_errors_print(errs, f);
         fclose(f);
+        if (*out != NULL && loop_count() > 0)
+            mod_check_conf(*out, &of_modules);
+        *errors = joined(gr_strdup(text), of_modules);
+        free(text);
+        conf_free(out);
     }
-    conf_errors_fini(&errs);
+    conf_errors_fini(errs);
+    gr_free(errs);
     return rc;
 }
 
 /* --- certificates --- */
+
+/* A certificate that cannot be used is one of a host, whose place in the file is to be known. */
+static void blame(const struct conf *conf, const struct tls_opts *all, char **why)
+{
+    char *text = NULL;
+    size_t k = 0;
+
+    for (size_t i = 0; i < conf->host_count; i++) {
+        const struct conf_host *h = &conf->hosts[i];
+        struct tls_opts one = *all;
+        struct tls_ctx *tls = NULL;
+        char *mine = NULL;
+
+        if (h->certificate == NULL)
+            continue;
+        one.certs = &all->certs[k++];
+        one.count = 1;
+        if (tls_ctx_new(&one, &tls, &mine) != 0)
+            text = joined(text, gr_asprintf("%s:%d: [host %s]: %s", h->certificate_at.file,
+                                            h->certificate_at.line, h->domain, mine));
+        tls_ctx_unref(&tls);
+        gr_free(mine);
+    }
+    if (text == NULL)
+        return;
+    gr_free(*why);
+    *why = text;
+}
 
 static int load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
 {
@@ -88,8 +137,11 @@ static int load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
         *why = gr_strdup("no [host ...] has a certificate and TLS is required, so nobody could log in: "
                          "name one, or set `tls = optional` in the [listen ...] section");
         rc = GR_EINVAL;
-    } else if (opts.count > 0)
+    } else if (opts.count > 0) {
         rc = tls_ctx_new(&opts, out, why);
+        if (rc != 0)
+            blame(conf, &opts, why);
+    }
     gr_free(certs);
     return rc;
 }
@@ -173,9 +225,11 @@ static char *reload(struct overlay *overlay, char **report)
         return errors;
     overlay_apply(overlay, conf);
     if (load_tls(conf, &tls, &errors) != 0 || ports_open(conf, &fresh, &errors) != 0) {
+        char *of_modules = NULL;
+        mod_check_conf(conf, &of_modules);
         tls_ctx_unref(&tls);
         conf_free(&conf);
-        return errors;
+        return of_modules != NULL ? joined(errors, of_modules) : errors;
     }
     if (mod_reload(conf, &errors) != 0) {
         ports_drop(&fresh);
@@ -385,28 +439,26 @@ static void set_preparation(void)
 
 int server_check(const char *config)
 {
-    struct conf *conf;
-    struct tls_ctx *tls;
-    char *errors = NULL;
+    struct conf *conf = NULL;
+    struct tls_ctx *tls = NULL;
+    char *errors = NULL, *of_modules = NULL;
+    int rc;
 
     set_preparation();
-    if (load_conf(config, &conf, &errors) != 0) {
-        print_lines(errors);
-        return 1;
-    }
-    if (load_tls(conf, &tls, &errors) != 0) {
-        conf_free(&conf);
-        print_lines(errors);
-        return 1;
-    }
-    tls_ctx_unref(&tls);
     loops_init(1, true);
-    int rc = store_open(&(struct store_opts){ .dir = NULL }, &errors); /* no file is touched */
     mod_add_builtin(&auth_module);
     mod_add_builtin(&sm_module);
     mod_add_builtin(&admin_module);
+    rc = store_open(&(struct store_opts){ .dir = NULL }, &errors); /* no file is touched */
     if (rc == 0)
-        rc = mod_check_conf(conf, &errors);
+        rc = load_conf(config, &conf, &errors);
+    if (rc == 0) {
+        rc = load_tls(conf, &tls, &errors);
+        if (mod_check_conf(conf, &of_modules) != 0)
+            rc = GR_EINVAL;
+        errors = joined(errors, of_modules);
+    }
+    tls_ctx_unref(&tls);
     store_close();
     loops_fini();
     conf_free(&conf);
@@ -423,7 +475,8 @@ int server_run(const char *config)
     tls_keep_buffers();
     set_preparation();
     if (load_conf(config, &conf, &why) != 0) {
-        print_lines(why);
+        gr_free(why);
+        server_check(config); /* says it all */
         return 1;
     }
     umask(0077);

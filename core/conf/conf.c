@@ -101,6 +101,8 @@ static void host_add(struct conf *c, const struct ini_section *s, struct conf_er
     h->domain = domain;
     h->at = s->at;
     h->certificate = none_if_empty(h->certificate);
+    if (h->certificate != NULL)
+        h->certificate_at = ini_find(s, "certificate")->at;
     h->key = none_if_empty(h->key);
     if (h->key != NULL && h->certificate == NULL)
         conf_errors_add(errs, ini_find(s, "key")->at, "[%s] has a key and no certificate: add "
@@ -207,21 +209,30 @@ static void build(struct conf *c, struct conf_errors *errs)
 
 static int finish(struct conf *c, struct conf **out, struct conf_errors *errs, size_t before)
 {
-    if (c->ini.file_count > 0) /* else the main file could not be read: no more to say */
+    if (c->ini.file_count > 0)
         build(c, errs);
-    if (conf_errors_total(errs) > before)
+    else /* the main file could not be read: no more to say */
         conf_free(&c);
     *out = c;
-    return c != NULL ? 0 : GR_EINVAL;
+    return conf_errors_total(errs) == before ? 0 : GR_EINVAL;
 }
 
-int conf_load(const char *path, struct conf **out, struct conf_errors *errs)
+int conf_judge(const char *path, struct conf **out, struct conf_errors *errs)
 {
     struct conf *c = gr_alloc(sizeof *c);
     size_t before = conf_errors_total(errs);
 
     ini_load(&c->ini, path, errs);
     return finish(c, out, errs, before);
+}
+
+int conf_load(const char *path, struct conf **out, struct conf_errors *errs)
+{
+    int rc = conf_judge(path, out, errs);
+
+    if (rc != 0)
+        conf_free(out);
+    return rc;
 }
 
 int conf_load_text(const char *name, const char *text, size_t len, struct conf **out,
@@ -231,7 +242,10 @@ int conf_load_text(const char *name, const char *text, size_t len, struct conf *
     size_t before = conf_errors_total(errs);
 
     ini_load_text(&c->ini, name, text, len, errs);
-    return finish(c, out, errs, before);
+    int rc = finish(c, out, errs, before);
+    if (rc != 0)
+        conf_free(out);
+    return rc;
 }
 
 void conf_free(struct conf **take)

@@ -66,6 +66,7 @@ struct conf_host {
     const char *domain;     /* prepared */
     struct conf_place at;
     const char *certificate; /* NULL: none, no TLS on this host */
+    struct conf_place certificate_at;
     const char *key;         /* the certificate's file when not given */
     const char *const *admins;
     const char *const *sasl_disable;
@@ -96,7 +97,10 @@ struct conf_section {
 };
 extern const struct conf_section conf_sections[];
 
-/* 0, or GR_EINVAL with at least one error in errs and *out NULL. */
+/* 0, or GR_EINVAL with at least one error in errs. *out is what could be read of a faulty one, to look
+ * for further errors in, and for nothing else; NULL: not even a file. */
+int conf_judge(const char *path, struct conf **out, struct conf_errors *errs);
+/* The same with *out NULL after any error. */
 int conf_load(const char *path, struct conf **out, struct conf_errors *errs);
 /* The same for text in memory, without includes. */
 int conf_load_text(const char *name, const char *text, size_t len, struct conf **out,

@@ -119,11 +119,13 @@ static void entry(struct walk *w, const char *module, const char *key, const str
                   const struct ini_entry *b)
 {
     const struct gr_opt *o = option_of(w, module, key);
+    bool switches = strcmp(key, "enabled") == 0; /* a section alone means yes */
+    const char *absent = switches ? "yes" : NULL;
     /* What has no schema any more may be a password. */
-    bool hide = o != NULL ? o->secret : strcmp(key, "enabled") != 0;
+    bool hide = o != NULL ? o->secret : !switches;
 
-    report(w, key, a == NULL ? NULL : hide ? "***" : a->value,
-           b == NULL ? NULL : hide ? "***" : b->value, o != NULL ? o->when : GR_LIVE);
+    report(w, key, a == NULL ? absent : hide ? "***" : a->value,
+           b == NULL ? absent : hide ? "***" : b->value, o != NULL ? o->when : GR_LIVE);
 }
 
 static void entries(struct walk *w, const struct ini_section *a, const struct ini_section *b)

@@ -9,7 +9,7 @@ import subprocess
 import unittest
 
 import tap
-from server import GRAPNEL, GRAPNELCTL, HOST, LOOPS, TIMEOUT, Server, certificate
+from server import GRAPNEL, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, Server, certificate
 from xmpp import Client, Failure
 
 
@@ -302,6 +302,40 @@ class Life(unittest.TestCase):
         server.write_config()
         server.ctl_ok('reload')
 
+    def test_reload_reports_everything_at_once(self):
+        server = Server(modules=['ping']).start()
+        self.addCleanup(server.stop)
+        server.set('limits', login_timeout='x')
+        server.set('mod_ping', ping_interval='y')
+        p = server.ctl('reload')
+        self.assertRegex(p.stderr, r'(?s)login_timeout.*\n.*ping_interval')
+        server.set('limits', login_timeout='7s')
+        server.set(f'host {HOST}', certificate='/nonexistent/x.pem')
+        p = server.ctl('reload')
+        self.assertRegex(p.stderr, r'(?s)x\.pem.*\n.*ping_interval')
+
+    def test_reload_tells_that_a_module_was_switched_on(self):
+        server = Server(modules=['ping']).start()
+        self.addCleanup(server.stop)
+        server.set('mod_ping', enabled='no')
+        self.assertEqual(server.ctl_ok('reload'), '[mod_ping] enabled: yes -> no (live)\n')
+        server.set('mod_ping', enabled=None)
+        self.assertEqual(server.ctl_ok('reload'), '[mod_ping] enabled: no -> yes (live)\n')
+
+    def test_ctl_finds_the_socket_in_a_broken_configuration(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        server.set('nonsense', a=1)
+        server.set('limits', login_timeout='x')
+        server.ctl_ok('status')
+        server.set('server', ctl_socket='')            # as if it were not there
+        server.ctl_ok('status')
+        server.set('server', ctl_socket=f'{server.dir}/elsewhere')
+        self.assertRegex(server.ctl('status').stderr, r'no server answers at .*/elsewhere: ')
+        p = run(GRAPNELCTL, '--config', '/nonexistent.ini', 'status')
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('/nonexistent.ini', p.stderr)
+
     def test_reload_tells_what_changed(self):
         server = Server().start()
         self.addCleanup(server.stop)
@@ -436,6 +470,28 @@ class Refused(unittest.TestCase):
         server.set('limits', login_timeout='x', auth_retries='y')
         server.set('server', nonsense=1)
         self.both(server, r'login_timeout', lines=3)
+
+    def test_mistakes_of_the_core_and_of_modules_at_once(self):
+        server = Server(modules=['ping'])
+        server.set('limits', login_timeout='x')
+        server.set('mod_ping', ping_interval='y')
+        self.both(server, r'(?s)login_timeout.*\n.*ping_interval', lines=2)
+
+    def test_certificate_and_module_at_once(self):
+        server = Server(modules=['ping'], hosts=(HOST, HOST2))
+        server.set(f'host {HOST}', certificate='/nonexistent/x.pem')
+        server.set(f'host {HOST2}', certificate='/nonexistent/y.pem')
+        server.set('mod_ping', ping_interval='y')
+        with open(server.ini, encoding='utf-8') as f:
+            lines = f.read().splitlines()
+        status, text = server.check()
+        said = text.splitlines()
+        self.assertEqual((status, len(said)), (1, 3), text)
+        for name, host, line in (('x', HOST, said[0]), ('y', HOST2, said[1])):
+            number = 1 + lines.index(f'certificate = /nonexistent/{name}.pem')
+            self.assertIn(f'grapnel.ini:{number}: [host {host}]: ', line)
+            self.assertIn(f'/nonexistent/{name}.pem', line)
+        self.assertIn('ping_interval', said[2])
 
     def test_occupied_port(self):
         with socket.socket() as s:
