@@ -78,7 +78,7 @@ void h_on_fail(void (*f)(const char *text))
 
 void h_fail(const char *fmt, ...)
 {
-    struct buf text = { 0 };
+    static struct buf text; /* whoever is told may not come back */
     char *what;
     va_list ap;
 
@@ -86,6 +86,7 @@ void h_fail(const char *fmt, ...)
     if (vasprintf(&what, fmt, ap) < 0)
         abort();
     va_end(ap);
+    buf_consume(&text, buf_len(&text));
     buf_puts(&text, what);
     free(what);
     if (h_current != NULL && buf_len(&h_current->log) > 0)

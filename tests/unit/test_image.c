@@ -180,7 +180,7 @@ static void wrong_notes(void **state)
     patched(4, &huge, 4, "it has no GR_MODULE");
     patched(0, &huge, 4, "it has no GR_MODULE");
     patched(20, &abi, 4, "is for version 2 of the module interface, this server has 1: rebuild it");
-    patched(24, "0", 1, "built with the headers of another server: rebuild it");
+    patched(24, "x", 1, "built with the headers of another server: rebuild it");
     memset(tag, 'a', sizeof(tag)); /* not terminated */
     patched(24, tag, sizeof(tag), "is damaged: rebuild it");
     memset(name, 'a', sizeof(name));
