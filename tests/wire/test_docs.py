@@ -477,7 +477,8 @@ class Tutorial(Base):
     def setUpClass(cls):
         cls.prefix = f'{TMP}/prefix'
         run(['make', '-s', '-C', SRC, f'BUILD={BUILD}', f'PREFIX={cls.prefix}', 'install-files'])
-        cls.env = {**os.environ, 'PKG_CONFIG_PATH': f'{cls.prefix}/lib/pkgconfig'}
+        cls.env = {k: v for k, v in os.environ.items() if k != 'GRAPNEL_TEST_LOOPS'}
+        cls.env['PKG_CONFIG_PATH'] = f'{cls.prefix}/lib/pkgconfig'
 
     def flags(self):
         return run(['sh', '-euc', block(MODULES, 'pkg-config')], env=self.env).split()
@@ -537,6 +538,24 @@ class Tutorial(Base):
             self.greet(folder, source.replace('greets everybody', f'greets everybody ({number})'))
             self.assertIn('mod_greet: new code', server.ctl_ok('reload'))
             self.assertEqual(self.greeting(server), f'You are number {number}.')
+
+    def test_the_test_of_the_guide(self):
+        folder = self.folder()
+        for name in ('mod_greet.c', 'test_greet.c'):
+            write(f'{folder}/{name}', block(MODULES, name))
+        write(f'{folder}/Makefile', block(MODULES, 'Makefile'))
+        run(['make', '-C', folder], env=self.env)
+        told = run(['sh', '-euc', block(MODULES, 'test-greet')], cwd=folder, env=self.env)
+        for loops in (1, 4):
+            self.assertIn(f'greets_and_counts (loops: {loops})', told)
+        self.assertNotIn('not ok', told)
+
+    def test_the_beginning_of_a_module(self):
+        folder = self.folder()
+        env = {**self.env, 'PATH': f'{self.prefix}/bin:{os.environ["PATH"]}'}
+        told = run(['sh', '-euc', block(MODULES, 'module-new')], cwd=folder, env=env)
+        self.assertIn('ok 1 - greets_with_the_text', told)
+        self.assertNotIn('not ok', told)
 
     def test_pieces_of_c_do_what_the_guide_says(self):
         """All of them as one module, used by a client."""
