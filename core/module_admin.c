@@ -113,6 +113,7 @@ static void print_row(const struct row *row, struct buf *out)
         command_number(out, "loop", row->loop);
     command_number(out, "calls", row->calls);
     command_number(out, "pending", row->pending);
+    command_number(out, "cpu_ms", row->cpu_us / 1000);
     command_number(out, "bytes", row->bytes);
     command_text(out, "state", state_of(row));
     command_text(out, "summary", row->summary);
@@ -127,6 +128,7 @@ static void print_unloaded(const struct overlay_entry *e, struct buf *out)
     command_text(out, "host", e->domain != NULL ? e->domain : "*");
     command_number(out, "calls", 0);
     command_number(out, "pending", 0);
+    command_number(out, "cpu_ms", 0);
     command_number(out, "bytes", 0);
     command_text(out, "state", "unloaded by hand");
     command_text(out, "summary", "");

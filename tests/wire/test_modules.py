@@ -259,7 +259,7 @@ class Watcher:
 
 
 class Watch(Base):
-    MODULE = '#include <grapnel/module.h>\n%s\nGR_MODULE(seen, .summary = "%s");\n'
+    MODULE = '#include <grapnel/module.h>\n%s\nGR_MODULE(seen, .summary = "%s" MORE);\n'
 
     @classmethod
     def setUpClass(cls):
@@ -271,6 +271,8 @@ class Watch(Base):
     def write(self, path, summary, piece=''):
         """Compiled into its place, as a whole, as makefiles do."""
         source = f'{TMP}/seen.c'
+        if 'MORE' not in piece:
+            piece += '\n#define MORE'
         with open(source, 'w', encoding='ascii') as f:
             f.write(self.MODULE % (piece, summary))
         subprocess.run(['gcc', *self.flags[0], '-o', f'{path}.new', source, *self.flags[1]], check=True)
@@ -343,6 +345,38 @@ class Watch(Base):
         shutil.rmtree(elsewhere)
         watcher.wait('cannot be watched any more')
         self.assertEqual(watcher.process.wait(TIMEOUT), 1)
+
+    def test_what_it_uses(self):
+        path, watcher = self.start()
+        watcher.stop()
+        self.write(path, 'busy', """
+#include <time.h>
+struct room { char bytes[5000]; };
+static const struct gr_slot slot = GR_SLOT(struct room, 1, NULL);
+static const struct gr_slot *const slots[] = { &slot, NULL };
+static void burn(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    clock_t end = clock() + CLOCKS_PER_SEC / 20; /* of all threads */
+    while (clock() < end)
+        ;
+    gr_session_slot(self, ev->session, &slot);
+}
+static const struct gr_hook hooks[] = { GR_ON(sm_register_connection, 50, burn), GR_HOOK_END };
+#define MORE , .hooks = hooks, .slots = slots
+""")
+        self.server.ctl_ok('reload')
+        def mine():
+            row, = [r for r in self.server.ctl_json('modules')
+                    if (r['module'], r['host']) == ('mod_seen', HOST)]
+            return row
+        before = mine()
+        self.assertEqual((before['calls'], before['cpu_ms']), (0, 0))
+        c = self.login()
+        c.sync()
+        after = mine()
+        self.assertEqual(after['calls'], 1)
+        self.assertGreaterEqual(after['cpu_ms'], 5)
+        self.assertGreaterEqual(after['bytes'] - before['bytes'], 5000)
 
     def test_refusals(self):
         self.serve()
