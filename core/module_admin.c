@@ -331,7 +331,7 @@ char *module_reload(const struct gr_cmd *cmd, struct buf *result)
         error = gr_asprintf("%s is not loaded on any host", t.module);
     else
         error = server_reload(NULL, &report);
-    if (error == NULL) {
+    if (error == NULL && report != NULL) {
         bool mentioned = name == NULL || is_mentioned(report, t.module);
 
         print_report(result, report);

@@ -149,9 +149,10 @@ static int watch(struct watched *w)
     fflush(stdout);
     while (wait_for_it(w) == 0) {
         time_t now = time(NULL);
+        struct tm tm;
         char clock[16];
 
-        strftime(clock, sizeof(clock), "%T", localtime(&now));
+        strftime(clock, sizeof(clock), "%T", localtime_r(&now, &tm));
         printf("%s ", clock);
         if (access(w->path, F_OK) != 0)
             printf("%s is gone\n", w->path);
@@ -215,7 +216,7 @@ int module_watch(struct server *s, int argc, char **argv)
         return 2;
     }
     rc = find(&w, argv[1]);
-    if (rc == 0) {
+    if (rc == 0 && w.path != NULL) {
         split(&w);
         rc = watch(&w);
     }
