@@ -26,7 +26,7 @@ struct row {
 };
 struct listing {
     struct table rows;
-    bool loops;
+    bool loops, files;
 };
 
 static size_t place_of(const char *domain)
@@ -104,7 +104,7 @@ static const char *state_of(const struct row *row)
     return m != NULL && m->by_hand ? "by hand" : "";
 }
 
-static void print_row(const struct row *row, struct buf *out)
+static void print_row(const struct row *row, bool files, struct buf *out)
 {
     command_row(out);
     command_text(out, "module", row->module);
@@ -116,12 +116,14 @@ static void print_row(const struct row *row, struct buf *out)
     command_number(out, "cpu_ms", row->cpu_us / 1000);
     command_number(out, "bytes", row->bytes);
     command_text(out, "state", state_of(row));
-    command_text(out, "summary", row->summary);
-    command_text(out, "file", row->file);
+    if (files)
+        command_text(out, "file", row->file);
+    else
+        command_text(out, "summary", row->summary);
 }
 
 /* What the configuration has and somebody switched off. */
-static void print_unloaded(const struct overlay_entry *e, struct buf *out)
+static void print_unloaded(const struct overlay_entry *e, bool files, struct buf *out)
 {
     command_row(out);
     command_text(out, "module", e->module);
@@ -131,12 +133,13 @@ static void print_unloaded(const struct overlay_entry *e, struct buf *out)
     command_number(out, "cpu_ms", 0);
     command_number(out, "bytes", 0);
     command_text(out, "state", "unloaded by hand");
-    command_text(out, "summary", "");
-    command_text(out, "file", "");
+    command_text(out, files ? "file" : "summary", "");
 }
 
 const struct gr_arg module_list_args[] = {
-    { "loops", GR_ARG_FLAG, true, "one row per loop as well" }, { NULL, GR_ARG_TEXT, false, NULL }
+    { "loops", GR_ARG_FLAG, true, "one row per loop as well" },
+    { "files", GR_ARG_FLAG, true, "where each was loaded from, instead of what it is" },
+    { NULL, GR_ARG_TEXT, false, NULL }
 };
 
 static int compare(const void *a, const void *b)
@@ -157,7 +160,7 @@ static void print_rows(const struct listing *l, struct buf *result)
         sorted[count++] = GR_CONTAINER_OF(n, struct row, node);
     qsort(sorted, count, sizeof(struct row *), compare);
     for (size_t i = 0; i < count; i++) {
-        print_row(sorted[i], result);
+        print_row(sorted[i], l->files, result);
         row_free(sorted[i]);
     }
     gr_free(sorted);
@@ -165,7 +168,8 @@ static void print_rows(const struct listing *l, struct buf *result)
 
 char *module_list(const struct gr_cmd *cmd, struct buf *result)
 {
-    struct listing l = { .loops = gr_cmd_text(cmd, "loops") != NULL };
+    struct listing l = { .loops = gr_cmd_text(cmd, "loops") != NULL,
+                         .files = gr_cmd_text(cmd, "files") != NULL };
     const struct overlay *o = server_overlay();
 
     loops_call(count_loop, &l);
@@ -173,7 +177,7 @@ char *module_list(const struct gr_cmd *cmd, struct buf *result)
     table_fini(&l.rows);
     for (size_t i = 0; i < o->count && !l.loops; i++) {
         if (!o->entries[i].on)
-            print_unloaded(&o->entries[i], result);
+            print_unloaded(&o->entries[i], l.files, result);
     }
     return NULL;
 }
@@ -241,11 +245,17 @@ static void print_line(struct buf *result, char *take_line)
     gr_free(take_line);
 }
 
-/* How to make it last. */
+/* How to make it last, unless the configuration says the same: then nothing is remembered. */
 static char *advice(const struct target *t, bool on)
 {
     const char *blank = t->domain != NULL ? " " : "", *domain = t->domain != NULL ? t->domain : "";
+    const struct overlay *o = server_overlay();
+    size_t i = 0;
 
+    while (i < o->count && strcmp(o->entries[i].module, t->module) != 0)
+        i++;
+    if (i == o->count)
+        return gr_asprintf("as %s says", server_config());
     return gr_asprintf("until the server stops; to keep it so, write %s[%s%s%s] to %s",
                        on ? "" : "`enabled = no` in ", t->module, blank, domain, server_config());
 }

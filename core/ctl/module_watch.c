@@ -62,7 +62,7 @@ static const char *value_of(const char *item, const char *name)
 /* The file that the server has loaded as mod_NAME; *path NULL: none. 0, or 1 as above. */
 static int loaded_file(struct server *s, const char *name, char **path)
 {
-    static const char *const words[] = { "module", "list", NULL };
+    static const char *const words[] = { "module", "list", "--files", NULL };
     struct buf answer = { 0 };
     const char *end = NULL;
     bool mine = false;

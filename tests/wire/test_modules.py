@@ -56,7 +56,7 @@ class Load(Base):
         self.assertTrue(self.pings(c))
         self.assertEqual(self.states('mod_ping'), {HOST: 'by hand', HOST2: 'by hand'})
         said = self.server.ctl_ok('module', 'unload', 'mod_ping')
-        self.assertIn('mod_ping: unloaded on every host', said)
+        self.assertIn(f'mod_ping: unloaded on every host\nas {self.server.ini} says', said)
         self.assertFalse(self.pings(c))
         self.assertEqual(self.states('mod_ping'), {})
         c.silent()
@@ -113,6 +113,7 @@ class Load(Base):
         self.assertIn('write `enabled = no` in [mod_ping] to', said)
         self.assertFalse(self.pings(c))
         self.assertEqual(self.states('mod_ping'), {'*': 'unloaded by hand'})
+        self.assertRegex(self.server.ctl_ok('modules'), r'mod_ping +\* .* unloaded by hand +\n')
         self.server.ctl_ok('reload')
         self.assertFalse(self.pings(c))
         self.server.drop('mod_ping')                   # made to last: nothing is left to remember
@@ -191,7 +192,9 @@ class List(Base):
         self.assertEqual([r['host'] for r in mine], [HOST, HOST2])
         self.assertGreaterEqual(mine[0]['calls'], 3)
         self.assertGreater(mine[0]['bytes'], 0)
-        self.assertEqual(mine[0]['file'], f'{BUILD}/modules/mod_ping.so')
+        self.assertIn('pings', mine[0]['summary'])
+        mine = [r for r in self.server.ctl_json('modules', '--files') if r['module'] == 'mod_ping']
+        self.assertEqual([r['file'] for r in mine], 2 * [f'{BUILD}/modules/mod_ping.so'])
         self.assertNotIn('loop', mine[0])
 
     def test_loops(self):
