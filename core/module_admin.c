@@ -195,6 +195,13 @@ static char *full_name(const char *name)
     return strncmp(name, "mod_", 4) == 0 ? gr_strdup(name) : gr_asprintf("mod_%s", name);
 }
 
+/* As the configuration has them: nothing else may become part of a path. */
+static bool is_name(const char *name)
+{
+    return *name != '\0' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
+}
+
 /* NULL, or what is wrong with the arguments. */
 static char *target_of(const struct gr_cmd *cmd, struct target *t)
 {
@@ -205,6 +212,8 @@ static char *target_of(const struct gr_cmd *cmd, struct target *t)
 
     arena_fini(&mem);
     *t = (struct target){ full_name(gr_cmd_text(cmd, "module")), NULL };
+    if (!is_name(t->module))
+        return gr_asprintf("%s is no name of a module: a-z, 0-9 and _", t->module);
     if (host != NULL && there == NULL)
         return gr_asprintf("%s is not served here", host);
     t->domain = there != NULL ? there->domain : NULL;

@@ -159,6 +159,8 @@ class Load(Base):
         self.assertRegex(self.refused('module', 'unload', 'roster'),
                          r'(?s)mod_roster is not unloaded, nothing has changed:.*needs mod_roster')
         self.assertEqual(self.states('mod_roster'), {HOST: '', HOST2: ''})
+        for name in ('../modules/mod_ping', 'mod_/ping', 'Ping', 'ping.so', 'p\u00efng'):
+            self.assertIn('is no name of a module', self.refused('module', 'load', name))
         self.assertIn('missing argument', self.refused('module', 'load'))
         self.assertIn('unknown command', self.refused('module'))
         self.assertIn('unknown command', self.refused('module', 'laod', 'ping'))
