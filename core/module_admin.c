@@ -1,5 +1,6 @@
-/* module_admin.c: what is loaded, and loading and unloading by hand: a reload with the configuration as
- * it is and one thing changed, all or nothing, in force until the server stops (conf/overlay.h). */
+/* module_admin.c: what is loaded, and loading and unloading by hand: a reload with the
+ * configuration as it is and one thing changed, all or nothing, in force until the server stops
+ * (conf/overlay.h). */
 #include "module_admin.h"
 
 #include "base/table.h"
@@ -355,8 +356,8 @@ char *module_reload(const struct gr_cmd *cmd, struct buf *result)
 
         print_report(result, report);
         if (!mentioned)
-            print_line(result, gr_asprintf("%s: no change: its file and its options are those in use",
-                                           t.module));
+            print_line(result, gr_asprintf("%s: no change: its file and its options are those "
+                                           "in use", t.module));
     }
     gr_free(report);
     gr_free(t.module);

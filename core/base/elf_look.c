@@ -1,7 +1,7 @@
-/* base/elf_look.c: what a module's file tells about how it will behave: whom it needs, what it exports,
- * what would run when it is loaded, what would keep it from being unloaded. From the section headers,
- * which a linker always writes; every offset is checked against the file's length, as in elf.c. ELF gABI
- * 4.1, chapters 4 and 5. */
+/* base/elf_look.c: what a module's file tells about how it will behave: whom it needs, what it
+ * exports, what would run when it is loaded, what would keep it from being unloaded. From the
+ * section headers, which a linker always writes; every offset is checked against the file's length,
+ * as in elf.c. ELF gABI 4.1, chapters 4 and 5. */
 #include "base/elf.h"
 
 #include <elf.h>

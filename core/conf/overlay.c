@@ -1,5 +1,5 @@
-/* conf/overlay.c: see overlay.h. A module that is switched on takes its options from its sections when
- * there are any, perhaps with `enabled = no` in them. */
+/* conf/overlay.c: see overlay.h. A module that is switched on takes its options from its sections
+ * when there are any, perhaps with `enabled = no` in them. */
 #include "conf/overlay.h"
 
 #include <string.h>

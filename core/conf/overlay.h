@@ -15,12 +15,13 @@ struct overlay {
     size_t count;
 };
 
-/* A copy of `from` in which `module` is on or off on that host (NULL: on all, whatever was said about
- * single ones before). */
+/* A copy of `from` in which `module` is on or off on that host (NULL: on all, whatever was said
+ * about single ones before). */
 struct overlay overlay_with(const struct overlay *from, const char *module, const char *domain,
                             bool on);
 struct overlay overlay_copy(const struct overlay *from);
 /* Changes which modules the hosts of a generation have, before it is used by anybody. Entries that
- * change nothing, because the configuration says the same by now or the host is gone, are removed. */
+ * change nothing, because the configuration says the same by now or the host is gone, are
+ * removed. */
 void overlay_apply(struct overlay *o, struct conf *conf);
 void overlay_fini(struct overlay *o);

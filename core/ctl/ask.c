@@ -80,8 +80,8 @@ static const char *value_of(const struct ini *ini, const char *key)
     return e != NULL && *e->value != '\0' ? e->value : NULL;
 }
 
-/* Two values are all we need, so whatever else is wrong with the configuration does not matter here:
- * the server will say. NULL: there is no such file; explained on stderr. */
+/* Two values are all we need, so whatever else is wrong with the configuration does not matter
+ * here: the server will say. NULL: there is no such file; explained on stderr. */
 static char *socket_of(const char *config)
 {
     struct conf_errors *errs = gr_alloc(sizeof(*errs));

@@ -15,8 +15,8 @@ struct server {
 /* "grapnelctl: WHAT: WHY" on stderr; 1, the exit status. */
 int ctl_fail(const char *what, const char *why);
 
-/* ask.c: sends the words of `request` (each ended by NUL; the closing empty one is added) and waits for
- * the answer. 0, or 1 after saying on stderr that nobody is there. */
+/* ask.c: sends the words of `request` (each ended by NUL; the closing empty one is added) and waits
+ * for the answer. 0, or 1 after saying on stderr that nobody is there. */
 int server_ask(struct server *s, struct buf *request, struct buf *answer);
 /* The items of an answer up to the closing one; NULL: there is none, or an error, put into *error
  * (borrowed from the answer). */

@@ -1,5 +1,5 @@
-/* ctl/module_check.c: `grapnelctl module check`: what the server would say about a module's file, and
- * what a reader of docs/modules.md would say about it, without loading it. */
+/* ctl/module_check.c: `grapnelctl module check`: what the server would say about a module's file,
+ * and what a reader of docs/modules.md would say about it, without loading it. */
 #include "ctl/ctl.h"
 
 #include "base/elf.h"

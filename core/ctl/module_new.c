@@ -1,5 +1,5 @@
-/* ctl/module_new.c: `grapnelctl module new`: writes the beginning of a module: code, test, makefile,
- * page. The files are packaging/module/, in which NAME stands for the name. */
+/* ctl/module_new.c: `grapnelctl module new`: writes the beginning of a module: code, test,
+ * makefile, page. The files are packaging/module/, in which NAME stands for the name. */
 #include "ctl/ctl.h"
 
 #include <errno.h>
@@ -66,7 +66,7 @@ static const char *wrong_name(const char *name)
 
 /* --- the files --- */
 
-/* Where grapnel.pc of this program lies: in the build folder, or in the prefix. The caller frees. */
+/* Where this program's grapnel.pc lies: in the build folder, or in the prefix; the caller frees. */
 static char *pc_dir(void)
 {
     char self[4096];
@@ -135,7 +135,8 @@ static int write_all(const char *name, const struct kind *kind)
         ctl_fail(folder, errno == EEXIST ? "is there already: choose another name, or remove it" :
                                            strerror(errno));
     else if (write_file(&w, module, kind->module) == 0 && write_file(&w, test, kind->test) == 0 &&
-             write_file(&w, page, kind->page) == 0 && write_file(&w, "Makefile", file_Makefile) == 0)
+             write_file(&w, page, kind->page) == 0 &&
+             write_file(&w, "Makefile", file_Makefile) == 0)
         rc = 0;
     if (rc == 0)
         printf("%s/: %s %s Makefile %s\n"

@@ -1,6 +1,6 @@
-/* ctl/module_watch.c: `grapnelctl module watch`: for whoever edits a module: whenever its file has been
- * written, it is judged and reloaded, and one sees what came of it. The folder is watched, not the
- * file: compilers and install replace files. */
+/* ctl/module_watch.c: `grapnelctl module watch`: for whoever edits a module: whenever its file has
+ * been written, it is judged and reloaded, and one sees what came of it. The folder is watched, not
+ * the file: compilers and install replace files. */
 #include "ctl/ctl.h"
 
 #include "base/elf.h"
@@ -20,8 +20,9 @@
 static const char usage[] =
     "usage: grapnelctl [--config FILE | --socket PATH] module watch NAME|FILE.so\n"
     "\n"
-    "Whenever the file of a module has been written: checks it (as `module check`), has the server\n"
-    "reload, prints what changed; until ^C. With NAME, the file that the server has loaded.\n";
+    "Whenever the file of a module has been written: checks it (as `module check`), has the\n"
+    "server reload, prints what changed; until ^C. With NAME: the file that the server has\n"
+    "loaded.\n";
 
 struct watched {
     struct server *server;
@@ -69,12 +70,12 @@ static int loaded_file(struct server *s, const char *name, char **path)
     int rc = ask(s, words, &answer, &end);
 
     *path = NULL;
-    for (const char *p = buf_data(&answer); rc == 0 && p < end && *path == NULL; p += strlen(p) + 1) {
+    for (const char *p = buf_data(&answer); rc == 0 && p < end; p += strlen(p) + 1) {
         const char *module = value_of(p, "module"), *file = value_of(p, "file");
 
         if (module != NULL)
             mine = strncmp(module, "mod_", 4) == 0 && strcmp(module + 4, name) == 0;
-        if (mine && file != NULL && *file != '\0')
+        if (mine && *path == NULL && file != NULL && *file != '\0')
             *path = gr_strdup(file);
     }
     buf_fini(&answer);
@@ -119,7 +120,7 @@ static int read_events(const struct watched *w)
     return ours;
 }
 
-/* Until it has been written and nothing more happens to it for a moment. 0, or 1 when it cannot be. */
+/* Until it has been written and is left alone for a moment. 0, or 1 when it cannot be watched. */
 static int wait_for_it(const struct watched *w)
 {
     struct pollfd p = { .fd = w->fd, .events = POLLIN };

@@ -1,5 +1,6 @@
-/* grapnel/test.h: a server in one process, for the tests of modules: no sockets, no threads, the store
- * in memory, virtual time. Clients are sessions whose output is kept. docs/modules.md, Testing.
+/* grapnel/test.h: a server in one process, for the tests of modules: no sockets, no threads, the
+ * store in memory, virtual time. Clients are sessions whose output is kept. docs/modules.md,
+ * Testing.
  *
  *     static void greets(void)
  *     {
@@ -20,9 +21,9 @@
  * Every function that starts something runs the loops until nothing is left to do, so no test waits
  * or polls. A failed expectation ends the test and prints what arrived instead; h_main goes on with
  * the next one, other frameworks are told through h_on_fail. Link with what `pkg-config --libs
- * grapnel-test` says. Everything is called on one thread, with one server at a time; what is returned
- * as a pointer is the server's (struct h) or the client's (struct hs) and lives as long, unless it
- * says otherwise.
+ * grapnel-test` says. Everything is called on one thread, with one server at a time; what is
+ * returned as a pointer is the server's (struct h) or the client's (struct hs) and lives as long,
+ * unless it says otherwise.
  *
  * Modules are looked for in the folders of GRAPNEL_MODULES (separated by colons), by default in the
  * working directory and in build/modules; H_VERBOSE=1 prints the log. */
@@ -49,8 +50,8 @@ GR_API int h_main(const struct h_test *tests, size_t count);
 /* Ends the test with a message (printf) and what the log said lately. */
 GR_API _Noreturn void h_fail(const char *fmt, ...) GR_PRINTF(1, 2);
 #define h_check(x) ((x) ? (void)0 : h_fail("%s:%d: not true: %s", __FILE__, __LINE__, #x))
-/* Without h_main: who is told of failures, e.g. a function that calls cmocka's fail_msg. It must not
- * return. By default the message is printed and the process ends with status 1. */
+/* Without h_main: who is told of failures, e.g. a function that calls cmocka's fail_msg. It must
+ * not return. By default the message is printed and the process ends with status 1. */
 GR_API void h_on_fail(void (*f)(const char *text));
 /* The number of loops (1 .. 64) of the next h_start; they take turns on this one thread. By default
  * what GRAPNEL_TEST_LOOPS says, else 1. */
@@ -60,8 +61,8 @@ GR_API void h_set_loops(int loops);
 
 /* Registers a module of the test's own, built into every host of the next h_start (and its restarts
  * and reloads), before the modules of the configuration; abi and abi_tag are filled in. At most 8.
- * Forgotten by h_stop. Its handlers may use static data: everything runs on one thread. A module that
- * is linked into the test program, instead of loaded from its .so, comes in this way:
+ * Forgotten by h_stop. Its handlers may use static data: everything runs on one thread. A module
+ * that is linked into the test program, instead of loaded from its .so, comes in this way:
  * h_module(&gr_module_descriptor). */
 GR_API void h_module(const struct gr_module *desc);
 /* The configuration as in a file; NULL: "[host localhost]". [server] and [listen c2s] are added
@@ -76,9 +77,9 @@ GR_API void h_stop(struct h **take);
 /* A restart: all clients are cut off (their struct hs are gone), everything is torn down and
  * started again with the same configuration; what was in the store is still there. */
 GR_API void h_restart(struct h *h);
-/* Goes over to another configuration, and to modules whose files have changed; the clients stay. 0 and
- * the changes, or GR_EINVAL and the errors, in *report (free with gr_free); report may be NULL: then a
- * refusal fails the test. */
+/* Goes over to another configuration, and to modules whose files have changed; the clients stay. 0
+ * and the changes, or GR_EINVAL and the errors, in *report (free with gr_free); report may be NULL:
+ * then a refusal fails the test. */
 GR_API int h_reload(struct h *h, const char *ini, char **report);
 
 /* Runs all loops and the store until nothing is left to do now. */
@@ -103,8 +104,8 @@ GR_API const char *h_log(struct h *h);
 /* A JID for the time until h_stop; fails the test when the text is none. */
 GR_API const struct gr_jid *h_parse_jid(struct h *h, const char *text);
 
-/* A command as grapnelctl would send it, words separated by blanks. The rows of the answer, one line
- * each ("jid=alice@localhost online=yes"), or "error: ..."; valid until the next one. */
+/* A command as grapnelctl would send it, words separated by blanks. The rows of the answer, one
+ * line each ("jid=alice@localhost online=yes"), or "error: ..."; valid until the next one. */
 GR_API const char *h_command(struct h *h, const char *line);
 
 /* --- accounts --- */
@@ -139,8 +140,9 @@ GR_API struct hs *h_online(struct h *h, const char *full);
 GR_API void h_set_available(struct hs *s, int priority);
 GR_API void h_set_unavailable(struct hs *s);
 
-/* What the client sends: any element, its `from` stamped as the stream does. What the stream refuses
- * before any hook runs (malformed addresses and iqs) is not for this harness. Then h_run. */
+/* What the client sends: any element, its `from` stamped as the stream does. What the stream
+ * refuses before any hook runs (malformed addresses and iqs) is not for this harness. Then
+ * h_run. */
 GR_API void h_send(struct hs *s, const char *xml);
 GR_API void h_sendf(struct hs *s, const char *fmt, ...) GR_PRINTF(2, 3);
 /* Without h_run: what follows is sent "in the same packet". */

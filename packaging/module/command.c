@@ -1,5 +1,5 @@
-/* mod_NAME: two commands for grapnelctl: how many messages accounts have sent, on the whole server and
- * since an account's first session. */
+/* mod_NAME: two commands for grapnelctl: how many messages accounts have sent, on the whole server
+ * and since an account's first session. */
 #include <grapnel/module.h>
 
 struct conf { bool count_empty; };

@@ -1,5 +1,5 @@
-/* mod_NAME: keeps one short text per account: <note xmlns='urn:example:NAME'>text</note> in an iq to
- * one's own account stores it (set) or asks for it (get). */
+/* mod_NAME: keeps one short text per account: <note xmlns='urn:example:NAME'>text</note> in an iq
+ * to one's own account stores it (set) or asks for it (get). */
 #include <grapnel/module.h>
 
 #define NS "urn:example:NAME"

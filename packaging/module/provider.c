@@ -1,5 +1,5 @@
-/* mod_NAME: accounts that are listed in the configuration, with one password for all. What it leaves
- * out (changing passwords, for instance) the built-in provider answers. */
+/* mod_NAME: accounts that are listed in the configuration, with one password for all. What it
+ * leaves out (changing passwords, for instance) the built-in provider answers. */
 #include <grapnel/module.h>
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* test_overlay: modules switched on and off over a configuration (conf/overlay.c): which hosts have them
- * then, where their options come from, which entries are kept. */
+/* test_overlay: modules switched on and off over a configuration (conf/overlay.c): which hosts have
+ * them then, where their options come from, which entries are kept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
