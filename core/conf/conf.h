@@ -72,6 +72,8 @@ struct conf_host {
     const char *const *sasl_disable;
     enum conf_plain plain;
     int64_t scram_iterations;
+    int64_t token_max_age;
+    bool token_single_use;
     enum conf_conflict resource_conflict;
     int64_t max_sessions;              /* from [limits] when not given */
     const struct conf_module *modules; /* enabled ones in order of appearance */

@@ -113,6 +113,9 @@ static const struct gr_opt host_options[] = {
     GR_OPT_INT(struct conf_host, scram_iterations, 0, 4096, 1000000,
                "rounds of password hashing for new passwords (RFC 7677, 4); standard is 10000 for "
                "SHA-1 and 50000 for SHA-256 and SHA-512", .zero = "standard"),
+    GR_OPT_DURATION(struct conf_host, token_max_age, 30 * GR_SECOND, GR_SECOND, GR_DAY,
+                    "for how long a token of `token issue` is good as a password"),
+    GR_OPT_BOOL(struct conf_host, token_single_use, false, "such a token is good for one login"),
     GR_OPT_ENUM(struct conf_host, resource_conflict, CONF_KICK_OLD,
                 GR_WORDS("kick_old", "refuse", "new_resource"),
                 "when a resource is bound that is in use (RFC 6120, 7.7.2.2): the old session "

@@ -19,19 +19,28 @@ void provider_roster_bind(struct gr_host *h, struct provider_insts *p, struct gr
 /* The core's own asks (no asking module): done runs on this loop; arg is the caller's. */
 typedef void (*provider_done_f)(void *arg, const struct gr_answer *a);
 bool provider_auth_serves_keys(struct gr_host *h);   /* SCRAM can be offered */
-/* Between the name logged in with and the account name (out: GR_JID_PART_MAX + 1 bytes); the same name
- * when no provider maps. 0 or GR_ENOENT. */
+/* Between the name in an address and the account's (out: GR_JID_PART_MAX + 1 bytes); the same name when
+ * no provider maps. 0 or GR_ENOENT. Everything below takes the name in the address. */
 int provider_account_of(struct gr_host *h, const char *username, char *out);
 int provider_username_of(struct gr_host *h, const char *account, char *out);
-/* Checks a password against the record of get_credentials where the provider that has it brings no
- * check_password of its own. The stream layer, which knows the record, sets it; done once, on this
- * loop, perhaps at once. creds and password are borrowed for the call. */
+/* The name in the address of who logs in under this one. */
+int provider_login_name(struct gr_host *h, const char *login, char *out);
+/* What the stream layer knows and sets: the credential record, and the server's secret.
+ * check_keys compares a password with the record of get_credentials (NULL: nobody's, at the same cost)
+ * where the provider that has it brings no check_password of its own: OK, FALSE, or ERROR when it cannot
+ * be done now. done runs once, on this loop, perhaps at once; creds and password are borrowed.
+ * check_token answers in place of a provider without check_token. */
 extern void (*provider_check_keys)(const void *creds, size_t len, const char *password,
-                                   void (*done)(void *arg, bool right), void *arg);
+                                   void (*done)(void *arg, enum gr_result result), void *arg);
+extern void (*provider_check_token)(struct gr_host *h, struct gr_ask *take, const char *user,
+                                    const char *token);
 void provider_auth_credentials(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                                const char *user, provider_done_f done, void *arg);
+enum provider_proof { PROOF_PASSWORD, PROOF_TOKEN, PROOF_HTTP };
+/* OK; FALSE: not so, or the account may not log in; NONE: no such account; ERROR: nobody can tell. */
 void provider_auth_check(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
-                         const char *user, const char *password, provider_done_f done, void *arg);
+                         enum provider_proof kind, const char *user, const char *proof,
+                         provider_done_f done, void *arg);
 /* OK, FALSE (inactive), NONE; straight from the provider (the hook does_user_exist is the caller's). */
 void provider_auth_state(struct gr_host *h, const char *user, provider_done_f done, void *arg);
 void provider_session_bind(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
@@ -40,6 +49,9 @@ void provider_session_unbind(struct gr_host *h, struct provider_insts *p, struct
                              const struct gr_jid *full);
 void provider_session_presence(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                                const struct gr_jid *full, int priority, struct gr_stanza *stanza);
+/* As gr_session_ask, of that host. */
+void provider_session_ask(struct gr_host *h, enum gr_session_op op, const struct gr_jid *jid,
+                          provider_done_f done, void *arg);
 /* route/session.c tells how a session reaches its embedded instances. */
 extern struct provider_insts *(*provider_insts_of)(struct gr_session *s);
 

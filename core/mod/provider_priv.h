@@ -1,5 +1,5 @@
-/* mod/provider_priv.h: what provider.c (sets and instances), ask.c (calls) and provider_ask.c (who is
- * asked what) share. Of a loop. */
+/* mod/provider_priv.h: what provider.c (sets and instances), ask.c (calls) and the files that know who is
+ * asked what (provider_ask.c, provider_auth.c, provider_session.c) share. Of a loop. */
 #pragma once
 
 #include "mod/instance.h"
@@ -71,7 +71,20 @@ void ask_sent(struct gr_ask *ask);
 void asks_expire(const struct gr_mod *answerer);
 void asks_forget(const struct gr_mod *answerer);
 
-/* provider_ask.c, for account.c: no hooks yet. */
+/* A provider about to be called: what its function takes. */
+struct provider_call {
+    const void *vt;
+    struct gr_mod *self;
+    void *inst;
+};
+void provider_call_to(struct provider_call *c, struct gr_ask *ask, struct provider *p,
+                      struct provider_insts *insts, struct gr_session *s);
+/* Whoever has the function at that offset, ready to be called; false: nobody. */
+bool provider_call_find(struct provider_call *c, struct gr_ask *ask, const struct gr_host *h,
+                        enum gr_provider_type type, size_t offset, struct provider_insts *insts,
+                        struct gr_session *s);
+
+/* provider_auth.c, for account.c: no hooks yet. */
 void provider_create_user(struct gr_host *h, struct gr_ask *ask, const char *user,
                           const char *password);
 void provider_delete_user(struct gr_host *h, struct gr_ask *ask, const char *user);

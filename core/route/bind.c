@@ -369,6 +369,7 @@ static void finish(struct gr_session *s)
     gr_jid_free(&s->jid);
     gr_free(s->lang);
     gr_free(s->auth_mech);
+    gr_free(s->http_identity);
     gr_free(s);
 }
 

@@ -170,6 +170,12 @@ const char *gr_session_auth_mech(const struct gr_session *s)
     return s->auth_mech;
 }
 
+void gr_session_set_http_identity(struct gr_session *s, const char *identity)
+{
+    gr_free(s->http_identity);
+    s->http_identity = identity != NULL ? gr_strdup(identity) : NULL;
+}
+
 const char *gr_session_lang(const struct gr_session *s)
 {
     return s->lang;

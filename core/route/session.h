@@ -38,6 +38,7 @@ struct gr_session {
     const struct session_out *out;
     void *out_ctx;
     char *lang, *auth_mech;
+    char *http_identity;             /* whose web session it came with; NULL: none */
     struct gr_stanza *presence;
     int64_t presence_us, since_us;
     struct slots slots;
@@ -109,7 +110,9 @@ void account_release_if_idle(struct gr_account *a);
 /* Of this loop, for commands and shutdown. */
 void session_each(void (*f)(void *ctx, struct gr_session *s), void *ctx);
 
-/* The built-in module of the session manager (sm.c) and the set-up of the layer. */
+/* The built-in module of the session manager (sm.c), what it answers about sessions (sm_provider.c), and
+ * the set-up of the layer. */
 extern const struct gr_module sm_module;
+extern const struct gr_session_provider sm_provider;
 void route_init(void);
 void route_fini(void);

@@ -126,7 +126,14 @@ static const struct gr_hook hooks[] = {
     GR_HOOK_END
 };
 
+static int start(struct gr_mod *self, const char **why)
+{
+    (void)why;
+    gr_provide_session(self, &sm_provider, 0);
+    return 0;
+}
+
 const struct gr_module sm_module = {
     .name = "sm", .summary = "sessions: built in", .abi = GR_ABI_VERSION, .abi_tag = GR_ABI_TAG,
-    .hooks = hooks,
+    .hooks = hooks, .start = start,
 };

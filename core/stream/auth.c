@@ -8,6 +8,7 @@
 #include "mod/instance.h"
 #include "mod/provider.h"
 #include "stream/creds.h"
+#include "stream/token.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,13 +22,22 @@ static const struct gr_coll collections[] = { GR_MAP("account"), GR_COLL_END };
 static uint8_t secret[32];
 
 static void check_keys(const void *data, size_t len, const char *password,
-                       void (*done)(void *arg, bool right), void *arg);
+                       void (*done)(void *arg, enum gr_result result), void *arg);
 
 void auth_set_secret(const void *bytes, size_t len)
 {
     gr_assert(len == sizeof(secret));
     memcpy(secret, bytes, len);
     provider_check_keys = check_keys;
+    provider_check_token = token_check;
+}
+
+void auth_derive_key(const char *purpose, const char *host, uint8_t out[AUTH_KEY_SIZE])
+{
+    char *text = gr_asprintf("%s %s", purpose, host);
+
+    scram_hmac(SCRAM_SHA256, secret, sizeof(secret), text, strlen(text), out);
+    gr_free(text);
 }
 
 static const char *domain(struct gr_mod *self)
@@ -204,7 +214,9 @@ static void checked(struct gr_mod *self, void *data)
 
     (void)self;
     creds_wipe(&h->creds);
-    gr_answer_result(h->ask, ok && !h->disabled ? GR_R_OK : GR_R_FALSE);
+    gr_answer_result(h->ask, !h->exists           ? GR_R_NONE
+                             : ok && !h->disabled ? GR_R_OK
+                                                  : GR_R_FALSE);
 }
 
 static void go_check(struct gr_mod *self, struct call *c, const struct record *r)
@@ -232,8 +244,9 @@ static void check_password(struct gr_mod *self, void *inst, struct gr_ask *ask, 
 struct key_check {
     struct work work;
     struct creds creds;
-    bool usable, right;
-    void (*done)(void *arg, bool right);
+    bool usable;
+    enum gr_result result;
+    void (*done)(void *arg, enum gr_result result);
     void *arg;
     char password[GR_JID_PART_MAX + 1];
 };
@@ -242,23 +255,25 @@ static void key_check_run(struct work *w)
 {
     struct key_check *k = GR_CONTAINER_OF(w, struct key_check, work);
 
-    k->right = creds_check_plain(&k->creds, k->password, strlen(k->password)) && k->usable;
+    k->result = creds_check_plain(&k->creds, k->password, strlen(k->password)) && k->usable
+                    ? GR_R_OK : GR_R_FALSE;
 }
 
 static void key_check_done(struct work *w)
 {
     struct key_check *k = GR_CONTAINER_OF(w, struct key_check, work);
 
-    k->done(k->arg, k->right);
+    k->done(k->arg, k->result);
     gr_wipe(k, sizeof(*k));
     gr_free(k);
 }
 
 static void check_keys(const void *data, size_t len, const char *password,
-                       void (*done)(void *arg, bool right), void *arg)
+                       void (*done)(void *arg, enum gr_result result), void *arg)
 {
     struct key_check *k = gr_alloc(sizeof(*k));
 
+    k->result = GR_R_ERROR; /* the pool is full */
     k->done = done;
     k->arg = arg;
     k->work.run = key_check_run;
@@ -393,11 +408,13 @@ static void on_list(struct gr_mod *self, struct gr_req *req, const struct gr_row
     struct gr_roster_item *items = gr_alloc((rows->count + 1) * sizeof(*items));
     struct gr_jid **jids = gr_alloc((rows->count + 1) * sizeof(struct gr_jid *));
     struct gr_answer a = { .result = rows->more ? GR_R_FALSE : GR_R_OK, .items = items };
+    char cursor[GR_JID_PART_MAX + 1] = "";
     struct record r;
 
     for (size_t i = 0; i < rows->count; i++) {
         const struct gr_row *row = &rows->row[i];
         char *user = gr_strndup(row->key, row->key_len);
+        snprintf(cursor, sizeof(cursor), "%s", user);
         if (record_decode(row->val, row->val_len, &r) == 0 && !(r.flags & FLAG_DISABLED) &&
             gr_jid_make(user, domain(self), NULL, &jids[a.count]) == 0) {
             struct gr_roster_item *it = &items[a.count];
@@ -407,6 +424,7 @@ static void on_list(struct gr_mod *self, struct gr_req *req, const struct gr_row
         }
         gr_free(user);
     }
+    a.text = rows->more ? cursor : NULL; /* the last account may be a disabled one */
     if (rows->rc == 0)
         gr_answer(w->ask, &a);
     else
@@ -429,16 +447,8 @@ static void list_users(struct gr_mod *self, void *inst, struct gr_ask *ask, cons
                    limit < LIST_MAX ? limit : LIST_MAX);
 }
 
-static int same_name(struct gr_mod *self, const char *name, char *out)
-{
-    (void)self;
-    snprintf(out, GR_JID_PART_MAX + 1, "%s", name);
-    return 0;
-}
-
 static const struct gr_auth_provider provider = {
-    .name = "internal", .account_of = same_name, .username_of = same_name,
-    .get_credentials = get_credentials, .check_password = check_password,
+    .name = "internal", .get_credentials = get_credentials, .check_password = check_password,
     .user_state = user_state, .valid_contact = user_state,
     .create_user = create_user, .set_password = set_password, .delete_user = delete_user,
     .list_users = list_users,
@@ -451,7 +461,13 @@ static int start(struct gr_mod *self, const char **why)
     return 0;
 }
 
+static void stop(struct gr_mod *self)
+{
+    token_used_fini(gr_state(self));
+}
+
 const struct gr_module auth_module = {
     .name = "auth", .summary = "accounts: built in", .abi = GR_ABI_VERSION,
-    .abi_tag = GR_ABI_TAG, .collections = collections, .start = start,
+    .abi_tag = GR_ABI_TAG, .state_size = sizeof(struct token_used), .collections = collections,
+    .start = start, .stop = stop,
 };

@@ -148,7 +148,7 @@ static void ask_provider(struct c2s *c, enum sasl_step step)
     if (step == SASL_NEED_CREDS)
         provider_auth_credentials(s->host, &s->providers, s, user, on_credentials, k);
     else
-        provider_auth_check(s->host, &s->providers, s, user,
+        provider_auth_check(s->host, &s->providers, s, PROOF_PASSWORD, user,
                             sasl_password(c->login->sasl, NULL), on_checked, k);
 }
 

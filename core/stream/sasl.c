@@ -346,22 +346,25 @@ bool sasl_set_username(struct sasl *s, const char *name, size_t len)
 bool sasl_set_authzid(struct sasl *s, const char *authzid, size_t len)
 {
     char prepared[PREP_SIZE];
-    const char *at;
+    char own[GR_JID_PART_MAX + 1];
+    const char *at, *name = s->username;
     int n;
 
     if (len == 0)
         return true;
     at = memchr(authzid, '@', len);
-    if (at == NULL || s->username == NULL)
+    if (at == NULL || name == NULL)
         return false;
+    if (s->props->name_of != NULL && s->props->name_of(s->props->host, name, own) == 0)
+        name = own;
     n = prep_node(authzid, (size_t)(at - authzid), prepared, sizeof(prepared));
-    if (n <= 0 || strcmp(prepared, s->username) != 0)
+    if (n <= 0 || strcmp(prepared, name) != 0)
         return false;
     at++;
     n = prep_domain(at, (size_t)(authzid + len - at), prepared, sizeof(prepared));
     if (n <= 0 || strcmp(prepared, s->props->host) != 0)
         return false;
-    s->authzid = gr_asprintf("%s@%s", s->username, s->props->host);
+    s->authzid = gr_asprintf("%s@%s", name, s->props->host);
     return true;
 }
 

@@ -51,6 +51,9 @@ struct sasl_props {
     bool require_binding;         /* only -PLUS mechanisms                                        */
     bool can_check;               /* the auth provider verifies clear passwords                   */
     bool http_identity;           /* the transport came with a web session: PLAIN may say ""      */
+    /* The name in the address of who logs in under this one (GR_JID_PART_MAX + 1 bytes); NULL: the
+     * same. Not 0: nobody. */
+    int (*name_of)(const char *host, const char *login, char *out);
     bool protect_lists;           /* SCRAM sends h= (XEP-0474)                                    */
     unsigned hashes;              /* SCRAM_BIT of each hash the provider has keys for             */
     const struct scram_binding *bindings; /* channel bindings of this connection                  */

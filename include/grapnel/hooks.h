@@ -254,7 +254,15 @@ struct gr_inbox_ev { struct gr_ev ev; const struct gr_jid *user; struct gr_stanz
                      struct gr_stanza *result; uint64_t unread; };
 struct gr_push_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *form;
                     const char *service, *node; int rc; bool device_gone; };
-struct gr_key_ev { struct gr_ev ev; const char *name; const void *key; size_t len; };
+struct gr_key_ev {              /* get_key: secret key material of the host, by name */
+    struct gr_ev ev;
+    const char *name;           /* "token_secret" */
+    const void *key;            /* result: 16 bytes or more, the handler's; NULL: the core's own */
+    size_t len;
+    const void *previous;       /* after a change: what it was until then */
+    size_t previous_len;
+    int64_t changed_us;         /* wall time of the change */
+};
 struct gr_vcard_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *vcard;
                      int rc; };
 struct gr_export_ev { struct gr_ev ev; const struct gr_jid *user; struct gr_stanza *data; };

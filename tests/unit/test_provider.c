@@ -159,8 +159,32 @@ static int account_of(struct gr_mod *self, const char *username, char *out)
 static int username_of(struct gr_mod *self, const char *account, char *out)
 {
     (void)self;
+    if (strcmp(account, "nameless") == 0)
+        return GR_ENOENT;
     sprintf(out, "u-%s", account);
     return 0;
+}
+
+/* An account without a name is behind the first page of two. */
+static void list_users(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *after,
+                       size_t limit)
+{
+    struct gr_jid *jid[2];
+    struct gr_roster_item items[2];
+
+    (void)inst, (void)limit;
+    say("%s.list(%s) ", self->desc->name, after != NULL ? after : "");
+    assert_int_equal(gr_jid_make("me", DOMAIN, NULL, &jid[0]), 0);
+    assert_int_equal(gr_jid_make("nameless", DOMAIN, NULL, &jid[1]), 0);
+    items[0] = (struct gr_roster_item){ .jid = jid[0] };
+    items[1] = (struct gr_roster_item){ .jid = jid[1] };
+    if (after == NULL)
+        gr_answer(ask, &(struct gr_answer){ .result = GR_R_FALSE, .items = items, .count = 2,
+                                            .text = "nameless" });
+    else
+        gr_answer_result(ask, GR_R_OK);
+    gr_jid_free(&jid[0]);
+    gr_jid_free(&jid[1]);
 }
 
 static void get_contacts(struct gr_mod *self, void *inst, struct gr_ask *ask,
@@ -192,15 +216,16 @@ static void session_bind(struct gr_mod *self, void *inst, struct gr_ask *ask,
 static const struct gr_auth_provider base_auth = {
     .name = "base", .open = open_for, .close = close_it, .bind = bind_it, .unbind = unbind_it,
     .user_state = user_state, .create_user = create_user, .delete_user = delete_user,
-    .get_credentials = get_credentials, .set_password = set_password,
+    .get_credentials = get_credentials, .set_password = set_password, .list_users = list_users,
 };
+static const struct gr_auth_provider map_auth = { .name = "map", .account_of = account_of,
+                                                  .username_of = username_of };
 static const struct gr_roster_provider base_roster = {
     .name = "base", .open = open_for, .close = close_it, .bind = bind_it, .unbind = unbind_it,
     .get_contacts = get_contacts, .get_contact = get_contact,
 };
 static const struct gr_auth_provider mid_auth = {
     .name = "mid", .open = open_for, .close = close_it, .check_password = check_password,
-    .account_of = account_of, .username_of = username_of,
 };
 static const struct gr_roster_provider mid_roster = {
     .name = "mid", .open = open_for, .close = close_it, .get_contacts = get_contacts,
@@ -293,11 +318,15 @@ static const struct gr_module asker = { .name = "asker", .abi = GR_ABI_VERSION,
 static int answers;
 static enum gr_result result;
 static enum gr_cond cond;
-static char text[64];
+static char text[64], listed[64];
 
 static void got(const struct gr_answer *a)
 {
     answers++;
+    listed[0] = '\0';
+    for (size_t i = 0; i < a->count; i++)
+        snprintf(listed + strlen(listed), sizeof(listed) - strlen(listed), "%s ",
+                 a->items[i].jid->full);
     result = a->result;
     cond = a->cond;
     snprintf(text, sizeof(text), "%s", a->text != NULL ? a->text : "");
@@ -514,6 +543,15 @@ static void hard_defaults(void **state)
 
 /* --- S12: names --- */
 
+static void check_keys(const void *creds, size_t len, const char *password,
+                       void (*done)(void *arg, enum gr_result result), void *arg)
+{
+    bool right = creds != NULL && strlen(password) == len && memcmp(creds, password, len) == 0;
+
+    say("%s", creds == NULL ? "decoy " : "");
+    done(arg, strcmp(password, "busy") == 0 ? GR_R_ERROR : right ? GR_R_OK : GR_R_FALSE);
+}
+
 static void names_are_mapped(void **state)
 {
     char out[GR_JID_PART_MAX + 1];
@@ -524,14 +562,68 @@ static void names_are_mapped(void **state)
     assert_string_equal(out, "me");
     teardown(NULL);
     setup(NULL);
-    installs[1].auth = &mid_auth;
+    installs[1].auth = &map_auth;
     installs[1].prio = GR_PROVIDER_DEFAULT_PRIO;
     load();
-    assert_int_equal(provider_account_of(host_find(DOMAIN), "u-me", out), 0);
+    assert_int_equal(gr_auth_account_of(who(), "u-me", out), 0);
     assert_string_equal(out, "me");
-    assert_int_equal(provider_username_of(host_find(DOMAIN), "me", out), 0);
+    assert_int_equal(gr_auth_username_of(who(), "me", out), 0);
     assert_string_equal(out, "u-me");
-    assert_int_equal(provider_account_of(host_find(DOMAIN), "me", out), GR_ENOENT);
+    assert_int_equal(gr_auth_account_of(who(), "me", out), GR_ENOENT); /* does not exist */
+    assert_int_equal(provider_login_name(host_find(DOMAIN), "u-me", out), 0);
+    assert_string_equal(out, "u-me");
+}
+
+/* Every call of the provider below hears of the account; names that map to none do not exist, and may
+ * be made only by who maps. */
+static void providers_hear_of_accounts(void **state)
+{
+    (void)state;
+    installs[0].auth = &base_auth;
+    installs[0].prio = 1;
+    installs[1].auth = &map_auth;
+    installs[1].prio = GR_PROVIDER_DEFAULT_PRIO;
+    provider_check_keys = check_keys;
+    load();
+    answers = 0;
+    provider_auth_state(host_find(DOMAIN), "u-me", on_core_answer, fakes);
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    gr_auth_valid_contact(who(), ask(), "u-me");
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    gr_auth_check(who(), ask(), "u-me", "right");
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    expect("base.open base.state(me) base.state(me) base.keys(me) ");
+    gr_auth_create(who(), ask(), "u-new", "x");
+    loops_step();
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    assert_non_null(strstr(trace, "base.create(new,x) register(u-new@a.test on"));
+    trace[0] = '\0';
+    gr_auth_set_password(who(), ask(), "u-me", "x");
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    expect("base.set ");
+    answers = 0;
+    provider_auth_state(host_find(DOMAIN), "me", on_core_answer, fakes);
+    expect_answer(GR_R_NONE, GR_COND_NONE);
+    gr_auth_valid_contact(who(), ask(), "me");
+    expect_answer(GR_R_FALSE, GR_COND_NONE);
+    gr_auth_check(who(), ask(), "me", "right");
+    expect_answer(GR_R_NONE, GR_COND_NONE);
+    gr_auth_set_password(who(), ask(), "me", "x");
+    expect_answer(GR_R_NONE, GR_COND_NONE);
+    gr_auth_delete(who(), ask(), "me");
+    expect_answer(GR_R_NONE, GR_COND_NONE);
+    gr_auth_create(who(), ask(), "me", "x");
+    expect_answer(GR_R_ERROR, GR_NOT_ACCEPTABLE);
+    gr_auth_check_http(who(), ask(), "u-me", "cookie");
+    expect_answer(GR_R_FALSE, GR_COND_NONE); /* nobody knows web sessions */
+    expect("decoy "); /* the password of nobody */
+    gr_auth_list(who(), ask(), NULL, 2);
+    expect_answer(GR_R_FALSE, GR_COND_NONE);
+    assert_string_equal(listed, "u-me@a.test ");
+    assert_string_equal(text, "nameless");
+    gr_auth_list(who(), ask(), "u-me", 2);
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    expect("base.list() base.list(me) ");
 }
 
 /* --- S15 to S17: instances --- */
@@ -639,12 +731,6 @@ static void never_answered_at_shutdown(void **state)
 
 /* --- passwords --- */
 
-static void check_keys(const void *creds, size_t len, const char *password,
-                       void (*done)(void *arg, bool right), void *arg)
-{
-    done(arg, strlen(password) == len && memcmp(creds, password, len) == 0);
-}
-
 static void passwords_against_keys(void **state)
 {
     (void)state;
@@ -659,8 +745,12 @@ static void passwords_against_keys(void **state)
     expect_answer(GR_R_OK, GR_COND_NONE);
     gr_auth_check(who(), ask(), "me", "wrong");
     expect_answer(GR_R_FALSE, GR_COND_NONE);
+    gr_auth_check(who(), ask(), "me", "busy"); /* no more passwords at the moment: not the user's fault */
+    expect_answer(GR_R_ERROR, GR_RESOURCE_CONSTRAINT);
+    trace[0] = '\0';
     gr_auth_check(who(), ask(), "gone", "right");
     expect_answer(GR_R_NONE, GR_COND_NONE);
+    expect("base.keys(gone) decoy "); /* takes as long as for others */
 }
 
 /* A provider that checks passwords itself is not undermined by the keys of the one below. */
@@ -800,7 +890,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(defaults_have_priority_0), T(unknown_types_are_refused), T(highest_priority_wins),
         T(what_install_says), T(partial_override_falls_through), T(hard_defaults),
-        T(names_are_mapped), T(instances_are_lazy_and_per_session),
+        T(names_are_mapped), T(providers_hear_of_accounts), T(instances_are_lazy_and_per_session),
         T(bind_opens_and_later_instances_are_bound),
         T(instance_outlives_its_session_until_the_answer), T(no_answer_in_time),
         T(never_answered_at_shutdown), T(passwords_against_keys),

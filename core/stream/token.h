@@ -1,0 +1,18 @@
+/* stream/token.h: session tokens (backends.md 2): "//JID/v1.JID.TIME.MAC" as the password of PLAIN. The
+ * MAC says that this server's host issued it for that address at that time; nothing is stored. */
+#pragma once
+
+#include "mod/provider.h"
+
+/* The token in a password; NULL: it is an ordinary one. */
+const char *token_in_password(const char *password);
+/* provider_check_token: the tokens of gr_token_issue. user: the name in the address. */
+void token_check(struct gr_host *h, struct gr_ask *take, const char *user, const char *token);
+
+/* Tokens that were used, where each is good once: state of the built-in auth module. */
+#define TOKEN_USED_MAX 10000
+struct token_used {
+    struct table by_mac;
+    struct link in_order;    /* struct spent, oldest first; 0: nothing yet */
+};
+void token_used_fini(struct token_used *used);
