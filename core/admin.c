@@ -109,8 +109,8 @@ static void on_users(struct gr_mod *self, struct gr_ask *ask, const struct gr_an
         gr_cmd_field(l->cmd, "admin", "%s", a->items[i].groups != NULL ? "yes" : "no");
     }
     l->left -= (int64_t)a->count;
-    if (a->result == GR_R_FALSE && a->count > 0 && l->left > 0)
-        list_page(self, l->cmd, a->items[a->count - 1].jid->node, l->left);
+    if (a->result == GR_R_FALSE && a->text != NULL && l->left > 0)
+        list_page(self, l->cmd, a->text, l->left);
     else
         gr_cmd_done(l->cmd);
 }

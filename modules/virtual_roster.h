@@ -206,8 +206,8 @@ static void virtual_got_page(struct gr_mod *self, struct gr_ask *ask, const stru
         virtual_add(st, &a->items[i]);
         full = gr_roster_list_count(st->next) >= (size_t)conf->max_items;
     }
-    if (a->result == GR_R_FALSE && a->count > 0 && !full)
-        virtual_next(self, a->items[a->count - 1].jid->node);
+    if (a->result == GR_R_FALSE && a->text != NULL && !full)
+        virtual_next(self, a->text);
     else
         virtual_end(self, GR_COND_NONE);
 }
@@ -301,8 +301,8 @@ static void virtual_told_page(struct gr_mod *self, struct gr_ask *ask, const str
 
     for (size_t i = 0; listed && i < a->count; i++)
         gr_post(self, a->items[i].jid, virtual_told, round.news, round.len);
-    if (a->result == GR_R_FALSE && a->count > 0)
-        virtual_next_page(self, round, a->items[a->count - 1].jid->node);
+    if (a->result == GR_R_FALSE && a->text != NULL)
+        virtual_next_page(self, round, a->text);
     else
         gr_free(round.news);
 }
