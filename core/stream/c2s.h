@@ -36,7 +36,7 @@ struct c2s_login {
     uint8_t exporter[32], endpoint[64], unique[64];
     unsigned bind_tries, exchanges;
     int64_t guesses;         /* failed logins that named a user */
-    bool disabled;           /* the account whose keys were fetched may not log in */
+    enum gr_result account;  /* what the provider last said: NONE is no such account */
     bool start_tls;          /* <proceed/> is written, the handshake comes next */
     enum conf_tls tls;
     uint32_t iterations[SCRAM_HASHES];

@@ -2,6 +2,7 @@
  * sasl.c; here it meets XML, the auth provider and the connection's channel bindings. */
 #include "stream/auth.h"
 #include "stream/c2s.h"
+#include "stream/token.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,13 @@ static void add_binding(struct c2s_login *l, const char *type, const void *data,
         l->bindings[l->props.n_bindings++] = (struct scram_binding){ type, data, (size_t)len };
 }
 
+static int name_of(const char *host, const char *login, char *out)
+{
+    struct gr_host *h = host_find(host);
+
+    return h != NULL ? provider_login_name(h, login, out) : GR_ENOENT;
+}
+
 void c2s_sasl_props(struct c2s *c)
 {
     struct c2s_login *l = c->login;
@@ -53,6 +61,8 @@ void c2s_sasl_props(struct c2s *c)
         .encryption_required = l->tls == CONF_TLS_REQUIRED,
         .allow_plain_unencrypted = conf->plain == CONF_PLAIN_ALWAYS,
         .can_check = conf->plain != CONF_PLAIN_NEVER,
+        .http_identity = c->session->http_identity != NULL,
+        .name_of = name_of,
         .hashes = provider_auth_serves_keys(c->session->host) ? SCRAM_ALL_HASHES : 0,
         .bindings = l->bindings,
         .disabled = (const char *const *)l->disabled_names, .n_disabled = l->n_disabled,
@@ -93,6 +103,14 @@ static struct c2s *waiting_stream(const struct lookup *k)
     return c;
 }
 
+/* Nobody could tell: said so, for that is not the user's mistake (S37). */
+static enum sasl_step unanswered(struct c2s *c, const struct lookup *k, const struct gr_answer *a)
+{
+    gr_warn("auth.unanswered", "the auth provider of %s failed: %s%s%s", c->login->props.host,
+            gr_cond_name(a->cond), a->text != NULL ? ": " : "", a->text != NULL ? a->text : "");
+    return sasl_refuse(c->login->sasl, k->ticket, SASL_TEMPORARY_AUTH_FAILURE);
+}
+
 static void on_credentials(void *arg, const struct gr_answer *a)
 {
     struct lookup k = *(struct lookup *)arg;
@@ -103,9 +121,9 @@ static void on_credentials(void *arg, const struct gr_answer *a)
     gr_free(arg);
     if (c == NULL)
         return;
-    c->login->disabled = a->result == GR_R_FALSE;
+    c->login->account = a->result;
     if (a->result == GR_R_ERROR) {
-        step = sasl_refuse(c->login->sasl, k.ticket, SASL_TEMPORARY_AUTH_FAILURE);
+        step = unanswered(c, &k, a);
     } else if (a->creds == NULL) {
         step = sasl_creds(c->login->sasl, k.ticket, NULL);
     } else if (creds_decode(a->creds, a->creds_len, &creds) != 0) {
@@ -128,12 +146,26 @@ static void on_checked(void *arg, const struct gr_answer *a)
     gr_free(arg);
     if (c == NULL)
         return;
+    c->login->account = a->result;
     if (a->result == GR_R_ERROR)
-        step = sasl_refuse(c->login->sasl, k.ticket, SASL_TEMPORARY_AUTH_FAILURE);
+        step = unanswered(c, &k, a);
     else
         step = sasl_checked(c->login->sasl, k.ticket, a->result == GR_R_OK);
     carry_out(c, step);
     c2s_continue(c);
+}
+
+/* What stands in the place of the password (backends.md 2, "Which password kind goes where"). */
+static void ask_check(struct gr_session *s, const char *user, const char *password,
+                      struct lookup *k)
+{
+    const char *token = token_in_password(password);
+    enum provider_proof kind = token != NULL       ? PROOF_TOKEN
+                               : *password == '\0' ? PROOF_HTTP
+                                                   : PROOF_PASSWORD;
+    const char *proof = token != NULL ? token : kind == PROOF_HTTP ? s->http_identity : password;
+
+    provider_auth_check(s->host, &s->providers, s, kind, user, proof, on_checked, k);
 }
 
 static void ask_provider(struct c2s *c, enum sasl_step step)
@@ -148,8 +180,7 @@ static void ask_provider(struct c2s *c, enum sasl_step step)
     if (step == SASL_NEED_CREDS)
         provider_auth_credentials(s->host, &s->providers, s, user, on_credentials, k);
     else
-        provider_auth_check(s->host, &s->providers, s, PROOF_PASSWORD, user,
-                            sasl_password(c->login->sasl, NULL), on_checked, k);
+        ask_check(s, user, sasl_password(c->login->sasl, NULL), k);
 }
 
 /* --- outcomes --- */
@@ -166,6 +197,14 @@ static void reply(struct c2s *c, const char *name)
     conn_wrote(c->conn);
 }
 
+/* The client hears less: it is not to learn which accounts there are. */
+static const char *reason(const struct c2s_login *l)
+{
+    if (l->account == GR_R_NONE && sasl_condition(l->sasl) == SASL_NOT_AUTHORIZED)
+        return "no such account";
+    return sasl_reason(l->sasl);
+}
+
 static void fail(struct c2s *c)
 {
     struct c2s_login *l = c->login;
@@ -177,7 +216,7 @@ static void fail(struct c2s *c)
              sasl_condition_name(sasl_condition(l->sasl)));
     c2s_write(c, xml);
     gr_info("c2s.login_failed", "ip=%s user=%s@%s mech=%s reason=%s", conn_peer(c->conn),
-            sasl_username(l->sasl), l->props.host, sasl_mech_name(l->sasl), sasl_reason(l->sasl));
+            sasl_username(l->sasl), l->props.host, sasl_mech_name(l->sasl), reason(l));
     hook_run_now(GR_HOOK_auth_failed, &e.ev);
     c->state = C2S_FEATURES;
     l->guesses += *sasl_username(l->sasl) != '\0';
@@ -189,9 +228,11 @@ static void fail(struct c2s *c)
 static void succeed(struct c2s *c)
 {
     struct c2s_login *l = c->login;
+    char name[GR_JID_PART_MAX + 1];
     struct gr_jid *jid;
 
-    if (gr_jid_make(sasl_username(l->sasl), l->props.host, NULL, &jid) != 0) {
+    if (provider_login_name(c->session->host, sasl_username(l->sasl), name) != 0 ||
+        gr_jid_make(name, l->props.host, NULL, &jid) != 0) {
         c2s_error(c, "internal-server-error", NULL);
         return;
     }
@@ -206,7 +247,7 @@ static void succeed(struct c2s *c)
 
 static void carry_out(struct c2s *c, enum sasl_step step)
 {
-    if (step == SASL_SUCCESS && c->login->disabled)
+    if (step == SASL_SUCCESS && c->login->account == GR_R_FALSE)
         step = sasl_refuse(c->login->sasl, sasl_ticket(c->login->sasl), SASL_ACCOUNT_DISABLED);
     switch (step) {
     case SASL_CHALLENGE:
@@ -244,7 +285,7 @@ void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st)
             c2s_error(c, "policy-violation", "too many attempts to log in");
             return;
         }
-        l->disabled = false;
+        l->account = GR_R_OK;
         c->state = C2S_SASL;
         carry_out(c, sasl_start_text(l->sasl, mech != NULL ? mech : "", text, len));
     } else if (strcmp(name, "response") == 0) {
@@ -254,4 +295,5 @@ void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st)
     } else {
         c2s_error(c, "unsupported-stanza-type", NULL);
     }
+    gr_wipe((char *)(uintptr_t)text, len); /* may be a password */
 }
