@@ -55,8 +55,16 @@ void ask_to(struct gr_ask *ask, struct provider_inst *pi)
     mod_pend(pi->self);
 }
 
+/* A failure always has a condition (backends.md 1, "Errors"). */
 static void deliver(struct gr_ask *ask, const struct gr_answer *a)
 {
+    struct gr_answer failed;
+
+    if (a->result == GR_R_ERROR && a->cond == GR_COND_NONE) {
+        failed = *a;
+        failed.cond = GR_INTERNAL_SERVER_ERROR;
+        a = &failed;
+    }
     if (ask->core_done != NULL)
         ask->core_done(ask->arg, a);
     else if (ask->done != NULL && !ask->asker->stopped)

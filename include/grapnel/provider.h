@@ -25,7 +25,7 @@ struct gr_presence_row {
 };
 struct gr_answer {
     enum gr_result result;
-    enum gr_cond cond;        /* with GR_R_ERROR */
+    enum gr_cond cond;        /* with GR_R_ERROR; left out: internal-server-error */
     const char *text;         /* with GR_R_ERROR; or a cursor, a resource ("" = broadcast) */
     /* roster: items of get_contacts; before/after of a change (jid NULL: no item and nothing pending) */
     const struct gr_roster_item *items;

@@ -85,17 +85,20 @@ static void make_template(struct h *h, const struct gr_jid *jid)
 {
     enum gr_result result = GR_R_ERROR;
     struct row_read r = { .req.done = on_row, .h = h };
+    char account[GR_JID_PART_MAX + 1];
     struct store_txn *t = store_txn_new();
 
     provider_create_user(host_find(jid->domain), ask_new(on_answer, &result), TEMPLATE, "secret");
     h_run(h);
     if (result != GR_R_OK)
         h_fail("the provider makes no account: %d", (int)result);
-    store_get(&r.req, accounts(), jid->domain, TEMPLATE, strlen(TEMPLATE));
+    if (provider_account_of(host_find(jid->domain), TEMPLATE, account) != 0)
+        h_fail("no account may be called %s", TEMPLATE);
+    store_get(&r.req, accounts(), jid->domain, account, strlen(account));
     h_run(h);
     if (h->template == NULL)
         h_fail("accounts are not where the harness looks for them");
-    store_txn_add(t, STORE_DEL, accounts(), jid->domain, TEMPLATE, strlen(TEMPLATE), NULL, 0);
+    store_txn_add(t, STORE_DEL, accounts(), jid->domain, account, strlen(account), NULL, 0);
     store_commit(t, NULL);
     h_run(h);
 }

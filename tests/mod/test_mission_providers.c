@@ -2,21 +2,14 @@
  * C that need a real stream: bytes over a socket pair into the server's own stream code, virtual
  * time, no TLS ("plain = always"). A test module provides accounts, rosters and sessions, and
  * watches. */
-#include "harness.h"
+#include "raw.h"
 
 #include "loop/loop.h"
-#include "net/conn.h"
 #include "store/store.h"
 #include "stream/auth.h"
-#include "stream/c2s.h"
 
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define SASL_NS "urn:ietf:params:xml:ns:xmpp-sasl"
-#define BIND_NS "urn:ietf:params:xml:ns:xmpp-bind"
-#define PLAIN(b64) "<auth xmlns='" SASL_NS "' mechanism='PLAIN'>" b64 "</auth>"
 #define BOB PLAIN("AGJvYgBzZWNyZXQ=")         /* bob, secret */
 #define BOB_WRONG PLAIN("AGJvYgB3cm9uZw==")   /* bob, wrong */
 #define GONE PLAIN("AGdvbmUAc2VjcmV0")        /* gone, secret */
@@ -44,109 +37,6 @@ static void expect_trace(const char *what)
 {
     assert_string_equal(trace, what);
     trace[0] = '\0';
-}
-
-/* --- a stream --- */
-
-struct raw {
-    struct h *h;
-    int fd;
-    bool eof;
-    char got[16384];
-};
-
-static void raw_run(struct raw *r)
-{
-    size_t n;
-    ssize_t more;
-
-    h_run(r->h);
-    n = strlen(r->got);
-    while ((more = read(r->fd, r->got + n, sizeof(r->got) - n - 1)) > 0)
-        n += (size_t)more;
-    r->got[n] = '\0';
-    r->eof = more == 0;
-}
-
-static void raw_say(struct raw *r, const char *text)
-{
-    r->got[0] = '\0';
-    assert_int_equal(write(r->fd, text, strlen(text)), strlen(text));
-    raw_run(r);
-}
-
-static void raw_expect(const struct raw *r, const char *part)
-{
-    if (strstr(r->got, part) == NULL)
-        fail_msg("expected \"%s\" in \"%s\"", part, r->got);
-}
-
-static void raw_header(struct raw *r)
-{
-    raw_say(r, "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' "
-               "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
-}
-
-/* Accepted from that address, on some loop. */
-static struct raw raw_accept(struct h *h, uint32_t ip)
-{
-    static const struct listen_opts unlimited;
-    struct sockaddr_storage peer = { .ss_family = AF_INET };
-    struct raw r = { .h = h };
-    uint8_t key[16];
-    int fd[2];
-
-    ((struct sockaddr_in *)(void *)&peer)->sin_addr.s_addr = htonl(ip);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
-    loop_enter(loop_at(0));
-    peers_key(&peer, key, NULL);
-    assert_true(peers_admit(key, &unlimited));
-    c2s_accept(CONF_TLS_OPTIONAL, fd[0], &peer, false);
-    r.fd = fd[1];
-    raw_run(&r);
-    return r;
-}
-
-static struct raw raw_open(struct h *h)
-{
-    struct raw r = raw_accept(h, 0x7f000001);
-
-    raw_header(&r);
-    raw_expect(&r, "<stream:features>");
-    return r;
-}
-
-static void raw_bind(struct raw *r, const char *resource)
-{
-    char *xml = gr_asprintf("<iq type='set' id='b'><bind xmlns='" BIND_NS "'><resource>%s"
-                            "</resource></bind></iq>", resource);
-
-    raw_say(r, xml);
-    gr_free(xml);
-}
-
-static void raw_authenticate(struct raw *r, const char *auth)
-{
-    raw_say(r, auth);
-    raw_expect(r, "<success");
-    raw_header(r);
-    raw_expect(r, BIND_NS);
-}
-
-static struct raw raw_login(struct h *h, const char *auth, const char *resource)
-{
-    struct raw r = raw_open(h);
-
-    raw_authenticate(&r, auth);
-    raw_bind(&r, resource);
-    raw_expect(&r, "<jid>");
-    return r;
-}
-
-static void raw_close(struct raw *r)
-{
-    close(r->fd);
-    h_run(r->h);
 }
 
 /* --- the module: what it provides is set by the test before the start --- */
