@@ -12,6 +12,8 @@
 
 /* --- users --- */
 
+#define FIELD_MAX 2047 /* bytes of a result's field */
+
 struct user_cmd {
     struct gr_cmd *cmd;
 };
@@ -84,6 +86,41 @@ static void user_delete(struct gr_mod *self, struct gr_cmd *cmd)
 
     if (user != NULL)
         gr_auth_delete(self, user_ask(self, cmd), user);
+}
+
+/* For an account that can log in: a token of somebody else would only puzzle. */
+static void on_token_user(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct gr_cmd *cmd = ((struct user_cmd *)gr_ask_data(ask))->cmd;
+    const struct gr_jid *jid = gr_cmd_jid(cmd, "jid");
+    char password[GR_TOKEN_SIZE] = "";
+
+    if (a->result == GR_R_ERROR) {
+        gr_cmd_fail(cmd, "%s: %s", gr_cond_name(a->cond), a->text != NULL ? a->text : "");
+    } else if (a->result != GR_R_OK) {
+        gr_cmd_fail(cmd, "%s %s", jid->bare,
+                    a->result == GR_R_FALSE ? "may not log in" : "does not exist");
+    } else if (gr_token_issue(self, jid->node, password) > FIELD_MAX) {
+        gr_cmd_fail(cmd, "the token of so long a name does not fit into an answer");
+    } else {
+        gr_cmd_row(cmd);
+        gr_cmd_field(cmd, "password", "%s", password);
+        gr_cmd_number(cmd, "seconds", self->host->conf->token_max_age / 1000);
+        gr_cmd_done(cmd);
+    }
+    gr_wipe(password, sizeof(password));
+}
+
+static void token_issue(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    const char *user = user_of(cmd, false);
+    struct gr_ask *ask;
+
+    if (user == NULL)
+        return;
+    ask = gr_ask_new(self, sizeof(struct user_cmd), on_token_user);
+    ((struct user_cmd *)gr_ask_data(ask))->cmd = cmd;
+    gr_auth_exists(self, ask, user);
 }
 
 #define LIST_PAGE 1000
@@ -262,6 +299,8 @@ static const struct gr_command commands[] = {
     { "user delete", "remove an account and all its data", account_args, GR_RUN_HOME,
       user_delete },
     { "user list", "the accounts of a domain", list_args, GR_RUN_ANY, user_list },
+    { "token issue", "a password that is good for a short while", account_args, GR_RUN_HOME,
+      token_issue },
     { "sessions", "who is online", NULL, GR_RUN_ALL, sessions },
     { "hooks", "the chains of a domain, in the order in which handlers run", domain_args,
       GR_RUN_ANY, hooks },
