@@ -9,6 +9,8 @@
 #include <string.h>
 
 static const struct gr_opt options[] = {
+    GR_OPT_BOOL(struct roster_conf, storage, true,
+                "rosters are kept in the store; no: another provider has them, or nobody"),
     GR_OPT_BOOL(struct roster_conf, versioning, true,
                 "clients that know an earlier version get only the changes"),
     GR_OPT_INT(struct roster_conf, max_items, 1000, 1, 100000, "contacts in a roster"),
@@ -112,11 +114,13 @@ static void on_iq(struct gr_mod *self, struct gr_iq_ev *ev)
 
 static int start(struct gr_mod *self, const char **why)
 {
+    const struct roster_conf *conf = gr_conf(self);
     struct roster_state *st = gr_state(self);
 
     (void)why;
     st->turns = turns_new();
-    gr_provide_roster(self, &roster_db, GR_PROVIDER_STORAGE_PRIO);
+    if (conf->storage)
+        gr_provide_roster(self, &roster_db, GR_PROVIDER_STORAGE_PRIO);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #define PROVIDER_NAME "rosterdb"
 
 struct roster_conf {
+    bool storage;
     bool versioning;
     int64_t max_items, max_name, max_group, max_groups, max_requests, max_request;
 };
