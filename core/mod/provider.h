@@ -49,6 +49,8 @@ void provider_session_unbind(struct gr_host *h, struct provider_insts *p, struct
                              const struct gr_jid *full);
 void provider_session_presence(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                                const struct gr_jid *full, int priority, struct gr_stanza *stanza);
+/* Does somebody above the core's own table want to say who gets a message to an account? */
+bool provider_session_prefers(const struct gr_host *h);
 /* As gr_session_ask, of that host. */
 void provider_session_ask(struct gr_host *h, enum gr_session_op op, const struct gr_jid *jid,
                           provider_done_f done, void *arg);

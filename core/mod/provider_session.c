@@ -86,6 +86,13 @@ static void ask_about(struct gr_ask *ask, struct gr_host *h, enum gr_session_op 
     ask_sent(ask);
 }
 
+bool provider_session_prefers(const struct gr_host *h)
+{
+    const struct provider *p = provider_find(h, SESSION(get_preferred_resource));
+
+    return p != NULL && p->prio > 0;
+}
+
 void provider_session_ask(struct gr_host *h, enum gr_session_op op, const struct gr_jid *jid,
                           provider_done_f done, void *arg)
 {

@@ -206,6 +206,26 @@ void deliver_to_available(const struct job *j)
         to_sessions(a, -128, j);
 }
 
+/* What a session provider other than the core's table has said: that resource, or "", all. False: the
+ * core chooses; also when the resource is none of ours. */
+static bool to_preferred(const struct job *j, struct gr_account *a)
+{
+    struct gr_session *s = NULL;
+
+    if (j->preferred == NULL)
+        return false;
+    if (j->preferred[0] == '\0') {
+        if (a != NULL)
+            to_sessions(a, 0, j);
+        return true;
+    }
+    if (a != NULL)
+        s = gr_account_session(a, j->preferred);
+    if (s != NULL && s->available)
+        to_session(s, j);
+    return s != NULL && s->available;
+}
+
 /* RFC 6121, 8.5.2.1.1 and table 1, rows "bare". */
 static enum job_stage message_to_bare(struct job *j, struct gr_account *a)
 {
@@ -227,7 +247,11 @@ static enum job_stage message_to_bare(struct job *j, struct gr_account *a)
         j->offline_hook = GR_HOOK_offline_groupchat_message;
         return JOB_EXISTS;
     default:
-        if (best >= 0) {
+        if (!j->asked && provider_session_prefers(j->e.ev.host))
+            return JOB_PREFER;
+        if (to_preferred(j, a))
+            return JOB_DONE;
+        if (best >= 0 && j->preference != GR_R_NONE) {
             to_sessions(a, best, j);
             return JOB_DONE;
         }
@@ -240,8 +264,8 @@ static enum job_stage message_to_bare(struct job *j, struct gr_account *a)
  * exists or not. */
 static enum job_stage message_to_missing(struct job *j, struct gr_account *a)
 {
-    if (hook_run_now(GR_HOOK_sm_filter_offline_message, &j->e.ev) == GR_STOP)
-        return JOB_DONE;
+    if (!j->asked && hook_run_now(GR_HOOK_sm_filter_offline_message, &j->e.ev) == GR_STOP)
+        return JOB_DONE; /* asked: it has been run */
     switch (gr_stanza_type(j->e.stanza)) {
     case GR_MSG_CHAT:
         return message_to_bare(j, a);

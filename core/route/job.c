@@ -44,6 +44,7 @@ static void job_free(struct job *j)
     gr_jid_free(&j->own_from);
     gr_jid_free(&j->own_to);
     acc_fini(&j->acc);
+    gr_free(j->preferred);
     if (!j->by_client)
         gr_free(j);
     receipt_release(&receipt, true);
@@ -76,17 +77,42 @@ static void on_exists(struct gr_ev *ev, enum gr_verdict verdict)
 
 static void block_lane(struct job *j);
 
-/* False: suspended; step() goes on when the chain has ended. */
-static bool run(struct job *j, enum gr_hook_id id, struct gr_ev *ev, hook_done_f done)
+/* False: suspended; step() goes on when the answer has come. */
+static bool has_answer(struct job *j)
 {
-    j->answered = j->suspended = false;
-    hook_run(id, ev, done);
     if (j->answered)
         return true;
     j->suspended = true;
     if (j->sender == NULL)
         block_lane(j);
     return false;
+}
+
+static bool run(struct job *j, enum gr_hook_id id, struct gr_ev *ev, hook_done_f done)
+{
+    j->answered = j->suspended = false;
+    hook_run(id, ev, done);
+    return has_answer(j);
+}
+
+static void on_preferred(void *arg, const struct gr_answer *a)
+{
+    struct job *j = arg;
+
+    j->asked = true;
+    j->preference = a->result;
+    if (a->result == GR_R_OK && a->text != NULL)
+        j->preferred = gr_strdup(a->text);
+    j->answered = true;
+    if (j->suspended)
+        step(j);
+}
+
+static bool prefer(struct job *j)
+{
+    j->answered = j->suspended = false;
+    provider_session_ask(j->e.ev.host, GR_SESSION_GET_PREFERRED_RESOURCE, j->e.to, on_preferred, j);
+    return has_answer(j);
 }
 
 /* --- lanes --- */
@@ -379,6 +405,9 @@ static bool advance(struct job *j)
         else
             host_went(j);
         return true;
+    case JOB_PREFER:
+        j->stage = JOB_DELIVER;
+        return prefer(j);
     case JOB_EXISTS:
         j->exists = (struct gr_user_ev){ .ev.host = j->e.ev.host, .jid = j->e.to };
         j->stage = JOB_EXISTED;

@@ -37,6 +37,7 @@ enum job_stage {
     JOB_SEND_PACKET, JOB_SEND_TYPE, JOB_SENT,        /* on the sender's home, per session in order */
     JOB_ROUTE,                                       /* filter_packet, then to where `to` lives    */
     JOB_LOCAL, JOB_RECEIVED, JOB_DELIVER,            /* on the recipient's home, per account       */
+    JOB_PREFER,                                      /* the session provider chooses, then DELIVER */
     JOB_EXISTS, JOB_EXISTED, JOB_OFFLINE, JOB_SUBSCRIPTION, JOB_SUBSCRIBED, JOB_DONE
 };
 struct job {
@@ -54,6 +55,9 @@ struct job {
     bool by_client;                  /* came from a session of this loop: */
     uint64_t sender_id;
     struct receipt own;              /* keeps the struct until the session was told */
+    bool asked;                      /* JOB_PREFER is over: */
+    enum gr_result preference;       /* its answer; ERROR: the core chooses */
+    char *preferred;                 /* with OK: the resource, or "" for all */
     struct gr_session *sender;       /* while in its queue */
     struct lane *lane;               /* while it blocks or waits for an account */
     uint64_t turn;                   /* hash of the account whose turn it is */
