@@ -170,6 +170,11 @@ const char *gr_session_auth_mech(const struct gr_session *s)
     return s->auth_mech;
 }
 
+bool gr_is_home(const struct gr_jid *jid)
+{
+    return loop_is_self(loop_home(jid->hash));
+}
+
 void gr_session_set_http_identity(struct gr_session *s, const char *identity)
 {
     gr_free(s->http_identity);
