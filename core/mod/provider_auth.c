@@ -215,6 +215,8 @@ static void ask_http(struct gr_ask *ask, const struct who *w, const char *accoun
 
     if (account == NULL) {
         gr_answer_result(ask, GR_R_NONE);
+    } else if (identity == NULL) {
+        gr_answer_result(ask, GR_R_FALSE);
     } else if (provider_call_find(&c, ask, w->host, AUTH(check_http), w->insts, w->session)) {
         ((const struct gr_auth_provider *)c.vt)->check_http(c.self, c.inst, ask, account, identity);
         ask_sent(ask);

@@ -391,12 +391,19 @@ static void delete_user(struct gr_mod *self, void *inst, struct gr_ask *ask, con
 
 #define LIST_MAX 1000
 
-static bool is_admin(struct gr_mod *self, const struct gr_jid *jid)
+/* Admins are written as addresses. */
+static bool is_admin(struct gr_mod *self, const char *account)
 {
     const char *const *admin = self->host->conf->admins;
+    char name[GR_JID_PART_MAX + 1];
+    size_t len;
 
-    for (; admin != NULL && *admin != NULL; admin++)
-        if (strcmp(*admin, jid->bare) == 0)
+    if (admin == NULL || provider_username_of(self->host, account, name) != 0)
+        return false;
+    len = strlen(name);
+    for (; *admin != NULL; admin++)
+        if (strncmp(*admin, name, len) == 0 && (*admin)[len] == '@' &&
+            strcmp(*admin + len + 1, domain(self)) == 0)
             return true;
     return false;
 }
@@ -419,7 +426,7 @@ static void on_list(struct gr_mod *self, struct gr_req *req, const struct gr_row
             gr_jid_make(user, domain(self), NULL, &jids[a.count]) == 0) {
             struct gr_roster_item *it = &items[a.count];
             it->jid = jids[a.count];
-            it->groups = is_admin(self, it->jid) ? staff : NULL;
+            it->groups = is_admin(self, user) ? staff : NULL;
             a.count++;
         }
         gr_free(user);

@@ -77,8 +77,8 @@ static void on_answer(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
     last_cond = a->cond;
     last_text[0] = '\0';
     for (size_t i = 0; i < a->count; i++)
-        snprintf(last_text + strlen(last_text), sizeof(last_text) - strlen(last_text), "%s ",
-                 a->items[i].jid->full);
+        snprintf(last_text + strlen(last_text), sizeof(last_text) - strlen(last_text), "%s%s ",
+                 a->items[i].jid->full, a->items[i].groups != NULL ? "(staff)" : "");
 }
 
 static struct gr_mod *mod_t(struct h *h)
@@ -277,7 +277,7 @@ static void administration_maps(void **state)
 {
     provider = &mapping;
     watched = account_hooks;
-    struct h *h = begin(HOST);
+    struct h *h = begin(HOST "admins = alice@localhost\n");
     char name[GR_JID_PART_MAX + 1];
 
     (void)state;
@@ -291,7 +291,7 @@ static void administration_maps(void **state)
     gr_auth_list(self, ask_of(self), NULL, 10);
     h_run(h);
     assert_int_equal(last, GR_R_OK);
-    assert_string_equal(last_text, "alice@localhost dave@localhost ");
+    assert_string_equal(last_text, "alice@localhost(staff) dave@localhost ");
     gr_auth_list(self, ask_of(self), "alice", 10);
     h_run(h);
     assert_string_equal(last_text, "dave@localhost ");
@@ -311,7 +311,7 @@ static void pages_without_accounts_go_on(void **state)
     struct h *h = begin(HOST);
     static const char row[] = "\1\1\0\0\0\0\0\0\0\0\1\0"; /* version 1, disabled */
     struct store_txn *txn = store_txn_new();
-    char text[8];
+    char text[16];
 
     (void)state;
     h_user(h, "zoe@localhost");
@@ -620,6 +620,8 @@ static void web_sessions_log_in(void **state)
     gr_auth_check_http(self, ask_of(self), "bob", "session=bob");
     assert_int_equal(last, GR_R_OK);
     gr_auth_check_http(self, ask_of(self), "bob", "session=eve");
+    assert_int_equal(last, GR_R_FALSE);
+    gr_auth_check_http(self, ask_of(self), "bob", NULL);
     assert_int_equal(last, GR_R_FALSE);
     end(&h);
     h = begin(HOST); /* no provider that knows web sessions */
