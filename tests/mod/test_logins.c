@@ -68,7 +68,7 @@ static void end(struct h **h)
 
 static enum gr_result last;
 static enum gr_cond last_cond;
-static char last_text[256];
+static char last_text[256], last_cursor[64];
 
 static void on_answer(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
 {
@@ -76,6 +76,7 @@ static void on_answer(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
     last = a->result;
     last_cond = a->cond;
     last_text[0] = '\0';
+    snprintf(last_cursor, sizeof(last_cursor), "%s", a->text != NULL ? a->text : "");
     for (size_t i = 0; i < a->count; i++)
         snprintf(last_text + strlen(last_text), sizeof(last_text) - strlen(last_text), "%s%s ",
                  a->items[i].jid->full, a->items[i].groups != NULL ? "(staff)" : "");
@@ -328,9 +329,10 @@ static void pages_without_accounts_go_on(void **state)
     h_run(h);
     assert_int_equal(last, GR_R_FALSE);
     assert_string_equal(last_text, "");
-    gr_auth_list(self, ask_of(self), "off4", 5);
+    gr_auth_list(self, ask_of(self), last_cursor, 5);
     h_run(h);
     assert_int_equal(last, GR_R_OK);
+    assert_string_equal(last_cursor, "");
     assert_string_equal(last_text, "zoe@localhost ");
     end(&h);
 }
@@ -467,6 +469,8 @@ static void used_tokens_are_bounded(void **state)
                          used <= TOKEN_USED_MAX ? GR_R_OK : GR_R_ERROR);
     }
     assert_int_equal(last_cond, GR_RESOURCE_CONSTRAINT);
+    assert_int_equal(check(h, "off", issue(h, "off")), GR_R_FALSE);
+    issue(h, user);
     assert_string_equal(refused(h, user, token), TEMPORARY);
     h_advance(h, 60000);
     assert_int_equal(check(h, user, issue(h, user)), GR_R_OK);
