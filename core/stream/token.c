@@ -50,8 +50,7 @@ static void base36(char out[TIME_TEXT], int64_t value)
     *out = '\0';
 }
 
-/* The third field; -1: there is none, or it is no number of this century. */
-static int64_t time_of(const char *token)
+int64_t token_time(const char *token)
 {
     const char *p = strchr(token, '.');
     int64_t value = 0;
@@ -87,8 +86,7 @@ static void mac_text(char out[MAC_TEXT], const void *key, size_t len, const char
     memcpy(out, padded, MAC_TEXT);
 }
 
-/* Without the marker; out: GR_TOKEN_SIZE bytes. */
-static size_t token_text(char *out, const void *key, size_t len, const char *bare, int64_t seconds)
+size_t token_text(char *out, const void *key, size_t len, const char *bare, int64_t seconds)
 {
     char *p = out, when[TIME_TEXT], mac[MAC_TEXT];
 
@@ -298,7 +296,7 @@ void token_check(struct gr_host *h, struct gr_ask *take, const char *user, const
 
     if (bare_token != NULL)
         token = bare_token;
-    t = time_of(token);
+    t = token_time(token);
     if (t >= 0 && gr_jid_make(user, h->jid->domain, NULL, &jid) == 0 &&
         is_genuine(h, jid->bare, t, token))
         why = t > now_s + SKEW_S ? "from the future" : now_s - t > life_s ? "expired" : NULL;
