@@ -538,6 +538,19 @@ static void hard_defaults(void **state)
     provider_session_bind(host_find(DOMAIN), &fakes[0].insts, session(0), jid, on_core_answer,
                           fakes);
     expect_answer(GR_R_OK, GR_COND_NONE);
+    for (int op = GR_SESSION_GET_PRESENCE; op <= GR_SESSION_KILL_RESOURCE; op++) {
+        gr_session_ask(who(), ask(), (enum gr_session_op)op, jid);
+        expect_answer(GR_R_NONE, GR_COND_NONE);
+    }
+    gr_session_ask_all(who(), ask(), &jid, 1);
+    loops_step();
+    loops_step();
+    expect_answer(GR_R_OK, GR_COND_NONE); /* nobody knows of any */
+    assert_false(provider_session_prefers(host_find(DOMAIN)));
+    gr_token_check(who(), ask(), "me", "x");
+    expect_answer(GR_R_FALSE, GR_COND_NONE);
+    gr_auth_check_http(who(), ask(), "me", "x");
+    expect_answer(GR_R_FALSE, GR_COND_NONE);
     assert_false(provider_auth_serves_keys(host_find(DOMAIN)));
 }
 
