@@ -8,9 +8,9 @@ struct provider_insts {
     struct provider_inst *inst[3];
     unsigned bound;              /* bit per type: bind was called; later instances get it as well */
 };
-/* End of a session, and before it moves to its home loop (instances belong to a loop): unbind and close
- * what was opened; an instance with calls in flight is closed after the last answer. The struct is as
- * new then. */
+/* End of a session, and before it moves to its home loop (instances belong to a loop): unbind and
+ * close what was opened; an instance with calls in flight is closed after the last answer. The
+ * struct is as new then. */
 void provider_insts_fini(struct provider_insts *p, struct gr_session *session);
 /* Life-cycle notices to opened or (auth.bind, roster.bind) lazily opened instances. */
 void provider_auth_bind(struct gr_host *h, struct provider_insts *p, struct gr_session *s);
@@ -19,15 +19,15 @@ void provider_roster_bind(struct gr_host *h, struct provider_insts *p, struct gr
 /* The core's own asks (no asking module): done runs on this loop; arg is the caller's. */
 typedef void (*provider_done_f)(void *arg, const struct gr_answer *a);
 bool provider_auth_serves_keys(struct gr_host *h);   /* SCRAM can be offered */
-/* Between the name in an address and the account's (out: GR_JID_PART_MAX + 1 bytes); the same name when
- * no provider maps. 0 or GR_ENOENT. Everything below takes the name in the address. */
+/* Between the name in an address and the account's (out: GR_JID_PART_MAX + 1 bytes); the same name
+ * when no provider maps. 0 or GR_ENOENT. Everything below takes the name in the address. */
 int provider_account_of(struct gr_host *h, const char *username, char *out);
 int provider_username_of(struct gr_host *h, const char *account, char *out);
 /* The name in the address of who logs in under this one. */
 int provider_login_name(struct gr_host *h, const char *login, char *out);
-/* What the stream layer knows and sets: the credential record, and the server's secret.
- * check_keys compares a password with the record of get_credentials (NULL: nobody's, at the same cost)
- * where the provider that has it brings no check_password of its own: OK, FALSE, or ERROR when it cannot
+/* What the stream layer knows and sets: the credential record, and the server's secret. check_keys
+ * compares a password with the record of get_credentials (NULL: nobody's, at the same cost) where
+ * the provider that has it brings no check_password of its own: OK, FALSE, or ERROR when it cannot
  * be done now. done runs once, on this loop, perhaps at once; creds and password are borrowed.
  * check_token answers in place of a provider without check_token. */
 extern void (*provider_check_keys)(const void *creds, size_t len, const char *password,
@@ -37,11 +37,13 @@ extern void (*provider_check_token)(struct gr_host *h, struct gr_ask *take, cons
 void provider_auth_credentials(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                                const char *user, provider_done_f done, void *arg);
 enum provider_proof { PROOF_PASSWORD, PROOF_TOKEN, PROOF_HTTP };
-/* OK; FALSE: not so, or the account may not log in; NONE: no such account; ERROR: nobody can tell. */
+/* OK; FALSE: not so, or the account may not log in; NONE: no such account; ERROR: nobody can
+ * tell. */
 void provider_auth_check(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                          enum provider_proof kind, const char *user, const char *proof,
                          provider_done_f done, void *arg);
-/* OK, FALSE (inactive), NONE; straight from the provider (the hook does_user_exist is the caller's). */
+/* OK, FALSE (inactive), NONE; straight from the provider (the hook does_user_exist is the
+ * caller's). */
 void provider_auth_state(struct gr_host *h, const char *user, provider_done_f done, void *arg);
 void provider_session_bind(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                            const struct gr_jid *full, provider_done_f done, void *arg);

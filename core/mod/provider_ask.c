@@ -1,5 +1,6 @@
-/* mod/provider_ask.c: a call of whoever has the function; and what roster providers are asked, with the
- * answers of the default of priority 0, which has no rosters (backends.md 3). On the calling loop. */
+/* mod/provider_ask.c: a call of whoever has the function; and what roster providers are asked, with
+ * the answers of the default of priority 0, which has no rosters (backends.md 3). On the calling
+ * loop. */
 #include <string.h>
 
 #include "mod/provider_priv.h"
@@ -31,8 +32,8 @@ bool provider_call_find(struct provider_call *c, struct gr_ask *ask, const struc
 typedef void (*plain_f)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                         const struct gr_jid *user, const struct gr_jid *contact);
 
-/* Where the function stands, and the answer when it is nowhere: there is no roster, subscriptions are
- * ignored (backends.md 3.4). */
+/* Where the function stands, and the answer when it is nowhere: there is no roster, subscriptions
+ * are ignored (backends.md 3.4). */
 static const struct {
     size_t offset;
     enum gr_result otherwise;

@@ -1,6 +1,7 @@
-/* mod/provider_auth.c: what auth providers are asked, and what is answered when nobody has the function
- * (backends.md 2: the defaults of priority 0). Everybody else speaks of users by the name in their
- * address; only here it becomes the account's, which is what providers hear. On the calling loop. */
+/* mod/provider_auth.c: what auth providers are asked, and what is answered when nobody has the
+ * function (backends.md 2: the defaults of priority 0). Everybody else speaks of users by the name
+ * in their address; only here it becomes the account's, which is what providers hear. On the
+ * calling loop. */
 #include <string.h>
 
 #include "mod/provider_priv.h"

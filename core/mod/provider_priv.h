@@ -1,5 +1,5 @@
-/* mod/provider_priv.h: what provider.c (sets and instances), ask.c (calls) and the files that know who is
- * asked what (provider_ask.c, provider_auth.c, provider_session.c) share. Of a loop. */
+/* mod/provider_priv.h: what provider.c (sets and instances), ask.c (calls) and the files that know
+ * who is asked what (provider_ask.c, provider_auth.c, provider_session.c) share. Of a loop. */
 #pragma once
 
 #include "mod/instance.h"
@@ -66,8 +66,9 @@ void ask_issue(struct gr_ask *ask);
 /* Around the provider's function. */
 void ask_to(struct gr_ask *ask, struct provider_inst *pi);
 void ask_sent(struct gr_ask *ask);
-/* The instance goes. Before stop(): calls it has not answered (timed out, or cut short by a shutdown)
- * are answered for it and its open instances can be closed. After stop(): the shells are freed. */
+/* The instance goes. Before stop(): calls it has not answered (timed out, or cut short by a
+ * shutdown) are answered for it and its open instances can be closed. After stop(): the shells are
+ * freed. */
 void asks_expire(const struct gr_mod *answerer);
 void asks_forget(const struct gr_mod *answerer);
 

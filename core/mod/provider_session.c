@@ -1,5 +1,6 @@
-/* mod/provider_session.c: what session providers are asked. What nobody else answers is answered by the
- * table of this process: route/sm.c installs it at priority 0 (backends.md 4). On the calling loop. */
+/* mod/provider_session.c: what session providers are asked. What nobody else answers is answered by
+ * the table of this process: route/sm.c installs it at priority 0 (backends.md 4). On the calling
+ * loop. */
 #include <string.h>
 
 #include "mod/provider_priv.h"

@@ -1,6 +1,6 @@
-/* route/sm_provider.c: the session provider of priority 0: answers from the session table of this process
- * (backends.md 4). It needs no calls of its own to stay up to date. On the home loop of who is asked
- * about. */
+/* route/sm_provider.c: the session provider of priority 0: answers from the session table of this
+ * process (backends.md 4). It needs no calls of its own to stay up to date. On the home loop of who
+ * is asked about. */
 #include "route/session.h"
 
 #include <string.h>

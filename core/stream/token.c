@@ -2,9 +2,9 @@
  *
  *     v1.BASE64URL(bare JID).TIME.BASE64URL(HMAC-SHA-256(key, "session-token" 0 "v1" 0 JID 0 TIME))
  *
- * TIME: seconds since 1970 in base 36. A token is checked by making the one that ought to be there and
- * comparing the texts. On the loop of whoever asks; where a token is good once, its account's home loop
- * remembers it. */
+ * TIME: seconds since 1970 in base 36. A token is checked by making the one that ought to be there
+ * and comparing the texts. On the loop of whoever asks; where a token is good once, its account's
+ * home loop remembers it. */
 #include "stream/token.h"
 
 #include "base/buf.h"

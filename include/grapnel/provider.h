@@ -1,9 +1,10 @@
 /* grapnel/provider.h: who answers for accounts, rosters and sessions.
  *
- * Exactly one provider per type and host answers all calls; one of strictly higher priority replaces
- * it, an equal or lower one is ignored. Functions left NULL fall through to the built-in default.
- * An instance is opened per session, lazily at its first use, and closed with the session; calls that
- * concern an account without a session get an instance of the loop (opened with session NULL).
+ * Exactly one provider per type and host answers all calls; one of strictly higher priority
+ * replaces it, an equal or lower one is ignored. Functions left NULL fall through to the built-in
+ * default. An instance is opened per session, lazily at its first use, and closed with the session;
+ * calls that concern an account without a session get an instance of the loop (opened with session
+ * NULL).
  *
  * Every call carries a gr_ask and is answered once with gr_answer(), at once or later, on the same
  * loop. Strings are prepared (RFC 7622). */
@@ -27,7 +28,8 @@ struct gr_answer {
     enum gr_result result;
     enum gr_cond cond;        /* with GR_R_ERROR; left out: internal-server-error */
     const char *text;         /* with GR_R_ERROR; or a cursor, a resource ("" = broadcast) */
-    /* roster: items of get_contacts; before/after of a change (jid NULL: no item and nothing pending) */
+    /* roster: items of get_contacts; before/after of a change (jid NULL: no item and nothing
+     * pending) */
     const struct gr_roster_item *items;
     size_t count;
     struct gr_roster_item before, after;
@@ -49,24 +51,27 @@ GR_API void gr_answer(struct gr_ask *take, const struct gr_answer *a);
 GR_API void gr_answer_result(struct gr_ask *take, enum gr_result result);
 GR_API void gr_answer_error(struct gr_ask *take, enum gr_cond cond, const char *text);
 
-/* `user` is always the name of an account: the core has translated it from the name in the address. */
+/* `user` is always the name of an account: the core has translated it from the name in the
+ * address. */
 struct gr_auth_provider {
     const char *name;
     void *(*open)(struct gr_mod *self, struct gr_session *session);
     void (*close)(struct gr_mod *self, void *inst);
     void (*bind)(struct gr_mod *self, void *inst, struct gr_session *session);   /* authenticated */
     void (*unbind)(struct gr_mod *self, void *inst, struct gr_session *session);
-    /* Mapping between the name in the address (of logins, stanzas, commands) and the account's, where
-     * they differ: both or neither. Synchronous, of any loop, without instance. 0 or GR_ENOENT ("does not
-     * exist"); out has room for GR_JID_PART_MAX + 1 bytes. A login may use several names of one account:
-     * its address gets the one that username_of says. */
+    /* Mapping between the name in the address (of logins, stanzas, commands) and the account's,
+     * where they differ: both or neither. Synchronous, of any loop, without instance. 0 or
+     * GR_ENOENT ("does not exist"); out has room for GR_JID_PART_MAX + 1 bytes. A login may use
+     * several names of one account: its address gets the one that username_of says. */
     int (*account_of)(struct gr_mod *self, const char *username, char *out);
     int (*username_of)(struct gr_mod *self, const char *account, char *out);
     /* OK: creds; NONE: no such account; FALSE: the account is disabled; or this provider cannot
-     * serve keys: leave the slot NULL together with check_password set, and only PLAIN is offered. */
+     * serve keys: leave the slot NULL together with check_password set, and only PLAIN is
+     * offered. */
     void (*get_credentials)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
     /* OK: right, and the account is active; FALSE: not so; NONE: no such account; ERROR: cannot be
-     * told now (temporary-auth-failure). The client is told the same of FALSE and NONE, the log is not. */
+     * told now (temporary-auth-failure). The client is told the same of FALSE and NONE, the log is
+     * not. */
     void (*check_password)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
                            const char *password);
     /* Instead of the core's own tokens (gr_token_issue); answers as check_password. */
@@ -79,21 +84,23 @@ struct gr_auth_provider {
     /* OK: exists and is active; FALSE: exists, is not; NONE: does not exist. */
     void (*user_state)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
     void (*valid_contact)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
-    /* FALSE: taken. A provider that maps names itself gets one that maps to nothing yet as it is. */
+    /* FALSE: taken. A provider that maps names itself gets one that maps to nothing yet as it
+     * is. */
     void (*create_user)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
                         const char *password);
     void (*set_password)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
                          const char *password);
     void (*delete_user)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
-    /* Accounts in name order behind `after` (NULL: from the start): items with jid (node: the account)
-     * and name (display name or NULL); groups of one entry "staff" mark staff. At most `limit`; FALSE:
-     * there are more, behind `text` (an account's name; the page itself may be empty). */
+    /* Accounts in name order behind `after` (NULL: from the start): items with jid (node: the
+     * account) and name (display name or NULL); groups of one entry "staff" mark staff. At most
+     * `limit`; FALSE: there are more, behind `text` (an account's name; the page itself may be
+     * empty). */
     void (*list_users)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *after,
                        size_t limit);
 };
 
-/* backends.md 3; `user` is always the local account (bare). Changes answer OK with before and after,
- * NONE for "nothing to do", TRUE cases of the tables as said there. */
+/* backends.md 3; `user` is always the local account (bare). Changes answer OK with before and
+ * after, NONE for "nothing to do", TRUE cases of the tables as said there. */
 struct gr_roster_provider {
     const char *name;
     void *(*open)(struct gr_mod *self, struct gr_session *session);
@@ -103,7 +110,8 @@ struct gr_roster_provider {
 #define GR_ROSTER_CALL(f) \
     void (*f)(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *user, \
               const struct gr_jid *contact)
-    /* OK: items (in_roster ones; with pending-in ones flagged in_roster = false); NONE: no roster. */
+    /* OK: items (in_roster ones; with pending-in ones flagged in_roster = false); NONE: no
+     * roster. */
     void (*get_contacts)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                          const struct gr_jid *user);
     GR_ROSTER_CALL(get_contact);       /* OK: after; NONE */
@@ -131,8 +139,8 @@ struct gr_roster_provider {
     GR_ROSTER_CALL(remove_user);       /* contact NULL: everything of `user`; OK */
 };
 
-/* Who is here. The default (priority 0) answers from the core's own table of this process and has no
- * bind, unbind and set_presence: those are calls *to* a provider that wants to know as well. */
+/* Who is here. The default (priority 0) answers from the core's own table of this process and has
+ * no bind, unbind and set_presence: those are calls *to* a provider that wants to know as well. */
 struct gr_session_provider {
     const char *name;
     void *(*open)(struct gr_mod *self, struct gr_session *session);
@@ -158,12 +166,13 @@ struct gr_session_provider {
     /* OK: presences without stanzas; NONE: not kept */
     void (*get_all_resources)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                               const struct gr_jid *user);
-    /* Who gets a message to the account. OK: the resource in `text`, "" = all that are available; NONE:
-     * nobody, it is treated as an offline message. Not asked for each message unless provided. */
+    /* Who gets a message to the account. OK: the resource in `text`, "" = all that are available;
+     * NONE: nobody, it is treated as an offline message. Not asked for each message unless
+     * provided. */
     void (*get_preferred_resource)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                                    const struct gr_jid *user);
-    /* Drops what is known of a resource whose server seems dead, and closes the stream if it is ours.
-     * OK; NONE: nothing was known */
+    /* Drops what is known of a resource whose server seems dead, and closes the stream if it is
+     * ours. OK; NONE: nothing was known */
     void (*kill_resource)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                           const struct gr_jid *full);
 };
@@ -178,9 +187,9 @@ GR_API const char *gr_provider_name(const struct gr_host *host, enum gr_provider
 
 /* --- asking the installed provider (of self's host) --- */
 
-/* user: a name as in addresses of self's host; the core translates it (account_of) for the provider.
- * Translating without a stream, for web pages and the like: as the provider's functions; the same
- * name where nobody maps. On any loop. */
+/* user: a name as in addresses of self's host; the core translates it (account_of) for the
+ * provider. Translating without a stream, for web pages and the like: as the provider's functions;
+ * the same name where nobody maps. On any loop. */
 GR_API int gr_auth_account_of(struct gr_mod *self, const char *username, char *out);
 GR_API int gr_auth_username_of(struct gr_mod *self, const char *account, char *out);
 /* create/delete also run register_user / remove_user and end the deleted account's sessions. */
@@ -194,20 +203,22 @@ GR_API void gr_auth_check(struct gr_mod *self, struct gr_ask *take, const char *
 /* Through the hook does_user_exist: OK, FALSE (inactive), NONE. */
 GR_API void gr_auth_exists(struct gr_mod *self, struct gr_ask *take, const char *user);
 GR_API void gr_auth_valid_contact(struct gr_mod *self, struct gr_ask *take, const char *user);
-/* A page of users. FALSE: there are more; `text`, given as `after`, continues (so does a user's name). */
+/* A page of users. FALSE: there are more; `text`, given as `after`, continues (so does a user's
+ * name). */
 GR_API void gr_auth_list(struct gr_mod *self, struct gr_ask *take, const char *after, size_t limit);
 /* Does this web session belong to the user? For HTTP endpoints; streams ask by themselves. */
 GR_API void gr_auth_check_http(struct gr_mod *self, struct gr_ask *take, const char *user,
                                const char *identity);
 /* The transport of a stream that came over HTTP tells who the request's web session says it is: any
- * text the auth provider's check_http understands, copied; NULL: nobody. PLAIN with an empty password
- * then asks it. Before the stream header; the session's loop. */
+ * text the auth provider's check_http understands, copied; NULL: nobody. PLAIN with an empty
+ * password then asks it. Before the stream header; the session's loop. */
 GR_API void gr_session_set_http_identity(struct gr_session *s, const char *identity);
 
-/* Tokens: a password that is good for a short while, for somebody who has proved who he is elsewhere
- * (docs/modules.md). Issue writes what PLAIN takes as the password, of GR_TOKEN_SIZE bytes at most, and
- * returns its length; user is a name as above, which need not exist. GR_EINVAL: not a name. Any loop.
- * Check takes that text, or the token in it: OK, FALSE, NONE, ERROR as check_password. */
+/* Tokens: a password that is good for a short while, for somebody who has proved who he is
+ * elsewhere (docs/modules.md). Issue writes what PLAIN takes as the password, of GR_TOKEN_SIZE
+ * bytes at most, and returns its length; user is a name as above, which need not exist. GR_EINVAL:
+ * not a name. Any loop. Check takes that text, or the token in it: OK, FALSE, NONE, ERROR as
+ * check_password. */
 #define GR_TOKEN_SIZE 5000
 GR_API int gr_token_issue(struct gr_mod *self, const char *user, char *out);
 GR_API void gr_token_check(struct gr_mod *self, struct gr_ask *take, const char *user,
@@ -235,7 +246,7 @@ enum gr_session_op {
 /* jid: the full address (of a resource) or the account's. Home loop of jid. */
 GR_API void gr_session_ask(struct gr_mod *self, struct gr_ask *take, enum gr_session_op op,
                            const struct gr_jid *jid);
-/* OK: the presences of every available resource of these users, of whatever home; users that are not
- * of this server have none. Any loop. */
+/* OK: the presences of every available resource of these users, of whatever home; users that are
+ * not of this server have none. Any loop. */
 GR_API void gr_session_ask_all(struct gr_mod *self, struct gr_ask *take,
                                const struct gr_jid *const *users, size_t count);

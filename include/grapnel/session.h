@@ -15,7 +15,8 @@ struct gr_account;
 struct gr_session;
 
 GR_API const char *gr_host_name(const struct gr_host *host);
-/* Does the calling loop own what belongs to this address? For work that every loop does its share of. */
+/* Does the calling loop own what belongs to this address? For work that every loop does its share
+ * of. */
 GR_API bool gr_is_home(const struct gr_jid *jid);
 
 enum gr_session_state {

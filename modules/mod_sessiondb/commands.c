@@ -1,5 +1,5 @@
-/* mod_sessiondb/commands.c: `sessiondb list` and `sessiondb kill` for whoever looks after the server. On
- * the home loop of the address. */
+/* mod_sessiondb/commands.c: `sessiondb list` and `sessiondb kill` for whoever looks after the
+ * server. On the home loop of the address. */
 #include "sessiondb.h"
 
 #include <string.h>

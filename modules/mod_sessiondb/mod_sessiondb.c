@@ -1,5 +1,6 @@
-/* mod_sessiondb: who is online, in the store (backends.md 4, `sessiondb`): a session provider of priority
- * 1 beside the core's own table, for what must be seen from outside the process or after it.
+/* mod_sessiondb: who is online, in the store (backends.md 4, `sessiondb`): a session provider of
+ * priority 1 beside the core's own table, for what must be seen from outside the process or after
+ * it.
  *
  * This file: the provider's writing half. An instance knows whether its session was replaced: its
  * presence and its end then leave the row alone, which is its successor's. On the home loop of the
@@ -94,8 +95,9 @@ static struct row row_of(struct gr_mod *self, const struct inst *inst)
                          .updated_us = gr_wall_us(), .server = conf->server_id };
 }
 
-/* --- bind: insert; somebody else's row is in the way, one of this server is overwritten (the core has
- * decided that the new session takes the old one's place, or the old one died with its process) --- */
+/* --- bind: insert; somebody else's row is in the way, one of this server is overwritten (the core
+ * has decided that the new session takes the old one's place, or the old one died with its process)
+ * --- */
 
 struct bind_op {
     struct gr_ask *ask;
@@ -285,8 +287,8 @@ static void kill_resource(struct gr_mod *self, void *inst, struct gr_ask *ask,
 
 /* --- the descriptor --- */
 
-/* Messages go on to follow the core's table (get_preferred_resource is left to it): that one knows the
- * sessions that can be reached from here, and asks no disk for each message. */
+/* Messages go on to follow the core's table (get_preferred_resource is left to it): that one knows
+ * the sessions that can be reached from here, and asks no disk for each message. */
 static const struct gr_session_provider provider = {
     .name = "sessiondb", .open = open_inst, .close = close_inst, .bind = bind, .unbind = unbind,
     .set_presence = set_presence, .get_presence = get_presence,

@@ -1,6 +1,6 @@
-/* mod_sessiondb/purge.c: the rows of our own server id that a process left which died: at each start,
- * each loop deletes those of its accounts. A row is stale when its session began before we did and is
- * not in the session table: after a reload the sessions are still there. */
+/* mod_sessiondb/purge.c: the rows of our own server id that a process left which died: at each
+ * start, each loop deletes those of its accounts. A row is stale when its session began before we
+ * did and is not in the session table: after a reload the sessions are still there. */
 #include "sessiondb.h"
 
 #include <grapnel/log.h>

@@ -1,10 +1,12 @@
-/* mod_sessiondb/read.c: what the rows say about who is there. On any loop: everything comes from the
- * store. */
+/* mod_sessiondb/read.c: what the rows say about who is there. On any loop: everything comes from
+ * the store. */
 #include "sessiondb.h"
 
 #include <grapnel/log.h>
 
 #include <string.h>
+
+#define PAGE 1000
 
 /* --- one resource --- */
 
@@ -77,7 +79,7 @@ struct collect {
     int rc;
     struct gr_jid **user;            /* copies */
     size_t users, next;
-    char *from;                      /* where the next page of this user begins; NULL: at the start */
+    char *from;                      /* where this user's next page begins; NULL: at the start */
     size_t from_len;
     struct gr_presence_row *row;     /* copies and references */
     size_t rows, room;
@@ -154,8 +156,8 @@ static void collect_go(struct gr_mod *self, struct collect *c)
         struct gr_req *req = gr_req_new(self, sizeof(c), on_page);
         *(struct collect **)gr_req_data(req) = c;
         c->came = false;
-        gr_store_range(req, ROWS, c->user[c->next]->bare, c->from, c->from != NULL ? c->from_len : 0,
-                       1000);
+        gr_store_range(req, ROWS, c->user[c->next]->bare, c->from,
+                       c->from != NULL ? c->from_len : 0, PAGE);
         if (!c->came) {
             c->going = false;
             return;

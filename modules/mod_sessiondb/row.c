@@ -1,8 +1,8 @@
-/* mod_sessiondb/row.c: rows and index keys as bytes. Big-endian numbers; the first byte is the version.
+/* mod_sessiondb/row.c: rows and index keys as bytes. Big-endian numbers; the first byte is the
+ * version.
  *
- *   row     1 | available 1 | priority 1 | session 8 | login 8 | updated 8 | server id, NUL | stanza
- *   index   key: server id, NUL, bare JID, NUL, resource; value: login 8
- */
+ *   row     1 | available 1 | priority 1 | session 8 | login 8 | updated 8 | server id, NUL | XML
+ *   index   key: server id, NUL, bare JID, NUL, resource; value: login 8 */
 #include "sessiondb.h"
 
 #include <string.h>

@@ -1,8 +1,9 @@
 /* mod_sessiondb/sessiondb.h: what the files of the module share.
  *
- * Two rows per bound session: in `sessiondb` (owner: bare JID, key: resource) what there is to know; in
- * `sessiondb_index` (owner: host, key: server id, bare JID, resource) only that it is there, so that a
- * server finds its own. Both are written and deleted together, on the home loop of the account. */
+ * Two rows per bound session: in `sessiondb` (owner: bare JID, key: resource) what there is to
+ * know; in `sessiondb_index` (owner: host, key: server id, bare JID, resource) only that it is
+ * there, so that a server finds its own. Both are written and deleted together, on the home loop of
+ * the account. */
 #pragma once
 
 #include <grapnel/module.h>

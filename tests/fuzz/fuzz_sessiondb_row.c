@@ -1,7 +1,7 @@
 /* Fuzz target: rows of mod_sessiondb as they come back from the disk (modules/mod_sessiondb/row.c).
  *
- * The first byte chooses: a row, or a key of the index. What is accepted is encoded to the same bytes
- * again. */
+ * The first byte chooses: a row, or a key of the index. What is accepted is encoded to the same
+ * bytes again. */
 #include "../../modules/mod_sessiondb/row.c"
 
 const struct gr_coll sessiondb_colls[3];

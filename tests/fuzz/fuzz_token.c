@@ -1,4 +1,5 @@
-/* Fuzz target: what stands in the place of a password when it looks like a token (core/stream/token.c).
+/* Fuzz target: what stands in the place of a password when it looks like a token
+ * (core/stream/token.c).
  *
  * Beyond not crashing: the token is what is behind the marker; a time that was read is written the
  * same way, and nothing but the very token made for an address, time and key is equal to it. */

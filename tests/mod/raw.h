@@ -1,5 +1,5 @@
-/* tests/mod/raw.h: a real stream for module tests: bytes over a socket pair into the server's own stream
- * code, without TLS ("plain = always"), in virtual time. */
+/* tests/mod/raw.h: a real stream for module tests: bytes over a socket pair into the server's own
+ * stream code, without TLS ("plain = always"), in virtual time. */
 #pragma once
 
 #include "harness.h"

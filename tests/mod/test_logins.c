@@ -1,6 +1,6 @@
-/* tests/mod/test_logins.c: who may log in, and as whom, beyond passwords (backends.md 2): names that
- * differ from the accounts', tokens, web sessions, and what the log says that the client must not
- * hear. Real streams over socket pairs. */
+/* tests/mod/test_logins.c: who may log in, and as whom, beyond passwords (backends.md 2): names
+ * that differ from the accounts', tokens, web sessions, and what the log says that the client must
+ * not hear. Real streams over socket pairs. */
 #include "raw.h"
 
 #include "loop/loop.h"
@@ -530,7 +530,7 @@ static void keys_come_from_the_hook_and_change(void **state)
     assert_int_equal(check(h, "bob", token), GR_R_FALSE);
     assert_int_equal(check(h, "bob", first), GR_R_OK);
     h_advance(h, 29000);
-    assert_int_equal(check(h, "bob", first), GR_R_FALSE); /* max_age after the change: none is left */
+    assert_int_equal(check(h, "bob", first), GR_R_FALSE); /* max_age after the change */
     memset(&keys, 0, sizeof(keys));
     gr_free(ours);
     gr_free(first);

@@ -1,5 +1,6 @@
-/* tests/mod/test_session_provider.c: who is here (backends.md 4): what the core's own table answers, a
- * provider that knows nothing (the mission's default), one of the test's own, and mod_sessiondb. */
+/* tests/mod/test_session_provider.c: who is here (backends.md 4): what the core's own table
+ * answers, a provider that knows nothing (the mission's default), one of the test's own, and
+ * mod_sessiondb. */
 #include "harness.h"
 
 #include "loop/loop.h"
@@ -247,7 +248,8 @@ static const struct gr_session_provider minimal = {
 
 #define FULL "[host localhost]\n[mod_roster]\n[mod_presence]\n"
 
-/* Sees each other's presence by probing, knows no resources; whatever the provider does not know. */
+/* Sees each other's presence by probing, knows no resources; whatever the provider does not
+ * know. */
 static void reduced_features(void **state)
 {
     (void)state;
@@ -297,8 +299,8 @@ static void a_message_to_everybody_who_is_there(void **state)
     h_stop(&h);
 }
 
-/* Bounced with the table, with sessiondb, and where the provider says that nobody is there; only one
- * that says "all" of nobody loses it. */
+/* Bounced with the table, with sessiondb, and where the provider says that nobody is there; only
+ * one that says "all" of nobody loses it. */
 static const struct gr_session_provider nobody = { .name = "t",
                                                    .get_preferred_resource = know_nothing };
 
@@ -443,7 +445,8 @@ static void slow_fire(struct gr_mod *self, struct gr_timer *timer)
     gr_answer_result(slow, slow != NULL ? GR_R_OK : GR_R_NONE);
 }
 
-static void slow_bind(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *full)
+static void slow_bind(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                      const struct gr_jid *full)
 {
     (void)inst;
     if (strcmp(full->resource, "slow") != 0) {
@@ -505,7 +508,8 @@ static void a_host_without_rosters(void **state)
     h_user(h, "alice@localhost");
     struct hs *bob = h_online(h, "bob@localhost/b"), *alice = h_online(h, "alice@localhost/a");
     h_iq_error(bob, "get", NULL, "<query xmlns='jabber:iq:roster'/>", GR_ITEM_NOT_FOUND);
-    h_iq_error(bob, "set", NULL, "<query xmlns='jabber:iq:roster'><item jid='x@y.example'/></query>",
+    h_iq_error(bob, "set", NULL,
+               "<query xmlns='jabber:iq:roster'><item jid='x@y.example'/></query>",
                GR_NOT_ALLOWED);
     h_send(bob, "<presence type='subscribe' to='alice@localhost'/>");
     h_expect_nothing(alice);

@@ -1,6 +1,6 @@
-/* test_provider: who answers for accounts, rosters and sessions (reference backends.md; mission rows S2
- * to S12 and S15 to S17 at unit level). Modules are built in; sessions are an address and a struct
- * provider_insts, since this layer looks at nothing else of them. */
+/* test_provider: who answers for accounts, rosters and sessions (reference backends.md; mission
+ * rows S2 to S12 and S15 to S17 at unit level). Modules are built in; sessions are an address and a
+ * struct provider_insts, since this layer looks at nothing else of them. */
 #include "mod_world.h"
 
 #define DOMAIN "a.test"
@@ -587,8 +587,8 @@ static void names_are_mapped(void **state)
     assert_string_equal(out, "u-me");
 }
 
-/* Every call of the provider below hears of the account; names that map to none do not exist, and may
- * be made only by who maps. */
+/* Every call of the provider below hears of the account; names that map to none do not exist, and
+ * may be made only by who maps. */
 static void providers_hear_of_accounts(void **state)
 {
     (void)state;
@@ -758,7 +758,7 @@ static void passwords_against_keys(void **state)
     expect_answer(GR_R_OK, GR_COND_NONE);
     gr_auth_check(who(), ask(), "me", "wrong");
     expect_answer(GR_R_FALSE, GR_COND_NONE);
-    gr_auth_check(who(), ask(), "me", "busy"); /* no more passwords at the moment: not the user's fault */
+    gr_auth_check(who(), ask(), "me", "busy"); /* the pool is full: not the user's fault */
     expect_answer(GR_R_ERROR, GR_RESOURCE_CONSTRAINT);
     trace[0] = '\0';
     gr_auth_check(who(), ask(), "gone", "right");
