@@ -273,12 +273,22 @@ void gr_auth_check_http(struct gr_mod *self, struct gr_ask *take, const char *us
 
 /* --- accounts --- */
 
+/* The account of an address: another name that one may log in with is no address (false), or mail to
+ * it would be kept for nobody. */
+static bool addressed(struct gr_host *h, const char *user, char *account)
+{
+    char name[GR_JID_PART_MAX + 1];
+
+    return provider_account_of(h, user, account) == 0 &&
+           provider_username_of(h, account, name) == 0 && strcmp(name, user) == 0;
+}
+
 static void ask_state(struct gr_ask *ask, struct gr_host *h, const char *user)
 {
     char account[GR_JID_PART_MAX + 1];
     struct provider_call c;
 
-    if (provider_account_of(h, user, account) != 0 ||
+    if (!addressed(h, user, account) ||
         !provider_call_find(&c, ask, h, AUTH(user_state), NULL, NULL)) {
         gr_answer_result(ask, GR_R_NONE);
         return;
@@ -307,7 +317,7 @@ void gr_auth_valid_contact(struct gr_mod *self, struct gr_ask *take, const char 
     struct provider_call c;
 
     ask_issue(take);
-    if (provider_account_of(self->host, user, account) != 0) {
+    if (!addressed(self->host, user, account)) {
         gr_answer_result(take, GR_R_FALSE);
         return;
     }
@@ -330,7 +340,7 @@ void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *
         gr_answer_error(take, GR_NOT_ACCEPTABLE, "the password is empty");
         return;
     }
-    if (provider_account_of(self->host, user, account) != 0) {
+    if (!addressed(self->host, user, account)) {
         gr_answer_result(take, GR_R_NONE);
         return;
     }
@@ -355,9 +365,10 @@ void provider_create_user(struct gr_host *h, struct gr_ask *ask, const char *use
         gr_answer_error(ask, GR_NOT_ALLOWED, NULL);
         return;
     }
-    if (provider_account_of(h, user, account) == 0)
+    if (addressed(h, user, account)) {
         user = account;
-    else if (mapper == NULL || mapper->self != c.self) {
+    } else if (mapper == NULL || mapper->self != c.self ||
+               provider_account_of(h, user, account) == 0) {
         gr_answer_error(ask, GR_NOT_ACCEPTABLE, "no account can have this name");
         return;
     }
@@ -370,7 +381,7 @@ void provider_delete_user(struct gr_host *h, struct gr_ask *ask, const char *use
     char account[GR_JID_PART_MAX + 1];
     struct provider_call c;
 
-    if (provider_account_of(h, user, account) != 0) {
+    if (!addressed(h, user, account)) {
         gr_answer_result(ask, GR_R_NONE);
         return;
     }

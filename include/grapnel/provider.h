@@ -62,7 +62,8 @@ struct gr_auth_provider {
     /* Mapping between the name in the address (of logins, stanzas, commands) and the account's,
      * where they differ: both or neither. Synchronous, of any loop, without instance. 0 or
      * GR_ENOENT ("does not exist"); out has room for GR_JID_PART_MAX + 1 bytes. A login may use
-     * several names of one account: its address gets the one that username_of says. */
+     * several names of one account: its address gets the one that username_of says, and only that
+     * one can be written to, registered or removed. */
     int (*account_of)(struct gr_mod *self, const char *username, char *out);
     int (*username_of)(struct gr_mod *self, const char *account, char *out);
     /* OK: creds; NONE: no such account; FALSE: the account is disabled; or this provider cannot

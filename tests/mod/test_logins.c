@@ -211,6 +211,8 @@ static void addresses_use_the_mapped_name(void **state)
     h_expect_nothing(bob);
     h_send(bob, "<message to='u.alice@localhost' type='chat'><body>lost</body></message>");
     h_expect_error(bob, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "u.alice@localhost");
+    h_send(bob, "<message to='al@localhost' type='chat'><body>lost</body></message>");
+    h_expect_error(bob, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "al@localhost"); /* for logins only */
     struct hs *alice = h_login(h, "alice@localhost/a");
     h_send(alice, "<presence/>");
     h_expect_among(alice, "<message from='bob@localhost/b' to='alice@localhost' type='chat' "
@@ -285,6 +287,7 @@ static void administration_maps(void **state)
     assert_int_equal(h_user_create(h, "dave@localhost", "pw"), GR_R_OK);
     assert_int_equal(h_user_create(h, "dave@localhost", "pw"), GR_R_FALSE);
     assert_int_equal(h_user_create(h, "u.eve@localhost", "pw"), GR_R_ERROR);
+    assert_int_equal(h_user_create(h, "al@localhost", "pw"), GR_R_ERROR);
     h_user(h, "u.alice@localhost");
     h_user(h, "nameless@localhost"); /* an account that nobody can address */
     accounts_are(h, "nameless u.alice u.dave ");
@@ -300,6 +303,7 @@ static void administration_maps(void **state)
     assert_string_equal(name, "dave");
     assert_int_equal(gr_auth_username_of(self, "dave", name), GR_ENOENT);
     trace[0] = '\0';
+    assert_int_equal(h_user_delete(h, "al@localhost"), GR_R_NONE);
     assert_int_equal(h_user_delete(h, "dave@localhost"), GR_R_OK);
     expect_trace("remove(dave@localhost,u.dave) ");
     accounts_are(h, "nameless u.alice ");

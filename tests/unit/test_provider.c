@@ -220,6 +220,9 @@ static const struct gr_auth_provider base_auth = {
 };
 static const struct gr_auth_provider map_auth = { .name = "map", .account_of = account_of,
                                                   .username_of = username_of };
+static const struct gr_auth_provider making_auth = { .name = "making", .account_of = account_of,
+                                                     .username_of = username_of,
+                                                     .create_user = create_user };
 static const struct gr_roster_provider base_roster = {
     .name = "base", .open = open_for, .close = close_it, .bind = bind_it, .unbind = unbind_it,
     .get_contacts = get_contacts, .get_contact = get_contact,
@@ -639,6 +642,21 @@ static void providers_hear_of_accounts(void **state)
     expect("base.list() base.list(me) ");
 }
 
+/* Who looks names up in a table of its own makes the account for one that is not in it yet. */
+static void new_names_are_the_mappers(void **state)
+{
+    (void)state;
+    installs[0].auth = &base_auth;
+    installs[0].prio = 1;
+    installs[1].auth = &making_auth;
+    installs[1].prio = GR_PROVIDER_DEFAULT_PRIO;
+    load();
+    gr_auth_create(who(), ask(), "new", "x");
+    loops_step();
+    expect_answer(GR_R_OK, GR_COND_NONE);
+    assert_non_null(strstr(trace, "mid.create(new,x) register(new@a.test on"));
+}
+
 /* --- S15 to S17: instances --- */
 
 static void instances_are_lazy_and_per_session(void **state)
@@ -903,7 +921,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(defaults_have_priority_0), T(unknown_types_are_refused), T(highest_priority_wins),
         T(what_install_says), T(partial_override_falls_through), T(hard_defaults),
-        T(names_are_mapped), T(providers_hear_of_accounts), T(instances_are_lazy_and_per_session),
+        T(names_are_mapped), T(providers_hear_of_accounts), T(new_names_are_the_mappers),
+        T(instances_are_lazy_and_per_session),
         T(bind_opens_and_later_instances_are_bound),
         T(instance_outlives_its_session_until_the_answer), T(no_answer_in_time),
         T(never_answered_at_shutdown), T(passwords_against_keys),
