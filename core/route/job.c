@@ -44,6 +44,7 @@ static void job_free(struct job *j)
     gr_jid_free(&j->own_from);
     gr_jid_free(&j->own_to);
     acc_fini(&j->acc);
+    j->acc.receipt = NULL; /* a client's job outlives its accumulator */
     gr_free(j->preferred);
     if (!j->by_client)
         gr_free(j);
@@ -293,7 +294,8 @@ static void post_home(struct job *j, enum job_stage stage)
  * in between, in which a presence (handled at once) could overtake it (RFC 6120, 10.1). */
 static bool is_for_own_side(const struct job *j)
 {
-    return j->by_client && (j->e.to->node == NULL || gr_jid_bare_equal(j->e.from, j->e.to));
+    return j->by_client && gr_stanza_kind(j->e.stanza) == GR_IQ && j->e.to->resource == NULL &&
+           (j->e.to->node == NULL || gr_jid_bare_equal(j->e.from, j->e.to));
 }
 
 /* filter_packet, then the home of `to`. False: the job has left, or waits. */
@@ -381,7 +383,12 @@ static bool advance(struct job *j)
             j->sender->out->unclaimed(j->sender->out_ctx, j->e.stanza);
         leave_queue(j);
         j->stage = routed ? JOB_ROUTE : JOB_DONE;
-        return true;
+        if (!routed || is_for_own_side(j))
+            return true;
+        /* Behind what handlers sent for earlier stanzas (job_route): RFC 6120, 10.1. */
+        j->post.run = run_posted;
+        loop_defer(&j->post);
+        return false;
     }
     case JOB_ROUTE:
         return route(j);

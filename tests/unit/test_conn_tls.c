@@ -329,6 +329,29 @@ static void test_key_updates(void **state)
     close_pair(&e, &k);
 }
 
+/* What somebody else left in the thread's queue of errors ends no connection. */
+static void test_stale_errors(void **state)
+{
+    struct tls_ctx *t = load_one();
+    struct end e;
+    struct client k;
+
+    (void)state;
+    open_pair(&e, &k, t, TLS1_3_VERSION);
+    assert_int_equal(client_connect(&k), 1);
+    e.hold = 1;
+    assert_int_equal(SSL_write(k.ssl, "xy", 2), 2);
+    loops_step();
+    e.hold = 0;
+    ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+    conn_resume(e.c); /* reads on, and finds nothing */
+    loops_step();
+    assert_int_equal(buf_len(&e.got), 2);
+    assert_int_equal(e.ended, 0);
+    tls_ctx_unref(&t);
+    close_pair(&e, &k);
+}
+
 static void test_bounds(void **state)
 {
     struct tls_ctx *t = load_one();
@@ -566,7 +589,7 @@ int main(void)
         T(test_ends),
         T(test_last_words_of_a_broken_peer),
         T(test_echo),
-        T(test_key_updates),
+        T(test_key_updates), T(test_stale_errors),
         T(test_bounds),
         T(test_move_with_pending),
         cmocka_unit_test(test_move_under_traffic),

@@ -256,6 +256,7 @@ static const char *const addressed[] = {
     "<message xmlns:p='urn:p' p:k='v' from='@' to=''  p:l='w' type='chat'>a"
     "<p  xmlns=\"urn:h\">a<b><c>&#65;</c></b>c<b xmlns='jabber:client'><i/></b>d</p>e</message>",
     "<iq type='get' id='7'><query xmlns='urn:q'/></iq>",
+    "<iq type='set' id='8'><q  xmlns=\"urn:raw\" >kept <a   b='c'></a> as it came</q></iq>",
 };
 
 static void test_copy_to(void **state)
