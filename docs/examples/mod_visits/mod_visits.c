@@ -5,8 +5,8 @@
  * addition is on its way at a time; what comes meanwhile goes with the next. */
 #include <grapnel/module.h>
 
+#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct visits { uint64_t waiting; bool busy; };
@@ -22,7 +22,7 @@ static uint64_t number_of(const struct gr_row *row)
     char text[24] = "";
 
     memcpy(text, row->val, row->val_len < sizeof(text) ? row->val_len : 0);
-    return strtoull(text, NULL, 10);
+    return strtoumax(text, NULL, 10);
 }
 
 static void done(struct gr_mod *self, uint64_t not_written)
@@ -54,8 +54,8 @@ static void found(struct gr_mod *self, struct gr_req *req, const struct gr_rows 
     struct gr_req *writing = gr_req_new(self, sizeof(uint64_t), written);
     struct gr_txn *t = gr_txn_new(self);
     *(uint64_t *)gr_req_data(writing) = added;
-    snprintf(count, sizeof(count), "%llu",
-             (unsigned long long)(added + (rows->rc == 0 ? number_of(rows->row) : 0)));
+    added += rows->rc == 0 ? number_of(rows->row) : 0;
+    snprintf(count, sizeof(count), "%" PRIu64, added);
     gr_stamp(stamp, gr_wall_us());
     gr_txn_put(t, &collections[0], owner, "count", 5, count, strlen(count));
     gr_txn_put(t, &collections[0], owner, "last", 4, stamp, strlen(stamp));
