@@ -20,10 +20,6 @@ BIND = "<iq type='set' id='{id}'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/
 DUMMY, DICE, TALLY = 'xmpp:xep:example', 'urn:example:dice', 'urn:example:tally'
 LINES_MAX = 100                         # of an example, without empty ones and comments
 
-# Until names of a provider are used at login, an account logs in under its own.
-with open(f'{SRC}/include/grapnel/provider.h', encoding='utf-8') as header:
-    MAPPED = 'gr_auth_account_of' in header.read()
-
 numbers = itertools.count(1)
 
 
@@ -297,7 +293,7 @@ class Examples(Installed):
 
     def test_names(self):
         with self.enabled('names', accounts='corp-juliet:secret, corp-romeo:other:word') as server:
-            name = 'juliet' if MAPPED else 'corp-juliet'
+            name = 'juliet'
             c = self.login(f'{name}@localhost', mechanism='PLAIN')
             self.assertEqual(c.jid.split('/')[0], f'{name}@localhost')
             with Client(server) as c:
