@@ -379,7 +379,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
 {
     const struct conf_server *s = &conf_in->server;
     struct store_opts store = { .dir = s->data_dir, .map_size = (size_t)s->map_size,
-                                .commit_delay_us = s->commit_delay * 1000, .sync = true,
+                                .commit_delay_us = s->commit_delay * 1000, .sync = true, .upgrade = true,
                                 .failed = disk_failed };
     struct tls_ctx *tls;
     struct link fresh;
@@ -441,7 +441,7 @@ int server_check(const char *config)
 {
     struct conf *conf = NULL;
     struct tls_ctx *tls = NULL;
-    char *errors = NULL, *of_modules = NULL;
+    char *errors = NULL, *of_modules = NULL, *of_data = NULL;
     int rc;
 
     set_preparation();
@@ -456,7 +456,9 @@ int server_check(const char *config)
         rc = load_tls(conf, &tls, &errors);
         if (mod_check_conf(conf, &of_modules) != 0)
             rc = GR_EINVAL;
-        errors = joined(errors, of_modules);
+        if (store_look(conf->server.data_dir, &of_data) != 0)
+            rc = GR_EINVAL;
+        errors = joined(joined(errors, of_modules), of_data);
     }
     tls_ctx_unref(&tls);
     store_close();

@@ -100,6 +100,18 @@ int codec_get_log_head(struct bytes rec, struct log_head *head)
     return head->count > head->last ? GR_EIO : 0;
 }
 
+int codec_get_log_head_1(struct bytes rec, struct log_head *head)
+{
+    const uint8_t *p = rec.data;
+
+    if (rec.len != 1 + 2 * CODEC_ID || p[0] != HEAD)
+        return GR_EIO;
+    head->last = codec_get_u64(p + 1);
+    head->count = codec_get_u64(p + 1 + CODEC_ID);
+    head->bytes = 0;
+    return head->count > head->last ? GR_EIO : 0;
+}
+
 void codec_head_key(uint8_t out[CODEC_HEAD_KEY], uint64_t id)
 {
     codec_log_key(out, id, UINT64_MAX);

@@ -14,9 +14,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { SCHEMA = 2, MAX_DBS = 512, DELETE_ROOM_MIN = 4 * 1024 * 1024,
+enum { MAX_DBS = 512, DELETE_ROOM_MIN = 4 * 1024 * 1024,
        SHORT_WRITE_FREE = 1024 * 1024 };
 
 #if defined(__has_feature)
@@ -340,55 +341,6 @@ static int env_open_largest(struct lmdb *l, const struct store_opts *opts)
     return rc;
 }
 
-/* A new file gets its schema and the counter of owner ids in one transaction with the databases. */
-static int check_schema(struct lmdb *l, MDB_txn *txn, const char **bad)
-{
-    uint8_t schema[CODEC_COUNTER], next[CODEC_COUNTER];
-    MDB_val k = lmdb_val("schema", 6), v;
-    uint64_t have;
-    int rc = mdb_get(txn, l->meta, &k, &v);
-
-    if (rc == 0) {
-        if (codec_get_counter(lmdb_bytes(v), &have) != 0)
-            *bad = "its schema number is damaged: restore it from a backup";
-        else if (have != SCHEMA)
-            *bad = "it was written by another version of this server: use that one, or a newer one";
-        return 0;
-    }
-    if (rc != MDB_NOTFOUND)
-        return rc;
-    codec_counter(schema, SCHEMA);
-    codec_counter(next, 1);
-    v = lmdb_val(schema, sizeof(schema));
-    rc = mdb_put(txn, l->meta, &k, &v, 0);
-    if (rc != 0)
-        return rc;
-    k = lmdb_val("next", 4);
-    v = lmdb_val(next, sizeof(next));
-    rc = mdb_put(txn, l->meta, &k, &v, MDB_NOOVERWRITE);
-    if (rc == MDB_KEYEXIST)
-        *bad = "its schema number is missing: restore it from a backup";
-    return rc == MDB_KEYEXIST ? 0 : rc;
-}
-
-static int open_dbs(struct lmdb *l, const char **bad)
-{
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
-
-    if (rc != 0)
-        return rc;
-    rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &l->meta);
-    if (rc == 0)
-        rc = mdb_dbi_open(txn, "owners", MDB_CREATE, &l->owners);
-    if (rc == 0)
-        rc = check_schema(l, txn, bad);
-    if (rc == 0 && *bad == NULL)
-        return mdb_txn_commit(txn);
-    mdb_txn_abort(txn);
-    return rc;
-}
-
 static void init_locks(struct lmdb *l)
 {
     pthread_rwlockattr_t attr;
@@ -401,10 +353,32 @@ static void init_locks(struct lmdb *l)
     pthread_rwlockattr_destroy(&attr);
 }
 
+/* See lmdb_error about EIO; nobody watches the disk yet. */
+static bool disk_full(const char *dir, int rc)
+{
+    struct statvfs st;
+
+    return rc == ENOSPC || rc == EDQUOT ||
+           (rc == EIO && statvfs(dir, &st) == 0 && st.f_bavail * st.f_frsize < SHORT_WRITE_FREE);
+}
+
+static int cannot_use(const char *dir, int rc, char *take_bad, char **why)
+{
+    const char *text = take_bad != NULL ? take_bad : mdb_strerror(rc);
+    bool full = disk_full(dir, rc) || rc == MDB_MAP_FULL;
+
+    if (full)
+        text = rc == MDB_MAP_FULL ? "map_size is reached: raise it"
+                                  : "the disk is full: nothing was changed, make room";
+    *why = gr_asprintf("the store in %s cannot be used: %s", dir, text);
+    gr_free(take_bad);
+    return full ? GR_EFULL : GR_EIO;
+}
+
 int engine_lmdb_open(const struct store_opts *opts, struct engine **out, char **why)
 {
-    const char *bad = NULL;
     struct lmdb *l;
+    char *bad = NULL;
     int rc = lmdb_check_file(opts->dir, why);
 
     if (rc != 0)
@@ -418,12 +392,10 @@ int engine_lmdb_open(const struct store_opts *opts, struct engine **out, char **
         return rc == ENOSPC || rc == EDQUOT ? GR_EFULL : GR_EIO;
     }
     init_locks(l);
-    rc = open_dbs(l, &bad);
-    if (rc != 0 || bad != NULL) {
-        *why = gr_asprintf("the store in %s cannot be used: %s", opts->dir,
-                           bad != NULL ? bad : mdb_strerror(rc));
+    rc = lmdb_open_dbs(l, opts->upgrade, &bad);
+    if (rc != 0) {
         close_engine(&l->base);
-        return rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL ? GR_EFULL : GR_EIO;
+        return cannot_use(opts->dir, rc, bad, why);
     }
     idle(&l->base);
     *out = &l->base;

@@ -66,3 +66,11 @@ int lmdb_read(struct engine *e, int reader, const struct engine_query *q,
 /* --- lmdb_check.c --- */
 /* A file shorter than its last page kills whoever reads behind its end (SIGBUS): refuse it. */
 int lmdb_check_file(const char *dir, char **why);
+
+/* --- lmdb_schema.c --- */
+/* Opens "meta" and "owners" and sees to the schema, in a transaction that it ends. 0 or LMDB's
+ * code; GR_EIO with what is in the way in *bad (free it). */
+int lmdb_open_dbs(struct lmdb *l, bool upgrade, char **bad);
+/* What it would do about a stored schema number: NULL (it is this version's), or a sentence; *rc:
+ * 0 when it would upgrade, GR_EIO when it would refuse. */
+char *lmdb_judge_schema(struct bytes rec, int *rc);

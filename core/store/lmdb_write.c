@@ -141,14 +141,14 @@ static int del_log_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
 {
     uint8_t key[2 * CODEC_ID];
     MDB_val k = { sizeof(key), key }, v;
-    size_t freed = codec_row_size(CODEC_ID, 0);
     struct log_head head;
+    uint64_t freed = 0;
     int rc;
 
     codec_log_key(key, id, codec_get_u64(op->key));
     rc = mdb_get(l->txn, op->coll->dbi, &k, &v);
     if (rc == 0) {
-        freed = v.mv_size > freed ? v.mv_size - freed : 0;
+        freed = codec_log_bytes(v.mv_size);
         rc = mdb_del(l->txn, op->coll->dbi, &k, NULL);
     }
     if (rc != 0)
@@ -159,7 +159,8 @@ static int del_log_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
     if (head.count == 0)
         return lmdb_damaged(op->coll->name, "log head");
     head.count--;
-    head.bytes -= head.bytes < freed ? head.bytes : freed; /* the row may have been damaged */
+    /* A row that was damaged may have another size than it was counted with. */
+    head.bytes -= head.count == 0 || head.bytes < freed ? head.bytes : freed;
     return put_head(l, op, id, &head);
 }
 

@@ -18,6 +18,7 @@ struct store_opts {
     size_t map_start;        /* what to begin with, doubled up to map_size; 0: all of it at once */
     int64_t commit_delay_us; /* pause between commits; 0: 500, after large batches only; negative: none */
     bool sync;               /* false only in tests and benchmarks */
+    bool upgrade;            /* a layout of an older version is brought up to date, else refused */
     bool manual;             /* virtual time: no committer thread, store_step() commits */
     /* The disk failed in a commit (not: is full). Called once, on the committer; the process must
      * not acknowledge anything any more and should exit (75). */
@@ -27,6 +28,9 @@ struct store_opts {
 /* Main thread, after loops_init, before loops_start. 0, or a gr_err with a sentence in *why (free
  * it). Takes a lock on dir. */
 int store_open(const struct store_opts *opts, char **why);
+/* What that would do about the layout of the data in dir, which may be in use, without a change:
+ * 0 (*say: NULL, or a sentence when it would upgrade it), or the error and its sentence. */
+int store_look(const char *dir, char **say);
 /* Main thread: returns when what was queued before the call is committed and its completions are
  * on their way to the loops, which then may still send what depends on it. Not in manual mode. */
 void store_flush(void);
