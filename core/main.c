@@ -13,7 +13,7 @@ static const char usage[] =
     "An XMPP server. Stays in the foreground and logs to stderr.\n"
     "\n"
     "  --config FILE   the configuration (an ini file)\n"
-    "  --check         judge the configuration, its modules and the data's version, then exit: 0 or 1\n"
+    "  --check         judge configuration, modules and the data's version, then exit: 0 or 1\n"
     "  --options       every option of the core with its default, as a commented ini file\n"
     "  --version       print the version\n"
     "  --help          this text\n"

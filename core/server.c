@@ -379,8 +379,8 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
 {
     const struct conf_server *s = &conf_in->server;
     struct store_opts store = { .dir = s->data_dir, .map_size = (size_t)s->map_size,
-                                .commit_delay_us = s->commit_delay * 1000, .sync = true, .upgrade = true,
-                                .failed = disk_failed };
+                                .commit_delay_us = s->commit_delay * 1000, .sync = true,
+                                .upgrade = true, .failed = disk_failed };
     struct tls_ctx *tls;
     struct link fresh;
     int rc;

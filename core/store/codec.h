@@ -57,7 +57,7 @@ struct log_head {
 enum { CODEC_LOG_HEAD = 25, CODEC_HEAD_KEY = 17 };
 void codec_log_head(uint8_t out[CODEC_LOG_HEAD], const struct log_head *head);
 int codec_get_log_head(struct bytes rec, struct log_head *head);
-/* As schema 1 had it: under the owner's id alone, so before the rows, and without bytes (0 here). */
+/* As schema 1 had it: under the owner's id alone, so before the rows; without bytes (0 here). */
 int codec_get_log_head_1(struct bytes rec, struct log_head *head);
 /* Sorts behind every row of the owner; no row's key is as long. */
 void codec_head_key(uint8_t out[CODEC_HEAD_KEY], uint64_t id);
@@ -70,6 +70,6 @@ void codec_row(uint8_t *out, const void *key, size_t key_len, const void *val, s
 
 /* From a stored pair back to key and value, pointing into the arguments. GR_EIO when damaged. */
 int codec_get_map_row(struct bytes skey, struct bytes sval, struct bytes *key, struct bytes *val);
-/* What a log's row counts for in its head, by its stored size; of a damaged one that may be anything. */
+/* What a log's row counts for in its head. A damaged one may be shorter than its own header. */
 static inline uint64_t codec_log_bytes(size_t stored) { return stored > 1 ? stored - 1 : 0; }
 int codec_get_log_row(struct bytes skey, struct bytes sval, struct bytes *key, struct bytes *val);

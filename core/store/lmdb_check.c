@@ -126,7 +126,7 @@ static char *look_inside(MDB_txn *txn, int *rc)
         err = mdb_get(txn, meta, &k, &v);
     if (err == 0)
         return lmdb_judge_schema(lmdb_bytes(v), rc);
-    *rc = err == MDB_NOTFOUND ? 0 : GR_EIO; /* an empty file, or one that a start will complain of */
+    *rc = err == MDB_NOTFOUND ? 0 : GR_EIO; /* no data yet, or a start will say what is missing */
     return err == MDB_NOTFOUND ? NULL : gr_strdup(mdb_strerror(err));
 }
 

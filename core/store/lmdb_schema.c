@@ -21,8 +21,8 @@ struct upgraded {
     uint64_t logs, rows;
 };
 
-/* The log of the next owner after `id`, which it replaces; its rows are counted anew. GR_EIO when it
- * is damaged. A damaged value is no reason: its row can be deleted and others read. */
+/* The log of the next owner after `id`, which it replaces; its rows are counted anew. GR_EIO when
+ * it is damaged. A damaged value is no reason: its row can be deleted and others read. */
 static int next_log(MDB_cursor *cur, uint64_t *id, struct log_head *head)
 {
     uint8_t owner[CODEC_ID];
