@@ -14,4 +14,5 @@ GR_MODULE(everyone_roster,
     .summary = "everybody's roster is everybody on the host",
     .conf_size = sizeof(struct virtual_conf), .state_size = sizeof(struct virtual_state),
     .options = virtual_options, .hooks = virtual_hooks,
-    .needs = (const char *const[]){ "roster", NULL }, .start = start, .stop = virtual_stop);
+    .needs = (const char *const[]){ "roster", NULL },
+    .conflicts = (const char *const[]){ "staff_roster", NULL }, .start = start, .stop = virtual_stop);

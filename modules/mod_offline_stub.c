@@ -15,4 +15,4 @@ static const struct gr_hook hooks[] = {
 };
 
 GR_MODULE(offline_stub, .summary = "no error for messages to users who are offline",
-          .hooks = hooks);
+          .hooks = hooks, .conflicts = (const char *const[]){ "offline", NULL });

@@ -14,4 +14,5 @@ GR_MODULE(staff_roster,
     .summary = "everybody's roster is the staff of the host",
     .conf_size = sizeof(struct virtual_conf), .state_size = sizeof(struct virtual_state),
     .options = virtual_options, .hooks = virtual_hooks,
-    .needs = (const char *const[]){ "roster", NULL }, .start = start, .stop = virtual_stop);
+    .needs = (const char *const[]){ "roster", NULL },
+    .conflicts = (const char *const[]){ "everyone_roster", NULL }, .start = start, .stop = virtual_stop);

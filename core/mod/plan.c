@@ -296,6 +296,23 @@ static void order(struct maker *mk, struct list *list)
 
 /* --- conflicts --- */
 
+static bool names(const char *const *list, const char *module)
+{
+    while (list != NULL && *list != NULL && strcmp(bare_name(*list), module) != 0)
+        list++;
+    return list != NULL && *list != NULL;
+}
+
+static void check_pair(struct maker *mk, const struct conf_host *host, const struct list *list,
+                       size_t a, size_t b)
+{
+    const struct gr_module *da = list->specs[a]->desc, *db = list->specs[b]->desc;
+
+    if (a != b && (names(da->conflicts, db->name) || names(db->conflicts, da->name)))
+        conf_errors_add(mk->errs, place_of(list, b), "mod_%s and mod_%s cannot both be enabled on %s: "
+                        "disable one of them", da->name, db->name, host->domain);
+}
+
 static void check_iq(struct maker *mk, const struct conf_host *host, const struct list *list,
                      size_t a, size_t b)
 {
@@ -314,11 +331,13 @@ static void check_iq(struct maker *mk, const struct conf_host *host, const struc
     }
 }
 
-static void check_iqs(struct maker *mk, const struct conf_host *host, const struct list *list)
+static void check_conflicts(struct maker *mk, const struct conf_host *host, const struct list *list)
 {
     for (size_t a = 0; a < list->count; a++) {
-        for (size_t b = a; b < list->count; b++)
+        for (size_t b = a; b < list->count; b++) {
+            check_pair(mk, host, list, a, b);
             check_iq(mk, host, list, a, b);
+        }
     }
 }
 
@@ -356,7 +375,7 @@ static struct list host_list(struct maker *mk, const struct conf_host *host)
 
     check_needs(mk, host, &list);
     order(mk, &list);
-    check_iqs(mk, host, &list);
+    check_conflicts(mk, host, &list);
     return list;
 }
 

@@ -46,6 +46,7 @@ struct gr_module {
     const struct gr_slot *const *slots; /* NULL-terminated */
     const struct gr_command *commands;
     const char *const *needs;           /* modules that must be enabled on the same host */
+    const char *const *conflicts;       /* that must not be; it is enough that one of two says so */
     /* Judges a configuration across options, before anything changes; main thread. 0, or a gr_err
      * with a static or arena sentence in *why. */
     int (*check)(const void *conf, const char **why);

@@ -998,6 +998,16 @@ static void is_exported(void **state)
 
 /* --- mod_offline_stub --- */
 
+static void not_with_the_stub(void **state)
+{
+    char *errors;
+
+    (void)state;
+    assert_null(h_start_try("[host localhost]\n[mod_offline]\n[mod_offline_stub]\n", &errors));
+    assert_non_null(strstr(errors, "mod_offline and mod_offline_stub cannot both be enabled"));
+    gr_free(errors);
+}
+
 static void the_stub_says_nothing(void **state)
 {
     struct h *h = start("[host localhost]\n[mod_presence]\n[mod_offline_stub]\n");
@@ -1059,7 +1069,7 @@ int main(void)
         cmocka_unit_test(removed_with_the_account),
         cmocka_unit_test(is_discoverable),
         cmocka_unit_test(is_exported),
-        cmocka_unit_test(the_stub_says_nothing),
+        cmocka_unit_test(not_with_the_stub), cmocka_unit_test(the_stub_says_nothing),
         cmocka_unit_test(without_both_it_is_an_error),
     };
 

@@ -290,6 +290,10 @@ static void test_needs_roster(void **state)
     assert_null(h_start_try("[host localhost]\n[mod_everyone_roster]\n", &errors));
     assert_non_null(strstr(errors, "mod_roster"));
     gr_free(errors);
+    assert_null(h_start_try("[host localhost]\n[mod_roster]\n[mod_everyone_roster]\n[mod_staff_roster]\n",
+                            &errors));
+    assert_non_null(strstr(errors, "mod_everyone_roster and mod_staff_roster cannot both be enabled"));
+    gr_free(errors);
 }
 
 static void test_reload(void **state)

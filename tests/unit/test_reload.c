@@ -730,11 +730,29 @@ int main(void)
         T(first_load), T(iqs_and_features_are_found), T(bad_first_loads), T(all_errors_at_once),
         T(new_code_takes_over_and_keeps_its_state), T(unchanged_modules_run_on),
         T(changed_options_give_a_new_instance), T(restart_options_wait),
+static const char *const hates_tally[] = { "mod_tally", "hater", NULL };
+static const struct gr_module hater = { .name = "hater", .abi = GR_ABI_VERSION,
+                                        .abi_tag = GR_ABI_TAG, .conflicts = hates_tally };
+
+static void modules_that_contradict_each_other(void **state)
+{
+    char *errors;
+
+    (void)state;
+    mod_add_builtin(&hater);
+    errors = refused_load(TWO "[mod_tally b.test]\n");
+    assert_string_equal(errors, "test.ini:9: mod_hater and mod_tally cannot both be enabled on b.test: "
+                                "disable one of them\n");
+    gr_free(errors);
+    load(ONE);
+    reload_refused(ONE "[mod_tally]\n", "mod_hater and mod_tally cannot both be enabled on a.test");
+}
+
         T(failures_leave_the_old_running), T(suspended_chain_finishes_in_old_code),
         T(timers_of_the_old_stop), T(slots_stay_or_are_released_by_old_code),
         T(slots_move_between_loops),
         T(provider_instances_are_closed_by_their_own_code), T(modules_come_and_go), T(hosts_come_and_go),
-        T(needs_are_met_and_order_the_start), T(circles_are_refused), T(conflicts_are_named),
+        T(needs_are_met_and_order_the_start), T(circles_are_refused), T(conflicts_are_named), T(modules_that_contradict_each_other),
         T(checking_changes_nothing), T(many_reloads),
     };
 
