@@ -58,16 +58,32 @@ static void release(void *data)
     gr_jid_free(&w->jid);
 }
 
-static const struct gr_slot slot = GR_SLOT(struct watch, 1, release);
-static const struct gr_slot *const slots[] = { &slot, NULL };
-
+static void moved(struct gr_mod *self, void *data);
 static void on_timer(struct gr_mod *self, struct gr_timer *t);
+
+static const struct gr_slot slot = { .name = "watch", .version = 1, .size = sizeof(struct watch),
+                                     .release = release, .moved = moved };
+static const struct gr_slot *const slots[] = { &slot, NULL };
 
 static void arm(struct gr_mod *self, struct watch *w, int64_t ms)
 {
     w->armed = true;
     w->due_ms = gr_now_ms() + ms;
     gr_timer_start(self, &w->timer, ms, on_timer);
+}
+
+/* A reload took the timer away. */
+static void moved(struct gr_mod *self, void *data)
+{
+    const struct ping_conf *conf = gr_conf(self);
+    struct watch *w = data;
+    int64_t due = w->waiting ? w->due_ms : w->heard_ms + conf->ping_interval;
+    int64_t left = due - gr_now_ms();
+
+    if (w->armed && conf->send_pings)
+        arm(self, w, left > 0 ? left : 0);
+    else
+        w->armed = false;
 }
 
 static void tell_round_trip(struct gr_mod *self, struct gr_session *s, int64_t ms)
@@ -140,8 +156,7 @@ static void heard(struct gr_mod *self, struct gr_session *s)
         w->session = gr_session_id(s);
     }
     w->heard_ms = gr_now_ms();
-    /* A reload takes timers away: then this one is overdue. */
-    if (!w->armed || w->heard_ms > w->due_ms + GR_SECOND)
+    if (!w->armed)
         arm(self, w, conf->ping_interval);
 }
 

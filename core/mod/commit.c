@@ -198,8 +198,13 @@ static void commit_host(struct stage_host *sh, const struct conf_host *conf)
     exchange_tables(host, sh);
     host->conf = conf;
     host->served = conf != NULL;
-    list_each (old, &going, struct gr_mod, of_host)
+    list_each (old, &going, struct gr_mod, of_host) {
+        struct gr_mod *now = named(sh->mods, sh->count, old->desc->name);
+
         instance_retire(old);
+        if (now != NULL)
+            slots_tell_moved(now);
+    }
 }
 
 /* A domain that the configuration has dropped: ended as if with no modules at all. */

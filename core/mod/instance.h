@@ -60,3 +60,5 @@ void instance_retire(struct gr_mod *self);
 void instance_stop(struct gr_mod *self);
 /* own.c: a retiring instance gets no more of these. */
 void own_stop_timers(struct gr_mod *self);
+/* Those that lie in these bytes: the data go to another loop. */
+void own_stop_timers_in(struct gr_mod *self, const void *data, size_t size);

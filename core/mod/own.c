@@ -87,6 +87,18 @@ static void on_run(struct work *work)
 {
     struct gr_work *w = GR_CONTAINER_OF(work, struct gr_work, work);
 
+void own_stop_timers_in(struct gr_mod *self, const void *data, size_t size)
+{
+    uintptr_t first = (uintptr_t)data;
+
+    list_each (o, &self->timers, struct own_timer, of_self) {
+        if ((uintptr_t)o - first < size) {
+            timer_stop(&o->timer);
+            list_remove(&o->of_self);
+        }
+    }
+}
+
     w->run(w->data);
 }
 

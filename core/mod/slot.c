@@ -114,18 +114,20 @@ static const struct gr_slot *successor(const struct gr_mod *now, const struct gr
     return NULL;
 }
 
-static void hand_over(struct slot_data *d, struct gr_mod *now)
+/* False: nobody takes it, it has been released. */
+static bool hand_over(struct slot_data *d, struct gr_mod *now)
 {
     const struct gr_slot *slot = successor(now, d->slot);
 
     if (slot == NULL) {
         release(d);
-        return;
+        return false;
     }
     if (d->self != NULL)
         leave_self(d);
     spec_unref(&d->spec);
     belongs_to(d, now, slot);
+    return true;
 }
 
 void slots_reload(struct slots *s, struct gr_mod *old, struct gr_mod *now)
@@ -143,9 +145,28 @@ void slots_reload_all(struct gr_mod *old, struct gr_mod *now)
         hand_over(list_entry(old->slots.next, struct slot_data, of_self), now);
 }
 
+void slots_tell_moved(struct gr_mod *now)
+{
+    struct link todo = now->slots; /* moved() may use and release slots, also these */
+
+    if (list_empty(&now->slots))
+        return;
+    todo.next->prev = todo.prev->next = &todo;
+    list_init(&now->slots);
+    while (!list_empty(&todo)) {
+        struct slot_data *d = list_entry(todo.next, struct slot_data, of_self);
+
+        list_remove(&d->of_self);
+        list_append(&now->slots, &d->of_self);
+        if (d->slot->moved != NULL)
+            d->slot->moved(now, d->data);
+    }
+}
+
 void slots_detach(struct slots *s)
 {
     for (struct slot_data *d = s->first; d != NULL; d = d->next) {
+        own_stop_timers_in(d->self, d->data, d->slot->size);
         d->spec = spec_ref(d->self->spec);
         leave_self(d);
     }
@@ -165,8 +186,11 @@ static struct gr_mod *instance_of(struct gr_host *host, const char *name)
 void slots_attach(struct slots *s, struct gr_host *host)
 {
     for (struct slot_data *d = s->first, *next; d != NULL; d = next) {
+        struct gr_mod *now = instance_of(host, d->spec->desc->name);
+
         next = d->next;
         d->holder = s;
-        hand_over(d, instance_of(host, d->spec->desc->name));
+        if (hand_over(d, now) && d->slot->moved != NULL)
+            d->slot->moved(now, d->data);
     }
 }

@@ -18,6 +18,8 @@ void slots_detach(struct slots *s);
 void slots_attach(struct slots *s, struct gr_host *host);
 /* All data of `old`, wherever it is: the same as slots_reload for every live object. */
 void slots_reload_all(struct gr_mod *old, struct gr_mod *now);
+/* Tells the code of `now` what it has taken over; when it is in force. */
+void slots_tell_moved(struct gr_mod *now);
 /* Reload: data of `old` goes over to `now` where (name, version) match, else the old code releases
  * it. now NULL: the module is gone. Called by route for each live object of the loop. */
 void slots_reload(struct slots *s, struct gr_mod *old, struct gr_mod *now);

@@ -94,7 +94,8 @@ GR_API void gr_host_each_feature(struct gr_mod *self, bool account,
 #define GR_VERSION_TEXT "0.1.0"
 
 /* --- timers: embedded in the module's state or slot; stopped by the core when the module goes or a new
- * version takes over, which starts its own (in start() or restore()); starting one then does nothing --- */
+ * version takes over, which starts its own (in start(), restore() or a slot's moved()); starting one
+ * then does nothing --- */
 struct gr_timer {
     void *priv[8];          /* the core's */
     struct gr_mod *self;

@@ -68,12 +68,16 @@ GR_API void gr_session_close(struct gr_mod *self, struct gr_session *s, const ch
 GR_API unsigned gr_session_unhandled(const struct gr_session *s);
 
 /* Data of a module's own per session or account: zeroed on first use, released with the object (or
- * at a reload to a version that changed `version` or dropped the slot: then by the old code). */
+ * at a reload to a version that changed `version` or dropped the slot: then by the old code).
+ * Timers in it stop when another instance takes the data over: at a reload the new version's, when a
+ * session moves to its home loop the one there. */
 struct gr_slot {
     const char *name;
     unsigned version;
     size_t size;
     void (*release)(void *data); /* what data points to, not data itself; may be NULL */
+    /* `self` has taken `data` over and is in force: the place to start its timers again. May be NULL. */
+    void (*moved)(struct gr_mod *self, void *data);
 };
 #define GR_SLOT(type, ver, rel) { .name = #type, .version = (ver), .size = sizeof(type), \
                                   .release = (rel) }

@@ -388,6 +388,29 @@ static void a_reload_changes_the_interval(void **state)
     h_stop(&h);
 }
 
+/* Silent all the time: neither the watch nor a ping on its way is forgotten. */
+static void a_reload_keeps_the_watch(void **state)
+{
+    struct h *h = start(KILL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+
+    (void)state;
+    h_advance(h, 30 * GR_SECOND);
+    h_reload(h, "[host localhost]\n[mod_ping]\nsend_pings = yes\nping_interval = 50s\n"
+                "ping_req_timeout = 32s\ntimeout_action = kill\n", NULL);
+    h_advance(h, 19 * GR_SECOND);
+    h_expect_nothing(alice);
+    h_advance(h, 2 * GR_SECOND);
+    expect_ping(alice);
+    h_advance(h, 20 * GR_SECOND);
+    h_reload(h, "[host localhost]\n" KILL, NULL);
+    h_advance(h, 10 * GR_SECOND);
+    assert_null(h_closed(alice));
+    h_advance(h, 3 * GR_SECOND);
+    h_expect_closed(&alice, "connection-timeout");
+    h_stop(&h);
+}
+
 /* --- last --- */
 
 static int64_t seconds(struct hs *s, const char *to, const char *status)
@@ -628,7 +651,7 @@ int main(void)
         cmocka_unit_test(the_end_can_be_prevented),
         cmocka_unit_test(a_pong_must_fit),
         cmocka_unit_test(errors_to_pings_end_here),
-        cmocka_unit_test(a_reload_changes_the_interval),
+        cmocka_unit_test(a_reload_changes_the_interval), cmocka_unit_test(a_reload_keeps_the_watch),
         cmocka_unit_test(uptime),
         cmocka_unit_test(online_is_zero),
         cmocka_unit_test(time_and_status_of_leaving),

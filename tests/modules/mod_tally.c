@@ -27,6 +27,8 @@ struct tally {
 };
 struct mark {
     uint64_t times;
+    uint64_t moved; /* the versions that took it over, as decimal digits */
+    struct gr_timer timer;
 };
 
 /* The answer of "tally.ask"; the test has the same struct. */
@@ -56,12 +58,30 @@ static void mark_release(void *data)
 {
     struct mark *m = data;
 
+    gr_timer_stop(&m->timer);
     m->times = 0;
     released++;
 }
 
+static void on_mark(struct gr_mod *self, struct gr_timer *t)
+{
+    struct mark *m = GR_CONTAINER_OF(t, struct mark, timer);
+
+    m->times += 100;
+    gr_timer_start(self, t, 1000, on_mark);
+}
+
+static void mark_moved(struct gr_mod *self, void *data)
+{
+    struct mark *m = data;
+
+    m->moved = 10 * m->moved + TALLY_VERSION;
+    gr_timer_start(self, &m->timer, 1000, on_mark);
+}
+
 static const struct gr_slot mark_slot = {
-    .name = "mark", .version = TALLY_SLOT, .size = sizeof(struct mark), .release = mark_release
+    .name = "mark", .version = TALLY_SLOT, .size = sizeof(struct mark), .release = mark_release,
+    .moved = mark_moved
 };
 
 /* Called by the test as if it were a handler. */

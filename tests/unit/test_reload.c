@@ -477,6 +477,64 @@ static void slots_stay_or_are_released_by_old_code(void **state)
     assert_true(world_logged("version 3 at 0, released 1"));
 }
 
+/* Timers in slots go on, in the new code: here each adds 100 a second, on every loop. */
+static void moved_slots_are_told(void **state)
+{
+    struct slots object[4] = { { NULL } };
+    uint64_t *times[4];
+
+    (void)state;
+    load(ONE "[mod_tally]\n");
+    for (int i = 0; i < 4; i++) {
+        struct tally_ask a = ask_on(i, "a.test");
+
+        times[i] = slots_get(&object[i], a.self, a.slot);
+    }
+    loops_advance(3000);
+    assert_int_equal(times[0][0], 0); /* never moved, never started */
+    compile("-DTALLY_VERSION=2");
+    reload_ok(ONE "[mod_tally]\n", "new code");
+    loops_advance(3000);
+    reload_ok(ONE "[mod_tally]\nword = other\n", "other"); /* the same code, another instance */
+    loops_advance(2000);
+    reload_ok(ONE "[mod_tally]\nword = other\n", ""); /* unchanged: nobody is told */
+    loops_advance(1000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(times[i][0], 600);
+        assert_int_equal(times[i][1], 22);
+    }
+    reload_ok(ONE, "removed");
+    for (int i = 0; i < 4; i++)
+        assert_null(object[i].first);
+}
+
+static void timers_do_not_move_to_another_loop(void **state)
+{
+    struct slots object = { NULL };
+    struct tally_ask a = { .version = 0 };
+    uint64_t *times;
+
+    (void)state;
+    load(ONE "[mod_tally]\n");
+    a = ask_on(0, "a.test");
+    times = slots_get(&object, a.self, a.slot);
+    slots_detach(&object);
+    slots_attach(&object, host_find("a.test")); /* starts it */
+    loops_advance(2000);
+    assert_int_equal(times[0], 200);
+    slots_detach(&object);
+    loops_advance(2000); /* on its way */
+    assert_int_equal(times[0], 200);
+    loop_enter(loop_at(2));
+    slots_attach(&object, host_find("a.test"));
+    loops_advance(2000);
+    assert_int_equal(times[0], 400);
+    assert_int_equal(times[1], 11);
+    loop_enter(loop_at(2));
+    slots_fini(&object);
+    loop_enter(loop_at(0));
+}
+
 static void slots_move_between_loops(void **state)
 {
     struct slots object = { NULL };
@@ -672,6 +730,24 @@ static const struct gr_coll thief_colls[] = { GR_MAP("tally"), GR_COLL_END };
 static const struct gr_module thief = { .name = "thief", .abi = GR_ABI_VERSION,
                                         .abi_tag = GR_ABI_TAG, .collections = thief_colls };
 
+static const char *const hates_tally[] = { "mod_tally", "hater", NULL };
+static const struct gr_module hater = { .name = "hater", .abi = GR_ABI_VERSION,
+                                        .abi_tag = GR_ABI_TAG, .conflicts = hates_tally };
+
+static void modules_that_contradict_each_other(void **state)
+{
+    char *errors;
+
+    (void)state;
+    mod_add_builtin(&hater);
+    errors = refused_load(TWO "[mod_tally b.test]\n");
+    assert_string_equal(errors, "test.ini:9: mod_hater and mod_tally cannot both be enabled on b.test: "
+                                "disable one of them\n");
+    gr_free(errors);
+    load(ONE);
+    reload_refused(ONE "[mod_tally]\n", "mod_hater and mod_tally cannot both be enabled on a.test");
+}
+
 static void conflicts_are_named(void **state)
 {
     char *errors;
@@ -730,27 +806,9 @@ int main(void)
         T(first_load), T(iqs_and_features_are_found), T(bad_first_loads), T(all_errors_at_once),
         T(new_code_takes_over_and_keeps_its_state), T(unchanged_modules_run_on),
         T(changed_options_give_a_new_instance), T(restart_options_wait),
-static const char *const hates_tally[] = { "mod_tally", "hater", NULL };
-static const struct gr_module hater = { .name = "hater", .abi = GR_ABI_VERSION,
-                                        .abi_tag = GR_ABI_TAG, .conflicts = hates_tally };
-
-static void modules_that_contradict_each_other(void **state)
-{
-    char *errors;
-
-    (void)state;
-    mod_add_builtin(&hater);
-    errors = refused_load(TWO "[mod_tally b.test]\n");
-    assert_string_equal(errors, "test.ini:9: mod_hater and mod_tally cannot both be enabled on b.test: "
-                                "disable one of them\n");
-    gr_free(errors);
-    load(ONE);
-    reload_refused(ONE "[mod_tally]\n", "mod_hater and mod_tally cannot both be enabled on a.test");
-}
-
         T(failures_leave_the_old_running), T(suspended_chain_finishes_in_old_code),
         T(timers_of_the_old_stop), T(slots_stay_or_are_released_by_old_code),
-        T(slots_move_between_loops),
+        T(slots_move_between_loops), T(moved_slots_are_told), T(timers_do_not_move_to_another_loop),
         T(provider_instances_are_closed_by_their_own_code), T(modules_come_and_go), T(hosts_come_and_go),
         T(needs_are_met_and_order_the_start), T(circles_are_refused), T(conflicts_are_named), T(modules_that_contradict_each_other),
         T(checking_changes_nothing), T(many_reloads),
