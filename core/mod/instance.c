@@ -13,6 +13,12 @@
 
 static void go(struct gr_mod *self);
 
+/* Nothing comes by itself any more. */
+static bool only_owes(const struct gr_mod *self)
+{
+    return self->pending == self->owed_count && self->tables == 0;
+}
+
 static void on_gone(struct post *p)
 {
     struct gr_mod *self = GR_CONTAINER_OF(p, struct gr_mod, gone);
@@ -22,10 +28,22 @@ static void on_gone(struct post *p)
         go(self);
 }
 
+static void on_patience(struct timer *t)
+{
+    struct gr_mod *self = GR_CONTAINER_OF(t, struct gr_mod, patience);
+
+    if (only_owes(self) && !self->gone_posted)
+        go(self);
+}
+
 void mod_may_go(struct gr_mod *self)
 {
-    if (!self->retired || self->pending > 0 || self->tables > 0 || self->gone_posted)
+    if (!self->retired || !only_owes(self) || self->gone_posted)
         return;
+    if (self->pending > 0) {
+        timer_start(&self->patience, OWED_MS, on_patience);
+        return;
+    }
     if (self->stopped) { /* at shutdown: perhaps no loop turns any more */
         go(self);
         return;
@@ -50,6 +68,7 @@ struct gr_mod *instance_new(struct mod_spec *spec, struct gr_host *host)
     list_init(&self->holds);
     list_init(&self->timers);
     list_init(&self->slots);
+    list_init(&self->owed);
     return self;
 }
 
@@ -76,11 +95,18 @@ void instance_retire(struct gr_mod *self)
     mod_may_go(self);
 }
 
+static void give_up_owed(struct gr_mod *self)
+{
+    list_each (o, &self->owed, struct owed, of_self)
+        o->give_up(o);
+}
+
 /* The last calls into its code. */
 static void leave(struct gr_mod *self)
 {
     if (self->stopped)
         return;
+    timer_stop(&self->patience);
     own_stop_timers(self);
     provider_close_all(self);
     asks_expire(self);
@@ -90,6 +116,7 @@ static void leave(struct gr_mod *self)
     own_stop_timers(self); /* should stop() have started one */
     self->stopped = true;
     asks_forget(self);
+    give_up_owed(self);
     gr_free(self->state);
     self->state = NULL;
 }
@@ -114,9 +141,14 @@ static void go(struct gr_mod *self)
 
 void instance_stop(struct gr_mod *self)
 {
+    bool posted;
+
     if (!self->retired)
         instance_retire(self);
+    posted = self->gone_posted;
+    self->gone_posted = true; /* not in the middle of leave() */
     leave(self);
+    self->gone_posted = posted;
     mod_may_go(self);
 }
 

@@ -27,6 +27,9 @@ struct gr_mod {
     struct link holds;               /* gr_hold */
     struct link timers;              /* gr_timer */
     struct link slots;               /* slot_data of live objects */
+    struct link owed;                /* struct owed */
+    unsigned owed_count;             /* part of pending */
+    struct timer patience;           /* of the core, when there is nothing else left */
     struct provider *provides;       /* what start() installed */
     struct provider_set *staging;    /* where; NULL except during start() */
     struct post gone;                /* looks whether the retired instance can go */
@@ -40,6 +43,18 @@ void mod_pend(struct gr_mod *self);
 void mod_unpend(struct gr_mod *self);
 /* Something that kept a retired instance has gone: looks, after the current event, whether it can. */
 void mod_may_go(struct gr_mod *self);
+
+/* An answer that self owes, now or later. Nothing but the module can give it, so a retired instance does
+ * not wait for it as for what comes by itself: when only such things are left, it has OWED_MS for what
+ * its siblings on other loops may still send it, then stop() is the last chance to answer; give_up() of
+ * the rest is called on the instance's loop and settles. */
+#define OWED_MS 5000
+struct owed {
+    struct link of_self;
+    void (*give_up)(struct owed *o);
+};
+void mod_owe(struct gr_mod *self, struct owed *o, void (*give_up)(struct owed *o));
+void mod_settle(struct gr_mod *self, struct owed *o);
 
 /* One entry per (where, ns, name); NULL when nobody claims it. `where` is GR_TO_HOST or GR_TO_ACCOUNT;
  * an entry for any name of the namespace comes after one for this name. The caller looks at ->types. */

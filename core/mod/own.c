@@ -19,6 +19,21 @@ void mod_unpend(struct gr_mod *self)
     mod_may_go(self);
 }
 
+void mod_owe(struct gr_mod *self, struct owed *o, void (*give_up)(struct owed *o))
+{
+    o->give_up = give_up;
+    list_append(&self->owed, &o->of_self);
+    self->owed_count++;
+    mod_pend(self);
+}
+
+void mod_settle(struct gr_mod *self, struct owed *o)
+{
+    list_remove(&o->of_self);
+    self->owed_count--;
+    mod_unpend(self);
+}
+
 /* --- timers: the core's part lies in gr_timer.priv --- */
 
 struct own_timer {
@@ -72,6 +87,18 @@ void own_stop_timers(struct gr_mod *self)
     }
 }
 
+void own_stop_timers_in(struct gr_mod *self, const void *data, size_t size)
+{
+    uintptr_t first = (uintptr_t)data;
+
+    list_each (o, &self->timers, struct own_timer, of_self) {
+        if ((uintptr_t)o - first < size) {
+            timer_stop(&o->timer);
+            list_remove(&o->of_self);
+        }
+    }
+}
+
 /* --- work --- */
 
 struct gr_work {
@@ -86,18 +113,6 @@ struct gr_work {
 static void on_run(struct work *work)
 {
     struct gr_work *w = GR_CONTAINER_OF(work, struct gr_work, work);
-
-void own_stop_timers_in(struct gr_mod *self, const void *data, size_t size)
-{
-    uintptr_t first = (uintptr_t)data;
-
-    list_each (o, &self->timers, struct own_timer, of_self) {
-        if ((uintptr_t)o - first < size) {
-            timer_stop(&o->timer);
-            list_remove(&o->of_self);
-        }
-    }
-}
 
     w->run(w->data);
 }

@@ -21,6 +21,7 @@ struct mod_spec *spec_new(const struct gr_module *desc, struct image *take_image
     struct mod_spec *spec = gr_alloc(sizeof(*spec));
 
     atomic_init(&spec->refs, 1);
+    atomic_init(&spec->kept, NULL);
     spec->desc = desc;
     spec->image = take_image;
     return spec;
@@ -32,8 +33,22 @@ struct mod_spec *spec_ref(struct mod_spec *spec)
     return spec;
 }
 
+void spec_keep(struct mod_spec *spec, struct kept *k, void (*drop)(struct kept *k))
+{
+    k->drop = drop;
+    k->next = atomic_load_explicit(&spec->kept, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&spec->kept, &k->next, k, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+}
+
 static void spec_free(struct mod_spec *spec)
 {
+    for (struct kept *k = atomic_load_explicit(&spec->kept, memory_order_acquire), *next; k != NULL;
+         k = next) {
+        next = k->next;
+        k->drop(k);
+    }
     arena_fini(&spec->mem);
     image_unref(&spec->image);
     gr_free(spec);

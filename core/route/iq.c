@@ -2,12 +2,16 @@
  * what modules asked (RFC 6120, 8.2.3: every get and set is answered exactly once). */
 #include "route/session.h"
 
+#include "mod/spec.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct gr_iq_req {
-    struct gr_mod *self;
+    struct owed owed;
+    struct kept kept;
+    struct gr_mod *self;          /* NULL: the core has answered, because the module went */
     struct gr_host *host;
     struct gr_stanza *stanza;
     struct gr_jid *from, *to;
@@ -15,6 +19,8 @@ struct gr_iq_req {
 };
 
 /* --- requests --- */
+
+static void req_give_up(struct owed *o);
 
 static struct gr_iq_req *req_new(struct gr_mod *self, const struct job *j)
 {
@@ -26,21 +32,48 @@ static struct gr_iq_req *req_new(struct gr_mod *self, const struct job *j)
     req->from = gr_jid_dup(j->e.from);
     req->to = gr_jid_dup(j->e.to);
     req->receipt = receipt_ref(j->receipt);
-    mod_pend(self);
+    mod_owe(self, &req->owed, req_give_up);
     return req;
 }
 
 static void req_free(struct gr_iq_req *req)
 {
-    struct receipt *receipt = req->receipt;
-    struct gr_mod *self = req->self;
-
     gr_stanza_unref(&req->stanza);
     gr_jid_free(&req->from);
     gr_jid_free(&req->to);
     gr_free(req);
-    receipt_release(&receipt, true);
-    mod_unpend(self);
+}
+
+static void on_drop(struct kept *k)
+{
+    req_free(GR_CONTAINER_OF(k, struct gr_iq_req, kept));
+}
+
+static void reply(struct gr_iq_req *req, struct gr_stanza *take_result)
+{
+    gr_stanza_set_from(take_result, req->to); /* also when the request left `to` out */
+    gr_stanza_set_to(take_result, req->from);
+    job_route(take_result, NULL, req->receipt); /* handled when the answer is out */
+    req->receipt = NULL;
+}
+
+/* The code that could have answered on this loop is gone; on another it may still hold the pointer, so
+ * the shell stays with the spec. At shutdown nobody is there to be told. */
+static void req_give_up(struct owed *o)
+{
+    struct gr_iq_req *req = GR_CONTAINER_OF(o, struct gr_iq_req, owed);
+    struct gr_mod *self = req->self;
+
+    if (!mod_loop()->stopping) {
+        gr_warn("iq.unanswered", "mod_%s of %s has gone without answering %s", gr_mod_name(self),
+                gr_host_name(req->host), req->from->full);
+        reply(req, gr_error_reply(req->stanza, GR_INTERNAL_SERVER_ERROR,
+                                  "the module was replaced before it answered"));
+    }
+    receipt_release(&req->receipt, false);
+    req->self = NULL;
+    spec_keep(self->spec, &req->kept, on_drop);
+    mod_settle(self, o);
 }
 
 const struct gr_stanza *gr_iq_req_stanza(const struct gr_iq_req *req)
@@ -65,10 +98,14 @@ struct gr_host *gr_iq_req_host(const struct gr_iq_req *req)
 
 void gr_iq_reply(struct gr_iq_req *take, struct gr_stanza *take_result)
 {
-    gr_stanza_set_from(take_result, take->to); /* also when the request left `to` out */
-    gr_stanza_set_to(take_result, take->from);
-    job_route(take_result, NULL, take->receipt); /* handled when the answer is out */
-    take->receipt = NULL;
+    struct gr_mod *self = take->self;
+
+    if (self == NULL) { /* too late */
+        gr_stanza_unref(&take_result);
+        return;
+    }
+    reply(take, take_result);
+    mod_settle(self, &take->owed);
     req_free(take);
 }
 
