@@ -118,6 +118,11 @@ void conf_module_apply(const struct conf_module *m, const struct gr_opt *table, 
 /* A place to blame for the module as a whole, e.g. when its .so is missing. */
 struct conf_place conf_module_place(const struct conf_module *m);
 
+/* What options that need a restart were when the process started. */
+struct conf_started;
+struct conf_started *conf_started_new(const struct conf *c);
+void conf_started_free(struct conf_started **take);
+
 struct conf_change {
     const char *section;        /* "listen c2s" */
     const char *key;            /* NULL: the whole section came or went */
@@ -129,11 +134,12 @@ struct conf_diff {
     /* The schema of a module; NULL when there is none. May be NULL itself. */
     const struct gr_opt *(*options)(void *ctx, const char *module);
     void *ctx;
+    const struct conf_started *started; /* NULL: `before` is what is in force */
 };
 /* What a reload from `before` to `after` changes. All strings are borrowed until `change`
  * returns. */
 void conf_diff(const struct conf *before, const struct conf *after, const struct conf_diff *diff);
-/* "[listen c2s] port: 5222 -> 5223 (rebind)" */
+/* "[listen c2s] port: 5222 -> 5223 (the listener is opened anew)" */
 void conf_change_print(const struct conf_change *change, FILE *out);
 
 /* Every section of the core, in the forms of schema_print_...; conf_print_ini comments

@@ -1,7 +1,8 @@
 /* conf/diff.c: what changes from one generation to the next, for the report of a reload.
  *
  * The core's sections are compared by value (30s and 30000ms are equal), those of modules as they
- * are written, since a module that is being replaced may have another schema. */
+ * are written, since a module that is being replaced may have another schema. What needs a restart is
+ * compared with what the process started with, so that it is said until there was one. */
 #include "conf/conf.h"
 
 #include <string.h>
@@ -22,20 +23,98 @@ static void report(struct walk *w, const char *key, const char *before, const ch
     w->diff->change(w->diff->ctx, &change);
 }
 
-static void on_change(void *ctx, const struct gr_opt *o, const char *before, const char *after)
+/* --- what the process started with --- */
+
+struct pin {
+    struct pin *next;
+    const struct gr_opt *opt; /* of a table of the core */
+    const char *text;
+};
+struct conf_started {
+    struct arena mem;
+    struct pin *pins;
+};
+
+static void pin_all(struct conf_started *st, const struct gr_opt *table, const void *values)
 {
-    report(ctx, o->name, before, after, o->when);
+    for (const struct gr_opt *o = table; o->name != NULL; o++) {
+        struct pin *p;
+
+        if (o->when != GR_RESTART)
+            continue;
+        p = arena_alloc(&st->mem, sizeof *p);
+        *p = (struct pin){ st->pins, o, arena_strdup(&st->mem, schema_text(o, values, &st->mem)) };
+        st->pins = p;
+    }
 }
 
-static void values(struct walk *w, const char *name, const char *title, const void *before,
-                   const void *after)
+static const struct conf_section *section_named(const char *name)
 {
     const struct conf_section *s = conf_sections;
 
     while (strcmp(s->name, name) != 0)
         s++;
+    return s;
+}
+
+struct conf_started *conf_started_new(const struct conf *c)
+{
+    struct conf_started *st = gr_alloc(sizeof *st);
+
+    pin_all(st, section_named("server")->table, &c->server);
+    pin_all(st, section_named("limits")->table, &c->limits);
+    return st;
+}
+
+void conf_started_free(struct conf_started **take)
+{
+    if (*take != NULL)
+        arena_fini(&(*take)->mem);
+    gr_free(*take);
+    *take = NULL;
+}
+
+static const struct pin *pinned(const struct walk *w, const struct gr_opt *o)
+{
+    const struct pin *p = w->diff->started != NULL ? w->diff->started->pins : NULL;
+
+    while (p != NULL && p->opt != o)
+        p = p->next;
+    return p;
+}
+
+/* --- the core's sections --- */
+
+static void on_change(void *ctx, const struct gr_opt *o, const char *before, const char *after)
+{
+    struct walk *w = ctx;
+    const struct pin *p = pinned(w, o);
+
+    if (p == NULL)
+        report(w, o->name, before, after, o->when);
+    else if (strcmp(p->text, after) == 0) /* taken back in time */
+        report(w, o->name, before, after, GR_LIVE);
+}
+
+static void restarts(struct walk *w, const struct gr_opt *table, const void *after)
+{
+    for (const struct gr_opt *o = table; o->name != NULL; o++) {
+        const struct pin *p = pinned(w, o);
+        const char *now = p != NULL ? schema_text(o, after, &w->mem) : NULL;
+
+        if (p != NULL && strcmp(p->text, now) != 0)
+            report(w, o->name, p->text, now, GR_RESTART);
+    }
+}
+
+static void values(struct walk *w, const char *name, const char *title, const void *before,
+                   const void *after)
+{
+    const struct gr_opt *table = section_named(name)->table;
+
     w->section = title;
-    schema_diff(s->table, before, after, on_change, w, &w->mem);
+    schema_diff(table, before, after, on_change, w, &w->mem);
+    restarts(w, table, after);
 }
 
 /* A section that is only in one of them; `there` is the new side. */
@@ -119,26 +198,27 @@ static void entry(struct walk *w, const char *module, const char *key, const str
                   const struct ini_entry *b)
 {
     const struct gr_opt *o = option_of(w, module, key);
-    bool switches = strcmp(key, "enabled") == 0; /* a section alone means yes */
-    const char *absent = switches ? "yes" : NULL;
     /* What has no schema any more may be a password. */
-    bool hide = o != NULL ? o->secret : !switches;
+    bool hide = o == NULL || o->secret;
 
-    report(w, key, a == NULL ? absent : hide ? "***" : a->value,
-           b == NULL ? absent : hide ? "***" : b->value, o != NULL ? o->when : GR_LIVE);
+    report(w, key, a == NULL ? NULL : hide ? "***" : a->value,
+           b == NULL ? NULL : hide ? "***" : b->value, o != NULL ? o->when : GR_LIVE);
 }
 
 static void entries(struct walk *w, const struct ini_section *a, const struct ini_section *b)
 {
     w->section = a->title;
+    if (conf_section_enabled(a) != conf_section_enabled(b))
+        whole(w, a->title, conf_section_enabled(b), GR_LIVE);
     for (const struct ini_entry *e = a->first; e != NULL; e = e->next) {
         const struct ini_entry *other = ini_find(b, e->key);
 
-        if (other == NULL || strcmp(e->value, other->value) != 0)
+        if (strcmp(e->key, "enabled") != 0 &&
+            (other == NULL || strcmp(e->value, other->value) != 0))
             entry(w, a->name, e->key, e, other);
     }
     for (const struct ini_entry *e = b->first; e != NULL; e = e->next) {
-        if (ini_find(a, e->key) == NULL)
+        if (strcmp(e->key, "enabled") != 0 && ini_find(a, e->key) == NULL)
             entry(w, a->name, e->key, NULL, e);
     }
 }
@@ -151,9 +231,9 @@ static void modules(struct walk *w, const struct conf *a, const struct conf *b, 
         if (!conf_is_module(s))
             continue;
         n = table_find_str(&b->ini.sections, s->title);
-        if (n == NULL)
-            whole(w, s->title, !forward, GR_LIVE);
-        else if (forward)
+        if (n == NULL && (s->arg != NULL || conf_section_enabled(s)))
+            whole(w, s->title, !forward == conf_section_enabled(s), GR_LIVE);
+        else if (n != NULL && forward)
             entries(w, s, GR_CONTAINER_OF(n, struct ini_section, node));
     }
 }
@@ -177,7 +257,9 @@ void conf_diff(const struct conf *before, const struct conf *after, const struct
 
 void conf_change_print(const struct conf_change *c, FILE *out)
 {
-    const char *when = schema_when_text(c->when);
+    const char *when = c->when == GR_LIVE     ? "live"
+                       : c->when == GR_REBIND ? "the listener is opened anew"
+                                              : "needs a restart";
 
     if (c->key == NULL)
         fprintf(out, "[%s]: %s (%s)\n", c->section, c->after != NULL ? "added" : "removed", when);

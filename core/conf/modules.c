@@ -40,6 +40,16 @@ static const struct item *items_find(const struct items *list, const char *name)
     return NULL;
 }
 
+bool conf_section_enabled(const struct ini_section *s)
+{
+    const struct ini_entry *e = ini_find(s, "enabled");
+    bool yes = true;
+
+    if (e != NULL)
+        (void)value_bool(e->value, &yes); /* checked */
+    return yes;
+}
+
 static bool section_enabled(const struct ini_section *s, struct conf_errors *errs)
 {
     bool yes = true;

@@ -53,12 +53,16 @@ static const struct gr_opt limit_options[] = {
     GR_OPT_DURATION(L, idle_timeout, 5 * GR_MINUTE, 10 * GR_SECOND, GR_DAY,
                     "silence after which the other side is probed"),
     GR_OPT_INT(L, unauthenticated_per_ip, 20, 1, 1000000,
-               "connections of an address (IPv6: /64) that have not logged in"),
+               "connections of an address (IPv6: /64) that have not logged in",
+               .when = GR_REBIND),
     GR_OPT_INT(L, unauthenticated_percent, 10, 1, 100,
                "of all file descriptors, for connections that have not logged in; above, new ones "
-               "are refused"),
-    GR_OPT_INT(L, connections_per_ip, 200, 1, 1000000, "connections of an address (IPv6: /64)"),
-    GR_OPT_INT(L, accept_rate_per_ip, 20, 1, 1000000, "new connections per second of an address, after a burst of three seconds' worth"),
+               "are refused",
+               .when = GR_REBIND),
+    GR_OPT_INT(L, connections_per_ip, 200, 1, 1000000, "connections of an address (IPv6: /64)",
+               .when = GR_REBIND),
+    GR_OPT_INT(L, accept_rate_per_ip, 20, 1, 1000000, "new connections per second of an address, after a burst of three seconds' worth",
+               .when = GR_REBIND),
     GR_OPT_INT(L, auth_retries, 3, 1, 100, "failed logins after which a stream is closed"),
     GR_OPT_INT(L, password_queue, 64, 1, 100000,
                "password checks that may wait; above, a login fails for now",
@@ -89,7 +93,7 @@ static const struct gr_opt listen_options[] = {
                 .when = GR_REBIND),
     GR_OPT_INT(struct conf_listen, max_per_ip, 0, 1, 1000000,
                "connections of an address here; limits: connections_per_ip of [limits]",
-               .zero = "limits"),
+               .zero = "limits", .when = GR_REBIND),
     GR_OPT_END
 };
 

@@ -19,6 +19,7 @@ static const struct gr_module *builtins[BUILTINS_MAX + 1];
 static struct plan *current;
 static struct conf *in_force;
 static struct conf *before; /* the generation before that */
+static struct conf_started *started;
 static int64_t started_ms = -1;
 
 void mod_add_builtin(const struct gr_module *desc)
@@ -141,7 +142,7 @@ static void print_code(const struct differ *d)
 static char *diff_text(const struct plan *old, const struct plan *now)
 {
     struct differ d = { .old = old, .now = now };
-    const struct conf_diff diff = { print_change, options_of, &d };
+    const struct conf_diff diff = { print_change, options_of, &d, started };
     char *text = NULL;
     size_t size;
 
@@ -210,8 +211,10 @@ int mod_load_first(struct conf *conf, char **errors)
     current = go_over(conf, &errs);
     in_force = current != NULL ? conf : NULL;
     *errors = current == NULL ? errors_text(&errs) : NULL;
-    if (current != NULL && started_ms < 0)
+    if (current != NULL && started_ms < 0) {
         started_ms = clock_monotonic_ms();
+        started = conf_started_new(conf);
+    }
     conf_errors_fini(&errs);
     return current != NULL ? 0 : GR_EINVAL;
 }
@@ -248,6 +251,7 @@ void mod_fini(void)
     plan_free(&current);
     conf_free(&in_force);
     conf_free(&before);
+    conf_started_free(&started);
     memset(builtins, 0, sizeof(builtins));
     started_ms = -1;
 }

@@ -533,21 +533,21 @@ static void differences_are_listed(void **state)
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
-    const struct conf_diff diff = { print_change, find_options, out };
+    const struct conf_diff diff = { print_change, find_options, out, NULL };
 
     assert_int_equal(conf_load_text("o", before, sizeof before - 1, &old, &f->errs), 0);
     assert_int_equal(conf_load_text("n", after, sizeof after - 1, &f->conf, &f->errs), 0);
     conf_diff(old, f->conf, &diff);
     fclose(out);
-    assert_string_equal(text, "[server] loops: 2 -> 4 (restart)\n"
-                              "[listen a] port: 1 -> 3 (rebind)\n"
-                              "[listen old]: removed (rebind)\n"
-                              "[listen new]: added (rebind)\n"
+    assert_string_equal(text, "[server] loops: 2 -> 4 (needs a restart)\n"
+                              "[listen a] port: 1 -> 3 (the listener is opened anew)\n"
+                              "[listen old]: removed (the listener is opened anew)\n"
+                              "[listen new]: added (the listener is opened anew)\n"
                               "[component c] secret: *** -> *** (live)\n"
                               "[host h] admins: a@h -> a@h, b@h (live)\n"
                               "[host gone]: removed (live)\n"
                               "[host more]: added (live)\n"
-                              "[mod_thing] time: 5m -> 6m (restart)\n"
+                              "[mod_thing] time: 5m -> 6m (needs a restart)\n"
                               "[mod_thing] secret: *** -> *** (live)\n"
                               "[mod_thing] number: 1 -> (default) (live)\n"
                               "[mod_thing] loud: (default) -> yes (live)\n"
@@ -556,11 +556,74 @@ static void differences_are_listed(void **state)
                               "[mod_new]: added (live)\n");
     free(text);
     out = open_memstream(&text, &len);
-    conf_diff(old, old, &(struct conf_diff){ print_change, NULL, out });
+    conf_diff(old, old, &(struct conf_diff){ print_change, NULL, out, NULL });
     fclose(out);
     assert_string_equal(text, "");
     free(text);
     conf_free(&old);
+}
+
+static char *change(const char *before, const char *after, const struct conf_started *started)
+{
+    struct conf_errors errs = { 0 };
+    struct conf *a = NULL, *b = NULL;
+    char *text = NULL, *one = gr_asprintf(LISTEN "[host h]\n%s", before);
+    char *two = gr_asprintf(LISTEN "[host h]\n%s", after);
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    assert_int_equal(conf_load_text("a", one, strlen(one), &a, &errs), 0);
+    assert_int_equal(conf_load_text("b", two, strlen(two), &b, &errs), 0);
+    conf_diff(a, b, &(struct conf_diff){ print_change, NULL, out, started });
+    fclose(out);
+    gr_free(one);
+    gr_free(two);
+    conf_free(&a);
+    conf_free(&b);
+    return text;
+}
+
+static void expect_change(const char *before, const char *after, const char *want)
+{
+    char *text = change(before, after, NULL);
+
+    assert_string_equal(text, want);
+    free(text);
+}
+
+static void a_module_that_is_switched_off_is_removed(void **state)
+{
+    (void)state;
+    expect_change("[mod_x]\n", "[mod_x]\nenabled = no\n", "[mod_x]: removed (live)\n");
+    expect_change("[mod_x]\nenabled = off\n", "[mod_x]\n", "[mod_x]: added (live)\n");
+    expect_change("[mod_x]\nenabled = no\n", "[mod_x]\nenabled = off\n", "");
+    expect_change("[mod_x]\nenabled = no\n", "", "");
+    expect_change("", "[mod_x]\nenabled = no\n", "");
+    expect_change("[mod_x]\n", "[mod_x]\n[mod_x h]\nenabled = no\n", "[mod_x h]: removed (live)\n");
+    expect_change("[mod_x]\n[mod_x h]\nenabled = no\n", "[mod_x]\n", "[mod_x h]: added (live)\n");
+}
+
+/* A reload does not forget what an earlier one could not apply. */
+static void a_restart_is_asked_for_until_it_happens(void **state)
+{
+    static const char text[] = LISTEN "[host h]\n[server]\nloops = 2\n";
+    struct fixture *f = *state;
+    struct conf_started *started;
+    char *said;
+
+    load(f, text);
+    started = conf_started_new(f->conf);
+    said = change("[server]\nloops = 2\n", "[server]\nloops = 3\nlog_level = warn\n", started);
+    assert_string_equal(said, "[server] log_level: info -> warn (live)\n"
+                              "[server] loops: 2 -> 3 (needs a restart)\n");
+    free(said);
+    said = change("[server]\nloops = 3\n", "[server]\nloops = 3\n", started);
+    assert_string_equal(said, "[server] loops: 2 -> 3 (needs a restart)\n");
+    free(said);
+    said = change("[server]\nloops = 3\n", "[server]\nloops = 2\n", started);
+    assert_string_equal(said, "[server] loops: 3 -> 2 (live)\n"); /* never left */
+    free(said);
+    conf_started_free(&started);
 }
 
 /* --- printing --- */
@@ -662,7 +725,8 @@ int main(void)
         T(values_fill_the_struct), T(refuses_values_with_a_sentence), T(all_errors_of_a_section),
         T(required_options_must_be_given), T(checks_a_modules_table), T(core_defaults),
         T(core_values), T(core_refuses), T(modules_per_host_in_order),
-        T(local_values_override_global_ones), T(differences_are_listed),
+        T(local_values_override_global_ones), T(differences_are_listed), T(a_module_that_is_switched_off_is_removed),
+        T(a_restart_is_asked_for_until_it_happens),
         T(printed_sample_is_read_back), T(prints_help_and_manual),
         T(text_of_values_needs_quotes_sometimes), T(without_preparation_ascii_is_folded),
     };

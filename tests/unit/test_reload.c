@@ -297,7 +297,7 @@ static void restart_options_wait(void **state)
     load(ONE "[mod_tally]\nfixed = old\nfixed_list = x, y\n");
     before = ask().self;
     reload_ok(ONE "[mod_tally]\nfixed = new\nfixed_list = z\n",
-              "[mod_tally] fixed: old -> new (restart)\n");
+              "[mod_tally] fixed: old -> new (needs a restart)\n");
     a = ask();
     assert_ptr_equal(a.self, before); /* nothing else differs */
     assert_string_equal(a.fixed, "old");

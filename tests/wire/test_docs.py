@@ -324,20 +324,30 @@ class Commands(Base):
         names = [n for n in words(row[0]) if n != 'restart']
         server = self.serve()
         values = {'data_dir': f'{server.dir}/other', 'ctl_socket': f'{server.dir}/sock', 'loops': 7,
-                  'workers': 5, 'map_size': '1G'}
-        self.assertEqual(set(names), set(values))
+                  'workers': 5, 'map_size': '1G', 'commit_delay': '2ms'}
+        self.assertEqual(set(names), {*values, 'password_queue'})
         server.set('server', log_level='warn', **values)
+        server.set('limits', password_queue=7)
         said = run([GRAPNELCTL, '--socket', f'{server.data}/grapnel.sock', 'reload'])
         for name in names:
-            self.assertRegex(said, rf'\[server\] {name}: .* \(restart\)')
+            self.assertRegex(said, rf'\[(server|limits)\] {name}: .* \(needs a restart\)')
         self.assertRegex(said, r'\[server\] log_level: info -> warn \(live\)')
+        said = run([GRAPNELCTL, '--socket', f'{server.data}/grapnel.sock', 'reload'])
+        self.assertEqual(len(said.splitlines()), len(names), said)
 
     def test_what_a_reload_opens_anew(self):
         row = next(r for r in rows(ADMIN, 'change') if '(`rebind`)' in r[0])
         server = self.serve()
-        self.assertEqual(words(row[0])[:-1], ['type', 'address', 'port', 'tls'])
+        self.assertEqual(words(row[0])[:-1], ['type', 'address', 'port', 'tls', 'max_per_ip'])
         server.set('listen c2s', tls='optional')
-        self.assertRegex(server.ctl_ok('reload'), r'tls: required -> optional \(rebind\)')
+        self.assertRegex(server.ctl_ok('reload'), r'tls: required -> optional \(the listener is opened anew\)')
+        limits = next(r for r in rows(ADMIN, 'change') if 'for every listener' in r[1])
+        for name in words(limits[0]):
+            with self.subTest(name):
+                since = server.log_now()
+                server.set('limits', **{name: 77})
+                self.assertRegex(server.ctl_ok('reload'), rf'{name}: .* -> 77 \(the listener is opened anew\)')
+                server.wait_log(r'server\.listening: c2s', since)
 
     def test_fail2ban_line(self):
         regex = re.search(r'failregex += (.*)', block(ADMIN, 'fail2ban')).group(1)
