@@ -11,6 +11,7 @@
 #include "control.h"
 #include "loop/work.h"
 #include "mod/reload.h"
+#include "mod/trial.h"
 #include "module_admin.h"
 #include "ports.h"
 #include "store/store.h"
@@ -395,6 +396,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
         conf_free(&take_conf);
         return rc;
     }
+    trial_open(s->data_dir, true);
     route_init();
     mod_add_builtin(&auth_module);
     mod_add_builtin(&sm_module);
@@ -454,8 +456,10 @@ int server_check(const char *config)
         rc = load_conf(config, &conf, &errors);
     if (rc == 0) {
         rc = load_tls(conf, &tls, &errors);
+        trial_open(conf->server.data_dir, false);
         if (mod_check_conf(conf, &of_modules) != 0)
             rc = GR_EINVAL;
+        trial_close();
         if (store_look(conf->server.data_dir, &of_data) != 0)
             rc = GR_EINVAL;
         errors = joined(joined(errors, of_modules), of_data);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "mod/bag.h"
+#include "mod/image.h"
 #include "mod/instance.h"
 #include "mod/iq_table.h"
 #include "mod/provider.h"
@@ -146,7 +147,9 @@ static void hand_over(struct gr_mod *old, struct gr_mod *now)
 
     if (now != NULL && old->desc->save != NULL && now->desc->restore != NULL) {
         old->desc->save(old, &bag);
+        image_enter(now->image);
         now->desc->restore(now, &bag);
+        image_leave(now->image);
     }
     bag_fini(&bag);
     slots_reload_all(old, now);
@@ -202,8 +205,11 @@ static void commit_host(struct stage_host *sh, const struct conf_host *conf)
         struct gr_mod *now = named(sh->mods, sh->count, old->desc->name);
 
         instance_retire(old);
-        if (now != NULL)
-            slots_tell_moved(now);
+        if (now == NULL)
+            continue;
+        image_enter(now->image);
+        slots_tell_moved(now);
+        image_leave(now->image);
     }
 }
 

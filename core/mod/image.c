@@ -18,6 +18,7 @@
 #include "base/elf.h"
 #include "base/list.h"
 #include "base/table.h"
+#include "mod/trial.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10U /* Linux 6.3 */
@@ -29,9 +30,11 @@ struct image {
     char *name, *path;
     size_t size;
     uint64_t hash;      /* of the contents */
+    uint64_t mark;      /* the same for trial.h, which other processes read */
     int fd;
     void *dl;
     const struct gr_module *desc;
+    bool proven;        /* it has been in force */
 };
 
 static struct link images = { &images, &images };
@@ -83,6 +86,47 @@ static char *loader_error(void)
     return gr_asprintf("cannot be loaded (%s): rebuild it", e);
 }
 
+/* --- crashes --- */
+
+bool image_crashed(const char *path)
+{
+    struct contents c = { NULL, 0 };
+    char *why = NULL;
+    uint64_t known, hash;
+    unsigned nth = 0;
+    bool yes = false;
+
+    if (!trial_crashed(path, &nth, &known) || read_file(path, &c, &why) != 0) {
+        gr_free(why);
+        return false;
+    }
+    hash = trial_hash(c.data, c.len);
+    do
+        yes = known == hash;
+    while (!yes && trial_crashed(path, &nth, &known));
+    gr_free(c.data);
+    return yes;
+}
+
+void image_enter(const struct image *img)
+{
+    if (img != NULL && !img->proven)
+        trial_run(img->path, img->mark);
+}
+
+void image_leave(const struct image *img)
+{
+    if (img != NULL && !img->proven)
+        trial_rest();
+}
+
+void image_trials_over(bool good)
+{
+    list_each (img, &images, struct image, link)
+        img->proven = img->proven || good;
+    trial_over();
+}
+
 /* --- loading --- */
 
 static void unload(struct image *img)
@@ -126,7 +170,9 @@ static int load(struct image *img, const struct module_file *c, char **why)
         return GR_EIO;
     }
     fd_name(name, img->fd);
+    image_enter(img);
     img->dl = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    image_leave(img);
     if (img->dl == NULL) {
         *why = loader_error();
         return GR_EINVAL;
@@ -158,6 +204,7 @@ static struct image *load_new(const char *path, const char *name, const struct m
     img->fd = -1;
     img->size = c->len;
     img->hash = hash;
+    img->mark = trial_hash(c->data, c->len);
     img->name = gr_strdup(name);
     img->path = gr_strdup(path);
     list_append(&images, &img->link);

@@ -18,6 +18,14 @@ struct image *image_ref(struct image *img);
 void image_unref(struct image **take);
 const struct gr_module *image_desc(const struct image *img);
 const char *image_path(const struct image *img);
+/* The server has crashed while it loaded this file, with the contents it has now (trial.h). */
+bool image_crashed(const char *path);
+/* Around calls into code that may crash: trial.h. NULL, and images that have been loaded once: nothing.
+ * Also on a loop that the main thread waits for. */
+void image_enter(const struct image *img);
+void image_leave(const struct image *img);
+/* A load has ended; `good`: every loaded image works from here on. */
+void image_trials_over(bool good);
 /* Loaded ones, for tests and metrics. */
 size_t image_count(void);
 

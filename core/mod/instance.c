@@ -7,6 +7,7 @@
 
 #include <grapnel/log.h>
 
+#include "mod/image.h"
 #include "mod/provider_priv.h"
 #include "mod/run.h"
 #include "mod/spec.h"
@@ -77,8 +78,10 @@ int instance_start(struct gr_mod *self, struct provider_set *staging, const char
     int rc = 0;
 
     self->staging = staging;
+    image_enter(self->image);
     if (self->desc->start != NULL)
         rc = self->desc->start(self, why);
+    image_leave(self->image);
     self->staging = NULL;
     self->started = rc == 0;
     return rc;

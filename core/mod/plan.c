@@ -10,11 +10,13 @@
 #include "conf/value.h"
 #include "mod/image.h"
 #include "mod/iq_table.h"
+#include "mod/trial.h"
 
 struct loaded {
     struct loaded *next;
     const char *name;        /* of the conf: mod_x */
     struct image *image;     /* NULL: it failed, and that has been said */
+    bool skipped;            /* it would crash, or needs one that would */
 };
 struct coll_owner {
     struct coll_owner *next;
@@ -24,7 +26,7 @@ struct maker {
     const struct conf *conf;
     const struct gr_module *const *builtins;
     const struct plan *old;
-    struct conf_errors *errs;
+    struct conf_errors *errs, *skipped;
     struct loaded *loaded;
     struct coll_owner *colls;
 };
@@ -91,21 +93,38 @@ static void not_found(struct maker *mk, const struct conf_module *m)
     arena_fini(&mem);
 }
 
-static struct image *load(struct maker *mk, const struct conf_module *m)
+static bool runs(const struct plan *plan, const char *name)
+{
+    for (size_t i = 0; plan != NULL && i < plan->count; i++) {
+        for (size_t k = 0; k < plan->hosts[i].count; k++) {
+            if (strcmp(plan->hosts[i].specs[k]->desc->name, name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* At a start the server does without it; but what runs is not taken away by a reload. */
+static void load(struct maker *mk, const struct conf_module *m, struct loaded *l)
 {
     char *path = find_file(mk->conf, m->name), *why = NULL;
-    struct image *img;
 
     if (path == NULL) {
         not_found(mk, m);
-        return NULL;
+        return;
     }
-    img = image_open(path, bare_name(m->name), &why);
-    if (img == NULL)
-        conf_errors_add(mk->errs, conf_module_place(m), "%s %s", path, why);
+    if (image_crashed(path)) {
+        l->skipped = !runs(mk->old, bare_name(m->name));
+        conf_errors_add(l->skipped ? mk->skipped : mk->errs, conf_module_place(m),
+                        "%s is not loaded: the server crashed in it. Install another version, or to "
+                        "try this one again remove its line from %s, then reload", path, trial_notes());
+    } else {
+        l->image = image_open(path, bare_name(m->name), &why);
+        if (l->image == NULL)
+            conf_errors_add(mk->errs, conf_module_place(m), "%s %s", path, why);
+    }
     gr_free(path);
     gr_free(why);
-    return img;
 }
 
 /* --- collections are the server's: no two modules may have one of the same name --- */
@@ -133,17 +152,24 @@ static void claim_collections(struct maker *mk, struct conf_place at, const stru
         claim_collection(mk, at, c->name, desc->name);
 }
 
-/* Each file once per reload, so that all hosts get the same code. */
-static struct image *image_of(struct maker *mk, const struct conf_module *m)
+static struct loaded *loaded_named(const struct maker *mk, const char *name)
 {
     struct loaded *l = mk->loaded;
 
-    while (l != NULL && strcmp(l->name, m->name) != 0)
+    while (l != NULL && strcmp(bare_name(l->name), bare_name(name)) != 0)
         l = l->next;
+    return l;
+}
+
+/* Each file once per reload, so that all hosts get the same code. */
+static struct image *image_of(struct maker *mk, const struct conf_module *m)
+{
+    struct loaded *l = loaded_named(mk, m->name);
+
     if (l == NULL) {
         l = gr_alloc(sizeof(*l));
         l->name = m->name;
-        l->image = load(mk, m);
+        load(mk, m, l);
         l->next = mk->loaded;
         mk->loaded = l;
         if (l->image != NULL)
@@ -210,17 +236,57 @@ static struct list list_make(struct maker *mk, const struct conf_host *host)
     return list;
 }
 
+static struct conf_place place_of(const struct list *list, size_t i)
+{
+    return list->from[i] != NULL ? conf_module_place(list->from[i]) : (struct conf_place){ NULL, 0 };
+}
+
+static void list_drop(struct list *list, size_t i)
+{
+    spec_unref(&list->specs[i]);
+    list->count--;
+    memmove(&list->specs[i], &list->specs[i + 1], (list->count - i) * sizeof(list->specs[0]));
+    memmove(&list->from[i], &list->from[i + 1], (list->count - i) * sizeof(list->from[0]));
+}
+
+/* The needed module that is left out, or NULL. */
+static const struct loaded *skipped_need(const struct maker *mk, const struct gr_module *desc)
+{
+    for (const char *const *need = desc->needs; need != NULL && *need != NULL; need++) {
+        const struct loaded *l = loaded_named(mk, *need);
+
+        if (l != NULL && l->skipped)
+            return l;
+    }
+    return NULL;
+}
+
+/* What needs a module that is left out is left out as well, and so on. */
+static void drop_needy(struct maker *mk, struct list *list)
+{
+    for (size_t i = 0; i < list->count;) {
+        const struct loaded *need = skipped_need(mk, list->specs[i]->desc);
+        struct loaded *l = need != NULL ? loaded_named(mk, list->specs[i]->desc->name) : NULL;
+
+        if (l == NULL) {
+            i++;
+            continue;
+        }
+        if (!l->skipped)
+            conf_errors_add(mk->skipped, place_of(list, i), "%s is not loaded either: it needs %s",
+                            l->name, need->name);
+        l->skipped = true;
+        list_drop(list, i);
+        i = 0; /* others may need this one */
+    }
+}
+
 static void list_free(struct list *list)
 {
     for (size_t i = 0; i < list->count; i++)
         spec_unref(&list->specs[i]);
     gr_free(list->specs);
     gr_free(list->from);
-}
-
-static struct conf_place place_of(const struct list *list, size_t i)
-{
-    return list->from[i] != NULL ? conf_module_place(list->from[i]) : (struct conf_place){ NULL, 0 };
 }
 
 /* --- order by needs --- */
@@ -373,6 +439,7 @@ static struct list host_list(struct maker *mk, const struct conf_host *host)
 {
     struct list list = list_make(mk, host);
 
+    drop_needy(mk, &list);
     check_needs(mk, host, &list);
     order(mk, &list);
     check_conflicts(mk, host, &list);
@@ -382,8 +449,8 @@ static struct list host_list(struct maker *mk, const struct conf_host *host)
 struct plan *plan_make(const struct conf *conf, const struct gr_module *const *builtins,
                        const struct plan *old, struct conf_errors *errs)
 {
-    struct maker mk = { conf, builtins, old, errs, NULL, NULL };
     struct plan *plan = gr_alloc(sizeof(*plan));
+    struct maker mk = { conf, builtins, old, errs, &plan->skipped, NULL, NULL };
     const struct conf_module *shared = NULL;
     struct list list = { 0 };
 
@@ -421,6 +488,7 @@ void plan_free(struct plan **take)
         gr_free(plan->hosts[i].specs);
     }
     gr_free(plan->hosts);
+    conf_errors_fini(&plan->skipped);
     gr_free(plan);
 }
 

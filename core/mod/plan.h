@@ -14,6 +14,7 @@ struct plan {
     const struct conf *conf;     /* not owned */
     struct plan_host *hosts;
     size_t count;
+    struct conf_errors skipped;  /* modules that are left out, because the server crashed in them */
 };
 
 /* builtins: NULL-terminated. `old` may be NULL; what is unchanged keeps its spec. Never NULL; of use

@@ -12,6 +12,7 @@
 #include "mod/commit.h"
 #include "mod/image.h"
 #include "mod/instance.h"
+#include "mod/trial.h"
 
 #define BUILTINS_MAX 16
 
@@ -123,7 +124,19 @@ static const struct mod_spec *spec_named(const struct plan *plan, const char *na
     return NULL;
 }
 
-/* Modules that are in both and have other code now. */
+/* It was wanted before, and could not be had (it had crashed). */
+static bool was_left_out(const struct plan *old, const char *name)
+{
+    char *section = gr_asprintf("mod_%s", name);
+    bool yes = false;
+
+    for (size_t i = 0; i < old->count && old->skipped.count > 0; i++)
+        yes = yes || conf_module(old->hosts[i].conf, section) != NULL;
+    gr_free(section);
+    return yes;
+}
+
+/* Modules that were wanted before as well and have other code now. */
 static void print_code(const struct differ *d)
 {
     for (size_t i = 0; i < d->now->count; i++) {
@@ -133,7 +146,9 @@ static void print_code(const struct differ *d)
             const struct mod_spec *old = spec_named(d->old, now->desc->name, &old_host);
 
             spec_named(d->now, now->desc->name, &first);
-            if (first == i && old != NULL && old->desc != now->desc)
+            if (first != i)
+                continue; /* of another host, has been said */
+            if (old != NULL ? old->desc != now->desc : was_left_out(d->old, now->desc->name))
                 fprintf(d->out, "mod_%s: new code\n", now->desc->name);
         }
     }
@@ -150,6 +165,7 @@ static char *diff_text(const struct plan *old, const struct plan *now)
     gr_assert(d.out != NULL);
     conf_diff(old->conf, now->conf, &diff);
     print_code(&d);
+    conf_errors_print(&now->skipped, d.out);
     fclose(d.out);
     return text;
 }
@@ -187,6 +203,12 @@ static void do_stop(void *arg)
     commit_stop_all();
 }
 
+static void log_skipped(const struct conf_errors *skipped)
+{
+    for (size_t i = 0; i < skipped->count; i++)
+        gr_error("mod.skipped", "%s", skipped->items[i].text);
+}
+
 /* NULL: nothing has changed, errs says why. */
 static struct plan *go_over(struct conf *conf, struct conf_errors *errs)
 {
@@ -197,8 +219,11 @@ static struct plan *go_over(struct conf *conf, struct conf_errors *errs)
         loops_call(do_prepare, &ch);
         loops_call(conf_errors_total(errs) == 0 ? do_commit : do_discard, &ch);
     }
+    image_trials_over(conf_errors_total(errs) == 0);
     if (conf_errors_total(errs) > 0)
         plan_free(&plan);
+    else
+        log_skipped(&plan->skipped);
     return plan;
 }
 
@@ -252,6 +277,7 @@ void mod_fini(void)
     conf_free(&in_force);
     conf_free(&before);
     conf_started_free(&started);
+    trial_close();
     memset(builtins, 0, sizeof(builtins));
     started_ms = -1;
 }
@@ -280,6 +306,11 @@ int mod_check_conf(const struct conf *conf, char **errors)
 
     spec_main_thread();
     plan = plan_make(conf, builtins, NULL, &errs);
+    for (size_t i = 0; i < plan->skipped.count; i++) {
+        const struct conf_error *e = &plan->skipped.items[i];
+
+        conf_errors_add(&errs, (struct conf_place){ e->file, e->line }, "%s", e->text);
+    }
     rc = errs.count > 0 ? GR_EINVAL : 0;
     *errors = rc != 0 ? errors_text(&errs) : NULL;
     plan_free(&plan);

@@ -40,6 +40,7 @@ static bool add_values(struct mod_spec *spec, const struct conf_module *m, struc
     size_t before = conf_errors_total(errs);
     const char *why = NULL;
     void *values = arena_alloc(&spec->mem, spec->desc->conf_size + 1);
+    int rc = 0;
 
     spec->conf = values;
     if (m != NULL)
@@ -48,7 +49,11 @@ static bool add_values(struct mod_spec *spec, const struct conf_module *m, struc
         schema_apply(options_of(spec->desc), NULL, 0, at, values, &spec->mem, errs);
     if (conf_errors_total(errs) > before)
         return false;
-    if (spec->desc->check == NULL || spec->desc->check(values, &why) == 0)
+    image_enter(spec->image);
+    if (spec->desc->check != NULL)
+        rc = spec->desc->check(values, &why);
+    image_leave(spec->image);
+    if (rc == 0)
         return true;
     conf_errors_add(errs, at, "mod_%s: %s", spec->desc->name,
                     why != NULL ? why : "does not accept these options");

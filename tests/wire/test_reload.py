@@ -15,8 +15,18 @@ from xmpp import CLIENT, Client, Ended, q, show
 
 NS = 'urn:example:counter'
 MODULE = r'''
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <grapnel/module.h>
+
+/* As a crash, without a report of the sanitizers. */
+static inline void crash(void)
+{
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
+}
 
 struct conf { int64_t step; };
 struct counter { uint64_t count; };
@@ -77,6 +87,30 @@ static void stop(struct gr_mod *self)
 }
 #endif
 
+#ifdef CRASH_CONSTRUCTOR
+__attribute__((constructor)) static void at_load(void)
+{
+    crash();
+}
+#endif
+#ifdef CRASH_CHECK
+static int check(const void *values, const char **why)
+{
+    (void)why;
+    if (((const struct conf *)values)->step == 1)
+        crash();
+    return 0;
+}
+#endif
+#ifdef CRASH_START
+static int start(struct gr_mod *self, const char **why)
+{
+    (void)self, (void)why;
+    crash();
+    return 0;
+}
+#endif
+
 static void save(struct gr_mod *self, struct gr_bag *bag)
 {
     gr_bag_put_u64(bag, "count", ((struct counter *)gr_state(self))->count);
@@ -85,17 +119,27 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
 static void restore(struct gr_mod *self, const struct gr_bag *bag)
 {
     ((struct counter *)gr_state(self))->count = gr_bag_u64(bag, "count", 0);
+#ifdef CRASH_RESTORE
+    crash();
+#endif
 }
 
 GR_MODULE(counter, .summary = "counts messages", .conf_size = sizeof(struct conf),
           .state_size = sizeof(struct counter), .options = options, .hooks = hooks, .iqs = iqs,
-#ifdef BAD_START
+#if defined(BAD_START) || defined(CRASH_START)
           .start = start,
+#endif
+#ifdef CRASH_CHECK
+          .check = check,
 #endif
 #ifdef BAD_SYMBOL
           .stop = stop,
 #endif
           .save = save, .restore = restore);
+'''
+NEEDY = '''
+#include <grapnel/module.h>
+GR_MODULE(needy, .summary = "needs the counter", .needs = (const char *const[]){ "counter", NULL });
 '''
 
 
@@ -183,6 +227,9 @@ def run(*argv, **options):
     return p.stdout
 
 
+CRASHES = ('constructor', 'check', 'start', 'restore')
+
+
 class Reload(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -199,7 +246,11 @@ class Reload(unittest.TestCase):
             'start': cls.build('start', '-DVERSION=3', '-DBAD_START'),
             'symbol': cls.build('symbol', '-DVERSION=3', '-DBAD_SYMBOL'),
             'tag': cls.build('tag', '-DVERSION=3', headers=cls.other_headers()),
+            **{f'crash-{where}': cls.build(f'crash-{where}', '-DVERSION=3', f'-DCRASH_{where.upper()}') for where in CRASHES},
         }
+        with open(f'{TMP}/mod_needy.c', 'w', encoding='ascii') as f:
+            f.write(NEEDY)
+        cls.built['needy'] = cls.build('needy', source=f'{TMP}/mod_needy.c')
         with open(cls.built['v2'], 'rb') as f:
             whole = f.read()
         for name, data in (('truncated', whole[:len(whole) // 2]), ('empty', b''),
@@ -222,10 +273,11 @@ class Reload(unittest.TestCase):
         return folder
 
     @classmethod
-    def build(cls, name, *defines, headers=None):
+    def build(cls, name, *defines, headers=None, source=None):
         out = f'{TMP}/mod_counter-{name}.so'
         cflags = [f'-I{headers}' if headers and x.startswith('-I') else x for x in cls.flags[0]]
-        run('cc', '-Wall', '-Wextra', *cflags, *defines, '-o', out, cls.source, *cls.flags[1])
+        run('cc', '-Wall', '-Wextra', *cflags, *defines, '-o', out, source or cls.source,
+            *cls.flags[1])
         return out
 
     def setUp(self):
@@ -243,9 +295,9 @@ class Reload(unittest.TestCase):
         self.addCleanup(c.abort)
         return c
 
-    def install(self, name):
+    def install(self, name, module='counter'):
         """The file as a whole appears under its name."""
-        path = f'{self.modules}/mod_counter.so'
+        path = f'{self.modules}/mod_{module}.so'
         shutil.copy(self.built[name], path + '.new')
         os.chmod(path + '.new', 0o644)
         os.replace(path + '.new', path)
@@ -487,6 +539,75 @@ class Reload(unittest.TestCase):
         self.assertEqual(before, after)
         for c in (self.juliet, self.romeo, self.nurse):
             c.silent()
+
+    def crash(self, *command):
+        """The server dies of what it loads."""
+        if command:
+            self.server.ctl(*command)
+        else:
+            self.server.spawn()
+        self.assertNotEqual(self.server.wait_end(), 0)
+
+    def test_what_crashes_in_a_reload_is_left_out_at_the_next_start(self):
+        for where in CRASHES:
+            with self.subTest(where):
+                self.install('v1')
+                self.enable()
+                self.reload()
+                self.install(f'crash-{where}')
+                self.crash('reload')
+                since = self.server.log_now()
+                self.server.start()
+                self.server.wait_log(r'mod\.skipped: .*mod_counter\.so is not loaded: the server crashed in it\. '
+                                     rf'Install another version, or .* from {self.server.data}/modules\.crashed, '
+                                     'then reload', since)
+                self.assertEqual(os.listdir(self.server.data).count('module.loading'), 0)
+                self.assertNotIn('mod_counter', self.listed())
+                self.assertIsNone(self.query(self.login('nurse')))
+                status, said = self.server.check()
+                self.assertEqual(status, 1)
+                self.assertRegex(said, r'mod_counter\.ini:1: .*mod_counter\.so is not loaded')
+                self.assertRegex(self.reload(), 'mod_counter.so is not loaded')  # still not
+                self.install('v2')                     # other contents: loaded at once
+                self.assertEqual(self.server.check(), (0, ''))
+                self.reload()
+                self.assertEqual(self.query(self.login('nurse')), (0, 2))
+                self.install(f'crash-{where}')                    # and what runs is not taken away
+                self.refused('mod_counter.so is not loaded')
+                self.assertEqual(self.query(self.login('nurse'))[1], 2)
+                os.unlink(f'{self.server.data}/modules.crashed')
+
+    def test_what_crashes_at_the_start(self):
+        self.install('crash-check')
+        self.install('needy', 'needy')
+        self.enable('[mod_needy]\n[mod_counter]\n')
+        self.server.stop()
+        self.crash()
+        since = self.server.log_now()
+        self.server.start()
+        self.server.wait_log(r'mod\.skipped: .*mod_counter\.so is not loaded', since)
+        self.server.wait_log(r'mod\.skipped: mod_needy is not loaded either: it needs mod_counter', since)
+        self.assertEqual(self.listed() & {'mod_counter', 'mod_needy'}, set())
+        self.enable('[mod_needy]\n[mod_counter]\nstep = 2\n')
+        self.reload()
+        self.assertNotIn('mod_counter', self.listed())
+        os.unlink(f'{self.server.data}/modules.crashed')
+        self.assertEqual(set(self.reload().split('\n')),  # the administrator has found it out
+                         {'mod_needy: new code', 'mod_counter: new code', ''})
+        self.assertEqual(self.listed() & {'mod_counter', 'mod_needy'}, {'mod_counter', 'mod_needy'})
+
+    def test_killed_at_another_time(self):
+        """Nobody is to blame but who was being loaded."""
+        self.install('v1')
+        self.enable()
+        self.reload()
+        self.server.kill()
+        self.server.start()
+        self.assertIn('mod_counter', self.listed())
+        self.install('crash-start')
+        self.enable(None)
+        self.reload()
+        self.assertNotIn('module.loading', os.listdir(self.server.data))
 
     def test_survives_a_restart(self):
         self.install('v1')
