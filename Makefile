@@ -26,7 +26,7 @@ Q := @
 endif
 
 # Goals that must work on a machine without compiler: they do not include the probe's result.
-BARE := run test asan tsan test-crash fuzz mission bench bench-hooks clean help deps format
+BARE := run test soak asan tsan test-crash fuzz mission bench bench-hooks clean help deps format
 PROBE    := $(BUILD)/probe-$(subst /,_,$(subst $() ,_,$(strip $(CC)$(SAN)))).mk
 COMPILES := $(filter-out $(BARE),$(or $(MAKECMDGOALS),all))
 ifneq ($(COMPILES),)
@@ -294,6 +294,14 @@ bench:
 bench-hooks:
 	$(SUB) $(BUILD)/tests/bench/hook_cost
 	$(Q)GRAPNEL_TEST_LOOPS=1 $(BUILD)/tests/bench/hook_cost
+
+## make soak         RELOADS=10000 of every module under traffic; SAN=thread: that server; SOAK_NOTE=1: into the docs
+.PHONY: soak
+RELOADS ?= 10000
+soak:
+	$(SUB) BUILD=build SAN= bench-programs
+	$(if $(SAN),$(SUB) all)
+	$(Q)tests/bench/soak.py $(RELOADS)
 
 ## make mission      the mission's features by state; ROW=S1 runs the tests that prove one
 mission:

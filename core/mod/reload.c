@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "loop/loop.h"
@@ -92,6 +93,11 @@ static char *errors_text(const struct conf_errors *errs)
     return text;
 }
 
+/* How long the loop that stood still longest did so, in microseconds. */
+struct pause {
+    int64_t prepare, commit;
+};
+
 struct differ {
     FILE *out;
     const struct plan *old, *now;
@@ -154,7 +160,7 @@ static void print_code(const struct differ *d)
     }
 }
 
-static char *diff_text(const struct plan *old, const struct plan *now)
+static char *diff_text(const struct plan *old, const struct plan *now, const struct pause *pause)
 {
     struct differ d = { .old = old, .now = now };
     const struct conf_diff diff = { print_change, options_of, &d, started };
@@ -166,6 +172,9 @@ static char *diff_text(const struct plan *old, const struct plan *now)
     conf_diff(old->conf, now->conf, &diff);
     print_code(&d);
     conf_errors_print(&now->skipped, d.out);
+    if (ftell(d.out) > 0)
+        fprintf(d.out, "loops paused for %lld us to prepare and %lld us to change over, at most\n",
+                (long long)pause->prepare, (long long)pause->commit);
     fclose(d.out);
     return text;
 }
@@ -175,13 +184,32 @@ static char *diff_text(const struct plan *old, const struct plan *now)
 struct change {
     const struct plan *plan;
     struct conf_errors *errs;
+    struct pause pause;
 };
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void note_pause(int64_t *longest, int64_t since)
+{
+    int64_t us = now_us() - since;
+
+    if (us > *longest)
+        *longest = us;
+}
 
 static void do_prepare(void *arg)
 {
     struct change *ch = arg;
+    int64_t since = now_us();
 
     commit_prepare(ch->plan, ch->errs);
+    note_pause(&ch->pause.prepare, since);
 }
 
 static void do_discard(void *arg)
@@ -192,9 +220,11 @@ static void do_discard(void *arg)
 
 static void do_commit(void *arg)
 {
-    const struct change *ch = arg;
+    struct change *ch = arg;
+    int64_t since = now_us();
 
     commit_carry_out(ch->plan);
+    note_pause(&ch->pause.commit, since);
 }
 
 static void do_stop(void *arg)
@@ -210,15 +240,16 @@ static void log_skipped(const struct conf_errors *skipped)
 }
 
 /* NULL: nothing has changed, errs says why. */
-static struct plan *go_over(struct conf *conf, struct conf_errors *errs)
+static struct plan *go_over(struct conf *conf, struct conf_errors *errs, struct pause *pause)
 {
     struct plan *plan = plan_make(conf, builtins, current, errs);
-    struct change ch = { plan, errs };
+    struct change ch = { plan, errs, { 0, 0 } };
 
     if (conf_errors_total(errs) == 0) {
         loops_call(do_prepare, &ch);
         loops_call(conf_errors_total(errs) == 0 ? do_commit : do_discard, &ch);
     }
+    *pause = ch.pause;
     image_trials_over(conf_errors_total(errs) == 0);
     if (conf_errors_total(errs) > 0)
         plan_free(&plan);
@@ -230,10 +261,11 @@ static struct plan *go_over(struct conf *conf, struct conf_errors *errs)
 int mod_load_first(struct conf *conf, char **errors)
 {
     struct conf_errors errs = { 0 };
+    struct pause pause;
 
     gr_assert(current == NULL);
     spec_main_thread();
-    current = go_over(conf, &errs);
+    current = go_over(conf, &errs, &pause);
     in_force = current != NULL ? conf : NULL;
     *errors = current == NULL ? errors_text(&errs) : NULL;
     if (current != NULL && started_ms < 0) {
@@ -248,11 +280,12 @@ int mod_reload(struct conf *conf, char **report)
 {
     struct conf_errors errs = { 0 };
     struct plan *plan;
+    struct pause pause;
 
     gr_assert(current != NULL);
     spec_main_thread();
-    plan = go_over(conf, &errs);
-    *report = plan == NULL ? errors_text(&errs) : diff_text(current, plan);
+    plan = go_over(conf, &errs, &pause);
+    *report = plan == NULL ? errors_text(&errs) : diff_text(current, plan, &pause);
     conf_errors_fini(&errs);
     if (plan == NULL)
         return GR_EINVAL;

@@ -176,6 +176,26 @@ def flat_table(data):
     return out
 
 
+def soak_table(data):
+    """What tests/bench/soak.py found, by build."""
+    out = []
+    for build, r in sorted(data.get('soak', {}).items()):
+        wrong = r['lost'] + r['unanswered'] + r['repeated'] + r['reordered'] + r['bounced'] + r['sessions_lost']
+        pauses = [f'{shown(r[k]["p99"] / 1000)} / {shown(r[k]["max"] / 1000)}' for k in ('prepare_us', 'change_over_us')]
+        out.append(f'| {build} | {r["date"]} | {r["loops"]} | {r["reloads"]} x {r["modules"]} | {shown(r["rate"])} | '
+                   f'{shown(r["sent"])} | {wrong} | {" | ".join(pauses)} | {shown(r["p99_us"] / 1000)} | '
+                   f'{shown(r["kb"][0])} → {shown(r["kb"][-1])} | {"yes" if r["ok"] else "**no**"} |')
+    if out:
+        out = ['', '## Reload under fire', '',
+               '`make soak`: all shipped modules are replaced by new files, and options change, again and again while '
+               'sessions chat. Wrong: stanzas lost, unanswered, repeated, reordered or bounced, and sessions that '
+               'ended. Pauses are those of the loop that stood still longest, p99 / max of the reloads.', '',
+               '| build | date | loops | reloads x modules | stanzas/s | sent | wrong | prepare, ms | change over, ms | '
+               'stanza p99, ms | memory after a tenth → at the end, KB | clean end |',
+               '|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|'] + out
+    return out
+
+
 def notes(path):
     """What is written by hand in the page as it is."""
     if os.path.exists(path):
@@ -197,7 +217,7 @@ def write(data):
     stale = older(data)
     if stale:
         out += [''] + [line + '.\n' for line in stale]
-    out += flat_table(data)
+    out += flat_table(data) + soak_table(data)
     out += ['', '## Plots', '', 'The dashed line is the goal.', '']
     for row in all_rows:
         if row.figure in PLOTS and row.values['grapnel'] is not None:

@@ -279,7 +279,8 @@ static void changed_options_give_a_new_instance(void **state)
     load(ONE "[mod_tally]\nword = one\n");
     message(0, "a.test");
     reload_ok(ONE "[mod_tally]\nword = two\nstep = 3\n",
-              "[mod_tally] word: one -> two (live)\n");
+              "[mod_tally] word: one -> two (live)\n[mod_tally] step: (default) -> 3 (live)\n"
+              "loops paused for ");
     a = ask();
     assert_string_equal(a.word, "two");
     assert_int_equal(a.count, 1);

@@ -333,7 +333,7 @@ class Commands(Base):
             self.assertRegex(said, rf'\[(server|limits)\] {name}: .* \(needs a restart\)')
         self.assertRegex(said, r'\[server\] log_level: info -> warn \(live\)')
         said = run([GRAPNELCTL, '--socket', f'{server.data}/grapnel.sock', 'reload'])
-        self.assertEqual(len(said.splitlines()), len(names), said)
+        self.assertEqual(len(said.splitlines()), len(names) + 1, said)  # and the pause
 
     def test_what_a_reload_opens_anew(self):
         row = next(r for r in rows(ADMIN, 'change') if '(`rebind`)' in r[0])

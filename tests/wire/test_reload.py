@@ -592,8 +592,9 @@ class Reload(unittest.TestCase):
         self.reload()
         self.assertNotIn('mod_counter', self.listed())
         os.unlink(f'{self.server.data}/modules.crashed')
-        self.assertEqual(set(self.reload().split('\n')),  # the administrator has found it out
-                         {'mod_needy: new code', 'mod_counter: new code', ''})
+        said = self.reload()                           # the administrator has found it out
+        self.assertIn('mod_counter: new code', said)
+        self.assertIn('mod_needy: new code', said)
         self.assertEqual(self.listed() & {'mod_counter', 'mod_needy'}, {'mod_counter', 'mod_needy'})
 
     def test_killed_at_another_time(self):
