@@ -90,13 +90,13 @@ static char *loader_error(void)
 
 bool image_crashed(const char *path)
 {
-    struct contents c = { NULL, 0 };
+    struct module_file c = { NULL, 0 };
     char *why = NULL;
     uint64_t known, hash;
     unsigned nth = 0;
     bool yes = false;
 
-    if (!trial_crashed(path, &nth, &known) || read_file(path, &c, &why) != 0) {
+    if (!trial_crashed(path, &nth, &known) || module_file_read(&c, path, &why) != 0) {
         gr_free(why);
         return false;
     }
@@ -104,7 +104,7 @@ bool image_crashed(const char *path)
     do
         yes = known == hash;
     while (!yes && trial_crashed(path, &nth, &known));
-    gr_free(c.data);
+    module_file_fini(&c);
     return yes;
 }
 
