@@ -1,195 +1,19 @@
-/* mod/plan.c: the test phase of a reload: loads images, applies and checks options, orders modules by
- * their needs, looks for conflicts. Collects every error and changes nothing that runs. Hosts without
- * module sections of their own share one list (conf/modules.c) and are looked at once. Main thread. */
-#include "mod/plan.h"
+/* mod/plan.c: the test phase of a reload: has images loaded (plan_load.c), applies and checks options,
+ * orders modules by their needs, looks for conflicts. Collects every error and changes nothing that
+ * runs. Hosts without module sections of their own share one list (conf/modules.c) and are looked at
+ * once. Main thread. */
+#include "mod/plan_priv.h"
 
-#include <dirent.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "conf/value.h"
 #include "mod/image.h"
 #include "mod/iq_table.h"
-#include "mod/trial.h"
 
-struct loaded {
-    struct loaded *next;
-    const char *name;        /* of the conf: mod_x */
-    struct image *image;     /* NULL: it failed, and that has been said */
-    bool skipped;            /* it would crash, or needs one that would */
-};
-struct coll_owner {
-    struct coll_owner *next;
-    const char *coll, *module;
-};
-struct maker {
-    const struct conf *conf;
-    const struct gr_module *const *builtins;
-    const struct plan *old;
-    struct conf_errors *errs, *skipped;
-    struct loaded *loaded;
-    struct coll_owner *colls;
-};
 struct list {
     struct mod_spec **specs;
     const struct conf_module **from;
     size_t count;
 };
-
-/* --- finding files --- */
-
-static const char *bare_name(const char *name)
-{
-    return strncmp(name, "mod_", 4) == 0 ? name + 4 : name;
-}
-
-static char *find_file(const struct conf *conf, const char *name)
-{
-    const char *const *dir = conf->server.module_path;
-
-    for (; dir != NULL && *dir != NULL; dir++) {
-        char *path = gr_asprintf("%s/%s.so", *dir, name);
-
-        if (access(path, F_OK) == 0)
-            return path;
-        gr_free(path);
-    }
-    return NULL;
-}
-
-static void try_names(struct words_nearest *near, struct arena *mem, const char *dir,
-                      const char *name)
-{
-    DIR *d = opendir(dir);
-    struct dirent *e;
-
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        size_t len = strlen(e->d_name);
-
-        if (strncmp(e->d_name, "mod_", 4) == 0 && len > 7 && strcmp(e->d_name + len - 3, ".so") == 0)
-            words_try(near, name, arena_strndup(mem, e->d_name, len - 3));
-    }
-    if (d != NULL)
-        closedir(d);
-}
-
-static void not_found(struct maker *mk, const struct conf_module *m)
-{
-    const char *const *path = mk->conf->server.module_path;
-    struct words_nearest near = { 0 };
-    struct arena mem = { 0 };
-
-    for (const char *const *dir = path; dir != NULL && *dir != NULL; dir++)
-        try_names(&near, &mem, *dir, m->name);
-    if (near.word != NULL)
-        conf_errors_add(mk->errs, conf_module_place(m), "there is no module %s: did you mean %s?",
-                        m->name, near.word);
-    else
-        conf_errors_add(mk->errs, conf_module_place(m), "there is no %s.so in module_path (%s%s): "
-                        "install it%s", m->name,
-                        path != NULL && path[0] != NULL ? path[0] : "which is empty",
-                        path != NULL && path[0] != NULL && path[1] != NULL ? ", ..." : "",
-                        m->by_hand ? "" : " or remove this section");
-    arena_fini(&mem);
-}
-
-static bool runs(const struct plan *plan, const char *name)
-{
-    for (size_t i = 0; plan != NULL && i < plan->count; i++) {
-        for (size_t k = 0; k < plan->hosts[i].count; k++) {
-            if (strcmp(plan->hosts[i].specs[k]->desc->name, name) == 0)
-                return true;
-        }
-    }
-    return false;
-}
-
-/* At a start the server does without it; but what runs is not taken away by a reload. */
-static void load(struct maker *mk, const struct conf_module *m, struct loaded *l)
-{
-    char *path = find_file(mk->conf, m->name), *why = NULL;
-
-    if (path == NULL) {
-        not_found(mk, m);
-        return;
-    }
-    if (image_crashed(path)) {
-        l->skipped = !runs(mk->old, bare_name(m->name));
-        conf_errors_add(l->skipped ? mk->skipped : mk->errs, conf_module_place(m),
-                        "%s is not loaded: the server crashed in it. Install another version, or to "
-                        "try this one again remove its line from %s, then reload", path, trial_notes());
-    } else {
-        l->image = image_open(path, bare_name(m->name), &why);
-        if (l->image == NULL)
-            conf_errors_add(mk->errs, conf_module_place(m), "%s %s", path, why);
-    }
-    gr_free(path);
-    gr_free(why);
-}
-
-/* --- collections are the server's: no two modules may have one of the same name --- */
-
-static void claim_collection(struct maker *mk, struct conf_place at, const char *coll,
-                             const char *module)
-{
-    struct coll_owner *o = mk->colls;
-
-    while (o != NULL && strcmp(o->coll, coll) != 0)
-        o = o->next;
-    if (o != NULL && strcmp(o->module, module) != 0) {
-        conf_errors_add(mk->errs, at, "mod_%s and mod_%s both have a collection %s: they cannot be "
-                        "used together", o->module, module, coll);
-    } else if (o == NULL) {
-        o = gr_alloc(sizeof(*o));
-        *o = (struct coll_owner){ mk->colls, coll, module };
-        mk->colls = o;
-    }
-}
-
-static void claim_collections(struct maker *mk, struct conf_place at, const struct gr_module *desc)
-{
-    for (const struct gr_coll *c = desc->collections; c != NULL && c->name != NULL; c++)
-        claim_collection(mk, at, c->name, desc->name);
-}
-
-static struct loaded *loaded_named(const struct maker *mk, const char *name)
-{
-    struct loaded *l = mk->loaded;
-
-    while (l != NULL && strcmp(bare_name(l->name), bare_name(name)) != 0)
-        l = l->next;
-    return l;
-}
-
-/* Each file once per reload, so that all hosts get the same code. */
-static struct image *image_of(struct maker *mk, const struct conf_module *m)
-{
-    struct loaded *l = loaded_named(mk, m->name);
-
-    if (l == NULL) {
-        l = gr_alloc(sizeof(*l));
-        l->name = m->name;
-        load(mk, m, l);
-        l->next = mk->loaded;
-        mk->loaded = l;
-        if (l->image != NULL)
-            claim_collections(mk, conf_module_place(m), image_desc(l->image));
-    }
-    return l->image;
-}
-
-static void forget_loaded(struct maker *mk)
-{
-    for (struct coll_owner *o = mk->colls, *next; o != NULL; o = next) {
-        next = o->next;
-        gr_free(o);
-    }
-    for (struct loaded *l = mk->loaded, *next; l != NULL; l = next) {
-        next = l->next;
-        image_unref(&l->image);
-        gr_free(l);
-    }
-}
 
 /* --- one host's list --- */
 
@@ -228,7 +52,7 @@ static struct list list_make(struct maker *mk, const struct conf_host *host)
     }
     for (size_t i = 0; i < host->module_count; i++) {
         const struct conf_module *m = &host->modules[i];
-        struct image *img = builtin(mk, m->name) == NULL ? image_of(mk, m) : NULL;
+        struct image *img = builtin(mk, m->name) == NULL ? plan_image(mk, m) : NULL;
 
         if (img != NULL)
             list_add(&list, spec_make(image_desc(img), img, m, mk->errs), m);
@@ -253,7 +77,7 @@ static void list_drop(struct list *list, size_t i)
 static const struct loaded *skipped_need(const struct maker *mk, const struct gr_module *desc)
 {
     for (const char *const *need = desc->needs; need != NULL && *need != NULL; need++) {
-        const struct loaded *l = loaded_named(mk, *need);
+        const struct loaded *l = plan_loaded(mk, *need);
 
         if (l != NULL && l->skipped)
             return l;
@@ -266,7 +90,7 @@ static void drop_needy(struct maker *mk, struct list *list)
 {
     for (size_t i = 0; i < list->count;) {
         const struct loaded *need = skipped_need(mk, list->specs[i]->desc);
-        struct loaded *l = need != NULL ? loaded_named(mk, list->specs[i]->desc->name) : NULL;
+        struct loaded *l = need != NULL ? plan_loaded(mk, list->specs[i]->desc->name) : NULL;
 
         if (l == NULL) {
             i++;
@@ -457,7 +281,7 @@ struct plan *plan_make(const struct conf *conf, const struct gr_module *const *b
     plan->conf = conf;
     plan->hosts = gr_alloc((conf->host_count + 1) * sizeof(*plan->hosts));
     for (const struct gr_module *const *b = builtins; *b != NULL; b++)
-        claim_collections(&mk, (struct conf_place){ NULL, 0 }, *b);
+        plan_claim_collections(&mk, (struct conf_place){ NULL, 0 }, *b);
     for (size_t i = 0; i < conf->host_count; i++) {
         const struct conf_host *host = &conf->hosts[i];
 
@@ -471,7 +295,7 @@ struct plan *plan_make(const struct conf *conf, const struct gr_module *const *b
         plan->count++;
     }
     list_free(&list);
-    forget_loaded(&mk);
+    plan_forget(&mk);
     return plan;
 }
 
