@@ -64,6 +64,16 @@ GR_API void gr_session_write(struct gr_mod *self, struct gr_session *s, struct g
  * e.g. "not-authorized". Passes user_stop_request unless `hard`. */
 GR_API void gr_session_close(struct gr_mod *self, struct gr_session *s, const char *condition,
                              const char *text, bool hard);
+/* Something for the handlers of foreign_event on the session with that gr_session_id, of the account
+ * `jid` (its resource does not matter). From any loop; tag and data are copied and reach the session
+ * on its home loop, in the order of the calls of one loop, authenticated or bound. A handler that
+ * knows the tag (start it with the module's name) returns GR_STOP; when none does, or the session is
+ * gone, that is logged. 0, GR_ELIMIT (longer than the bounds below) or GR_EAGAIN (10000 are on
+ * their way on this server). */
+#define GR_POST_MAX 65536
+#define GR_POST_TAG_MAX 255
+GR_API int gr_session_post(struct gr_mod *self, const struct gr_jid *jid, uint64_t id,
+                           const char *tag, const void *data, size_t len);
 /* How many stanzas this session sent that are not handled yet: not stored, written, answered. */
 GR_API unsigned gr_session_unhandled(const struct gr_session *s);
 
