@@ -10,6 +10,7 @@
 #include "conf/overlay.h"
 #include "control.h"
 #include "loop/work.h"
+#include "mod/node.h"
 #include "mod/reload.h"
 #include "mod/trial.h"
 #include "module_admin.h"
@@ -28,6 +29,7 @@
 #include <unistd.h>
 
 #define STOP_MS 10000 /* what clients sent is worked off within this */
+#define CLEANUP_MS 60000 /* modules may take this long for what an earlier process left behind */
 #define EXIT_DISK 75 /* EX_TEMPFAIL: let the supervisor restart us */
 
 static struct {
@@ -35,9 +37,10 @@ static struct {
     struct overlay overlay; /* modules loaded and unloaded by hand */
     struct tls_ctx *tls;
     ev_signal hup, term, intr;
-    struct timer stop_poll;
+    struct timer stop_poll, cleanup_limit;
+    struct post cleanup;
     int64_t stop_by;
-    bool stopping;
+    bool started, stopping;
 } server;
 
 static void print_lines(char *take_text)
@@ -273,7 +276,9 @@ char *server_reload(struct overlay *take, char **report)
     if (take != NULL)
         *take = (struct overlay){ NULL, 0 };
     *report = NULL;
-    error = server.stopping ? gr_strdup("the server is stopping") : reload(&next, report);
+    error = server.stopping   ? gr_strdup("the server is stopping")
+            : !server.started ? gr_strdup("the server is starting")
+                              : reload(&next, report);
     if (error != NULL) {
         overlay_fini(&next);
         log_lines(GR_LOG_ERROR, "reload.refused", error);
@@ -359,6 +364,46 @@ static const struct main_command main_commands[] = {
     { "stop", "end the server in order", NULL, command_stop },
 };
 
+/* --- what an earlier process with our id has left behind, before anybody can connect --- */
+
+static void cleanup_back(struct post *p)
+{
+    (void)p;
+    if (timer_running(&server.cleanup_limit)) /* else nobody waits any more */
+        loop_stop_main();
+    timer_stop(&server.cleanup_limit);
+}
+
+static void cleanup_done(void *arg)
+{
+    (void)arg;
+    server.cleanup.run = cleanup_back;
+    loop_post(loop_main(), &server.cleanup);
+}
+
+static void cleanup_run(struct post *p)
+{
+    (void)p;
+    node_cleanup(gr_server_id(), cleanup_done, NULL);
+}
+
+static void cleanup_late(struct timer *t)
+{
+    (void)t;
+    gr_error("server.cleanup", "modules have not cleaned up within %d s; starting all the same",
+             CLEANUP_MS / 1000);
+    loop_stop_main();
+}
+
+static void clean_up(void)
+{
+    server.cleanup.run = cleanup_run;
+    timer_start(&server.cleanup_limit, CLEANUP_MS, cleanup_late);
+    loop_post(loop_at(0), &server.cleanup);
+    loop_run_main();
+    timer_stop(&server.cleanup_limit);
+}
+
 /* --- start --- */
 
 static void watch_signal(ev_signal *w, int signum, void (*f)(struct ev_loop *, ev_signal *, int))
@@ -408,6 +453,9 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     }
     loops_start();
     use_tls(tls);
+    clean_up();
+    if (server.stopping) /* somebody did not want to wait */
+        return 0;
     if ((rc = ports_open(mod_current(), &fresh, why)) != 0)
         return rc;
     command_add_main(main_commands, GR_COUNT(main_commands));
@@ -416,6 +464,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
         return rc;
     }
     ports_use(mod_current(), &fresh);
+    server.started = true;
     return 0;
 }
 
@@ -494,7 +543,8 @@ int server_run(const char *config)
     watch_signal(&server.intr, SIGINT, on_term);
     int rc = start_all(conf, conf, &why);
     if (rc == 0) {
-        loop_run_main();
+        if (server.started)
+            loop_run_main();
     } else {
         print_lines(why);
     }

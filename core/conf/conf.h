@@ -17,6 +17,7 @@ struct conf_server {
     const char *const *module_path;
     const char *const *include; /* read already */
     const char *ctl_socket;     /* never NULL: by default in data_dir */
+    const char *server_id;
     int64_t loops;              /* 0: one per core */
     int64_t workers;            /* 0: one per two cores */
     int log_level;              /* enum gr_log_level */

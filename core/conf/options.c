@@ -17,6 +17,8 @@ static const struct gr_opt server_options[] = {
     GR_OPT_STR(struct conf_server, ctl_socket, NULL,
                "Unix socket for grapnelctl; by default grapnel.sock in data_dir",
                .when = GR_RESTART, .max = 107),
+    GR_OPT_STR(struct conf_server, server_id, "local",
+               "names this server among those that share a store", .when = GR_RESTART, .max = 64),
     GR_OPT_INT(struct conf_server, loops, 0, 1, 64, "event-loop threads; auto is one per core",
                .zero = "auto", .when = GR_RESTART),
     GR_OPT_INT(struct conf_server, workers, 0, 1, 64,

@@ -13,6 +13,7 @@
 #include "mod/commit.h"
 #include "mod/image.h"
 #include "mod/instance.h"
+#include "mod/node.h"
 #include "mod/trial.h"
 
 #define BUILTINS_MAX 16
@@ -265,6 +266,7 @@ int mod_load_first(struct conf *conf, char **errors)
 
     gr_assert(current == NULL);
     spec_main_thread();
+    node_set_id(conf->server.server_id);
     current = go_over(conf, &errs, &pause);
     in_force = current != NULL ? conf : NULL;
     *errors = current == NULL ? errors_text(&errs) : NULL;

@@ -87,6 +87,8 @@ GR_API struct gr_host *gr_mod_host(const struct gr_mod *self);
 GR_API const struct gr_jid *gr_mod_host_jid(const struct gr_mod *self); /* the host as a JID */
 GR_API const char *gr_mod_name(const struct gr_mod *self);
 GR_API int64_t gr_uptime_ms(void);                 /* of the server */
+/* [server] server_id: this server among those that share a store; the same after a restart. */
+GR_API const char *gr_server_id(void);
 /* Every feature of self's host (or of its accounts): the namespaces of iq handlers and the modules'
  * `features` tables; duplicates are possible. */
 GR_API void gr_host_each_feature(struct gr_mod *self, bool account,

@@ -5,6 +5,7 @@
 #include "admin.h"
 #include "base/log.h"
 #include "base/table.h"
+#include "mod/node.h"
 #include "stream/auth.h"
 
 #include <stdio.h>
@@ -187,6 +188,11 @@ static struct conf *parse_ini(const char *text, char **errors)
     return conf;
 }
 
+static void cleaned(void *arg)
+{
+    (void)arg;
+}
+
 static int load(struct h *h, char **errors)
 {
     struct conf *conf = parse_ini(h->ini, errors);
@@ -200,6 +206,8 @@ static int load(struct h *h, char **errors)
     loop_enter(loop_at(0));
     if (rc != 0)
         conf_free(&conf);
+    else
+        node_cleanup(gr_server_id(), cleaned, NULL); /* as server.c does */
     return rc;
 }
 
