@@ -4,6 +4,7 @@
 #include "server.h"
 
 #include "admin.h"
+#include "admin_data.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "command.h"
@@ -446,6 +447,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     mod_add_builtin(&auth_module);
     mod_add_builtin(&sm_module);
     mod_add_builtin(&admin_module);
+    mod_add_builtin(&admin_data_module);
     if ((rc = mod_load_first(take_conf, why)) != 0) {
         tls_ctx_unref(&tls);
         conf_free(&take_conf);
@@ -500,6 +502,7 @@ int server_check(const char *config)
     mod_add_builtin(&auth_module);
     mod_add_builtin(&sm_module);
     mod_add_builtin(&admin_module);
+    mod_add_builtin(&admin_data_module);
     rc = store_open(&(struct store_opts){ .dir = NULL }, &errors); /* no file is touched */
     if (rc == 0)
         rc = load_conf(config, &conf, &errors);

@@ -163,6 +163,7 @@ static void fail(struct gr_run *run, const char *why)
     gr_warn("hook.failed", "%s: mod_%s (%d) %s; its changes are taken back", run->name,
             h->self->desc->name, h->prio, why);
     run_undo(run);
+    run->ev->failed++;
 }
 
 /* False: the chain ends with *verdict. */
@@ -317,6 +318,7 @@ static struct hook_table *table_for(enum gr_hook_id id, struct gr_ev *ev)
 
     ml->runs[id]++;
     ev->run = NULL;
+    ev->failed = 0;
     if (!global && ev->host == NULL) {
         gr_error("hook.no_host", "%s was run without a host; nobody was asked", info[id].name);
         return NULL;
@@ -414,6 +416,7 @@ void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,
 
     ev->host = self->host;
     ev->run = NULL;
+    ev->failed = 0;
     mod_loop()->runs[GR_HOOK_COUNT]++;
     run_for(self, GR_HOOK_COUNT, n != NULL ? n->key : name, ev, t,
             n != NULL ? GR_CONTAINER_OF(n, struct hook_custom, by_name)->chain : NULL, done);

@@ -12,6 +12,8 @@
  *   GR_EIO           from apply only: a record in the way is damaged (logged) */
 #pragma once
 
+#include <string.h>
+
 #include "base/table.h"
 #include "store/rowset.h"
 #include "store/store.h"
@@ -47,13 +49,20 @@ static inline bool engine_log_room(const struct engine_op *op, uint64_t rows, ui
                                    bytes <= op->max.bytes - op->val_len));
 }
 
-enum engine_read { ENGINE_GET, ENGINE_RANGE, ENGINE_COUNT };
+/* Is the owner the domain, or an account of it? */
+static inline bool engine_of_domain(const char *owner, size_t len, const char *domain, size_t n)
+{
+    return len >= n && memcmp(owner + len - n, domain, n) == 0 &&
+           (len == n || owner[len - n - 1] == '@');
+}
+
+enum engine_read { ENGINE_GET, ENGINE_RANGE, ENGINE_COUNT, ENGINE_OWNERS };
 struct engine_query {
     enum engine_read what;
     const struct store_coll *coll;
-    const char *owner;
+    const char *owner;     /* of ENGINE_OWNERS: the domain */
     size_t owner_len;
-    const void *key;       /* of a range: from; NULL: all */
+    const void *key;       /* of a range: from; NULL: all. ENGINE_OWNERS: behind that row's key */
     size_t key_len;
     size_t limit;
 };

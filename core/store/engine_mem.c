@@ -240,6 +240,24 @@ static void read_range(const struct mem_owner *mo, const struct engine_query *q,
     }
 }
 
+static void list_owners(const struct engine_query *q, struct engine_answer *out)
+{
+    const struct table *owners = &q->coll->owners;
+
+    for (struct table_node *n = table_first(owners); n != NULL; n = table_after(owners, n)) {
+        const struct mem_owner *mo = GR_CONTAINER_OF(n, struct mem_owner, node);
+        size_t len = strlen(mo->owner);
+
+        if (mo->count == 0 || !engine_of_domain(mo->owner, len, q->owner, q->owner_len))
+            continue;
+        if (out->rows.count == q->limit ||
+            !rowset_add(&out->rows, mo->owner, len, mo->owner, len)) {
+            out->more = true;
+            return;
+        }
+    }
+}
+
 static int mem_read(struct engine *e, int reader, const struct engine_query *q,
                     struct engine_answer *out)
 {
@@ -250,6 +268,11 @@ static int mem_read(struct engine *e, int reader, const struct engine_query *q,
 
     (void)reader;
     pthread_rwlock_rdlock(&m->lock);
+    if (q->what == ENGINE_OWNERS) {
+        list_owners(q, out);
+        pthread_rwlock_unlock(&m->lock);
+        return 0;
+    }
     mo = find(q->coll, q->owner, q->owner_len);
     if (q->what == ENGINE_GET) {
         i = mo != NULL ? lower_bound(mo, q->key, q->key_len) : 0;

@@ -172,12 +172,85 @@ static int get(struct walk *w, MDB_txn *txn, uint64_t id)
     return rc;
 }
 
+/* --- the owners of a domain: all owners are looked at, so many at a time --- */
+
+#define OWNERS_LOOKED_AT 4096
+
+/* Has the owner with this id a row in the collection? w->k and w->v are where that is found out. */
+static int has_rows(struct walk *w, const uint8_t *id)
+{
+    memcpy(w->id, id, CODEC_ID);
+    w->k = lmdb_val(w->id, CODEC_ID);
+    return step(w, MDB_SET_RANGE);
+}
+
+/* One owner; GR_ENOENT when it does not belong into the answer. */
+static int look_at_owner(struct walk *w, MDB_val k, MDB_val v)
+{
+    const char *rec = v.mv_data, *owner = rec + 1 + CODEC_ID;
+    size_t len = v.mv_size - 1 - CODEC_ID;
+    int rc;
+
+    if (v.mv_size <= 1 + CODEC_ID)
+        return lmdb_damaged("(owners)", "owner");
+    if (!engine_of_domain(owner, len, w->q->owner, w->q->owner_len))
+        return GR_ENOENT;
+    rc = has_rows(w, (const uint8_t *)rec + 1);
+    if (rc == 0)
+        rowset_add(&w->out->rows, k.mv_data, k.mv_size, owner, len);
+    return rc;
+}
+
+static int walk_owners(struct walk *w, MDB_cursor *owners)
+{
+    const struct engine_query *q = w->q;
+    MDB_val k = lmdb_val(q->key, q->key_len), v;
+    int rc = lmdb_error(mdb_cursor_get(owners, &k, &v, q->key != NULL ? MDB_SET_RANGE : MDB_FIRST),
+                        "owners");
+
+    if (rc == 0 && q->key != NULL && k.mv_size == q->key_len &&
+        memcmp(k.mv_data, q->key, q->key_len) == 0)
+        rc = lmdb_error(mdb_cursor_get(owners, &k, &v, MDB_NEXT), "owners");
+    for (size_t seen = 1; rc == 0; seen++) {
+        rc = look_at_owner(w, k, v);
+        if (rc != 0 && rc != GR_ENOENT)
+            return rc;
+        if (w->out->rows.count == q->limit || seen == OWNERS_LOOKED_AT) {
+            if (rc == GR_ENOENT)
+                rowset_add(&w->out->rows, k.mv_data, k.mv_size, "", 0);
+            w->out->more = true;
+            return 0;
+        }
+        rc = lmdb_error(mdb_cursor_get(owners, &k, &v, MDB_NEXT), "owners");
+    }
+    return rc == GR_ENOENT ? 0 : rc;
+}
+
+static int list_owners(struct lmdb *l, MDB_txn *txn, struct walk *w)
+{
+    MDB_cursor *owners;
+    int rc = lmdb_error(mdb_cursor_open(txn, w->q->coll->dbi, &w->cur), "cursor");
+
+    if (rc != 0)
+        return rc;
+    rc = lmdb_error(mdb_cursor_open(txn, l->owners, &owners), "cursor");
+    if (rc == 0) {
+        rc = walk_owners(w, owners);
+        mdb_cursor_close(owners);
+    }
+    mdb_cursor_close(w->cur);
+    return rc;
+}
+
 static int query(struct lmdb *l, MDB_txn *txn, struct walk *w)
 {
     const struct engine_query *q = w->q;
     uint64_t id;
-    int rc = lmdb_find_owner(l, txn, q->owner, q->owner_len, &id);
+    int rc;
 
+    if (q->what == ENGINE_OWNERS)
+        return list_owners(l, txn, w);
+    rc = lmdb_find_owner(l, txn, q->owner, q->owner_len, &id);
     if (rc != 0)
         return rc == GR_ENOENT && q->what != ENGINE_GET ? 0 : rc;
     if (q->what == ENGINE_GET)

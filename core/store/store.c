@@ -241,8 +241,8 @@ static int check_query(const struct ctx *ctx, const struct engine_query *q)
         return GR_ECANCELED;
     if (q->owner_len < 1 || q->owner_len > CODEC_OWNER_MAX || q->key_len > CODEC_MAP_KEY_MAX)
         return GR_ELIMIT;
-    if (q->coll->kind == GR_COLL_LOG && q->what != ENGINE_COUNT && q->key_len != CODEC_ID &&
-        (q->what == ENGINE_GET || q->key != NULL))
+    if (q->coll->kind == GR_COLL_LOG && q->key_len != CODEC_ID &&
+        (q->what == ENGINE_GET || (q->what == ENGINE_RANGE && q->key != NULL)))
         return GR_EINVAL;
     return ctx->waiting + ctx->deferred >= READS_WAITING_MAX ? GR_EAGAIN : 0;
 }
@@ -290,6 +290,15 @@ void store_range(struct store_req *req, struct store_coll *coll, const char *own
     start_read(req, &(struct engine_query){ .what = ENGINE_RANGE, .coll = coll, .owner = owner,
                                             .owner_len = strlen(owner), .key = from,
                                             .key_len = from != NULL ? from_len : 0,
+                                            .limit = limit });
+}
+
+void store_owners(struct store_req *req, struct store_coll *coll, const char *domain,
+                  const void *after, size_t after_len, size_t limit)
+{
+    start_read(req, &(struct engine_query){ .what = ENGINE_OWNERS, .coll = coll, .owner = domain,
+                                            .owner_len = strlen(domain), .key = after,
+                                            .key_len = after != NULL ? after_len : 0,
                                             .limit = limit });
 }
 

@@ -94,7 +94,7 @@
     X(anonymous_purge, H, A, P, gr_user_ev) \
         /* [anonymous accounts] the last session of an anonymous account ended */ \
     X(remove_domain, H, A, P, gr_domain_ev) \
-        /* a host's data is to be deleted; failed counts handlers that could not */ \
+        /* a host's data is to be deleted; ev.failed counts handlers that could not */ \
     X(node_cleanup, G, A, P, gr_domain_ev) \
         /* a server's leftovers are to go: this one's own before it listens, another's when it \
          * has died */ \

@@ -49,6 +49,7 @@ struct gr_ev {            /* first member of every event */
     struct gr_host *host; /* whose chain runs; NULL in the global chain */
     struct gr_acc *acc;   /* NULL where hooks.md gives the hook no stanza accumulator */
     struct gr_run *run;
+    unsigned failed;      /* handlers of this run that failed so far */
 };
 
 /* A stanza on its way. `session` is the sender's in user_send_*, the recipient's in user_receive_*,
@@ -115,7 +116,6 @@ struct gr_domain_ev {
     const char *node;           /* node_cleanup: the server id whose leftovers are to go */
     bool hidden;                /* register_subhost */
     bool allow;                 /* s2s_allow_host: starts true */
-    unsigned failed;            /* remove_domain: handlers that could not */
 };
 
 /* roster */
