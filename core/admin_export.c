@@ -127,6 +127,6 @@ void admin_user_export(struct gr_mod *self, struct gr_cmd *cmd)
     x->ev.ev.host = self->host;
     x->ev.user = jid;
     x->ev.data = gr_nonza_new(NS, "user");
-    gr_el_set(x->ev.data, NULL, "name", jid->node);
+    gr_el_set(x->ev.data, gr_stanza_root(x->ev.data), "name", jid->node);
     hook_run(GR_HOOK_get_personal_data, &x->ev.ev, collected);
 }
