@@ -82,7 +82,7 @@
     X(filter_unacknowledged_messages, H, A, 0, gr_stanza_ev) \
         /* [stream management] an unacknowledged message is about to be routed again */ \
     X(session_cleanup, H, A, 0, gr_session_ev) \
-        /* a session was found whose server died without ending it */ \
+        /* [session database] a session was found whose server died without ending it */ \
     X(does_user_exist, H, A, P, gr_user_ev) \
         /* somebody must know whether an account exists; exists is the answer */ \
     \
@@ -293,7 +293,7 @@
     X(push_notifications, H, A, P, gr_push_ev) \
         /* [push] one notification for one device */ \
     X(get_key, H, A, 0, gr_key_ev) \
-        /* a module needs a secret key by name */ \
+        /* [tokens] a module needs a secret key by name */ \
     X(set_vcard, H, A, P, gr_vcard_ev) \
         /* [provisioning] the server wants to store a vCard */ \
     X(vcard_set, H, N, 0, gr_vcard_ev) \
