@@ -317,6 +317,7 @@ layers:
 
 ## make lint         layers, headers, symbols of modules, cppcheck and clang-tidy
 lint: layers headers all
+	$(Q)scripts/hooks-doc --check
 	$(Q)scripts/check-symbols $(BUILD)
 	$(Q)INC_CORE='$(INC_CORE) -I$(BUILD)/gen' CPPFLAGS='-D_GNU_SOURCE $(PROBE_CPPFLAGS)' scripts/lint
 

@@ -379,6 +379,12 @@ class Commands(Base):
         self.assertEqual(kept, set(os.listdir(server.data)))
 
 
+class Hooks(unittest.TestCase):
+    def test_page_of_hooks(self):
+        """docs/hooks.md is the list's, and every hook is run or says whom it waits for."""
+        run([f'{SRC}/scripts/hooks-doc', '--check'])
+
+
 class Certificates(Base):
     def make(self):
         """docs/admin.md, own authority: the folder with ca.crt and example.org.pem."""
