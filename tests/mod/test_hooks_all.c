@@ -1,0 +1,482 @@
+/* tests/mod/test_hooks_all.c: every hook of the list. Two modules handle all of them, one behind the
+ * other. A day in the life of a server with every shipped module makes each hook run that does not wait
+ * for its owner, and no other; scope, state of the session and origin are checked at every run, and a
+ * handler that fails changes nothing of it. What each verdict does to a chain is shown for each hook by
+ * itself. Orders and effects in particular: test_hooks_order.c, test_mission_hooks.c. */
+#include "harness.h"
+
+#include "admin_data.h"
+#include "command.h"
+#include "loop/loop.h"
+#include "mod/hook.h"
+#include "mod/run.h"
+#include "net/conn.h"
+#include "stream/c2s.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* --- the two modules --- */
+
+static struct {
+    enum gr_verdict first;           /* what the first one returns, of whatever hook */
+    enum gr_verdict second[GR_HOOK_COUNT];
+    bool hold;                       /* the first one holds, then returns `first` */
+    struct gr_hold *held;
+    bool ran[GR_HOOK_COUNT];
+    char trace[65536];               /* of the second one */
+    char wrong[1024];
+} rec;
+
+static void wrong(enum gr_hook_id id, const char *what)
+{
+    size_t n = strlen(rec.wrong);
+
+    snprintf(rec.wrong + n, sizeof(rec.wrong) - n, "%s: %s\n", hook_name(id), what);
+}
+
+static const struct gr_session *of_stanza(const void *ev)
+{
+    return ((const struct gr_stanza_ev *)ev)->session;
+}
+static const struct gr_session *of_session(const void *ev)
+{
+    return ((const struct gr_session_ev *)ev)->session;
+}
+static const struct gr_session *of_foreign(const void *ev)
+{
+    return ((const struct gr_foreign_ev *)ev)->session;
+}
+static const struct gr_session *of_features(const void *ev)
+{
+    return ((const struct gr_features_ev *)ev)->session;
+}
+static const struct gr_session *of_none(const void *ev)
+{
+    (void)ev;
+    return NULL;
+}
+#define SESSION_OF(ev)                                                                             \
+    _Generic((ev), struct gr_stanza_ev *: of_stanza, struct gr_session_ev *: of_session,           \
+             struct gr_foreign_ev *: of_foreign, struct gr_features_ev *: of_features,             \
+             default: of_none)(ev)
+
+/* In which states of its session it may run; 0: it has none. */
+#define ON(state) (1u << (state))
+static unsigned states_of(enum gr_hook_id id)
+{
+    const char *name = hook_name(id);
+
+    switch (id) {
+    case GR_HOOK_user_send_xmlel:
+        return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
+    case GR_HOOK_c2s_stream_features:
+        return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED);
+    case GR_HOOK_auth_failed:
+        return ON(GR_S_CONNECTED);
+    case GR_HOOK_roster_get_versioning_feature:
+    case GR_HOOK_user_open_session:
+    case GR_HOOK_session_opening_allowed_for_user:
+    case GR_HOOK_forbidden_session:
+        return ON(GR_S_AUTHENTICATED);
+    case GR_HOOK_user_terminate:
+    case GR_HOOK_sm_remove_connection:
+    case GR_HOOK_reroute_unacked_messages:
+        return ON(GR_S_CLOSING);
+    case GR_HOOK_unset_presence:
+        return ON(GR_S_BOUND) | ON(GR_S_CLOSING);
+    case GR_HOOK_xmpp_send_element:
+        return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
+    case GR_HOOK_presence_probe: /* a session's own first one */
+    case GR_HOOK_roster_out_subscription:
+        return ON(GR_S_BOUND);
+    default:
+        return strncmp(name, "user_", 5) == 0 || strncmp(name, "xmpp_", 5) == 0 ||
+               id == GR_HOOK_sm_register_connection || id == GR_HOOK_set_presence ||
+               id == GR_HOOK_foreign_event || id == GR_HOOK_resend_offline_messages
+                   ? ON(GR_S_BOUND) : 0;
+    }
+}
+
+static void check(struct gr_mod *self, enum gr_hook_id id, const struct gr_ev *ev,
+                  const struct gr_session *s)
+{
+    unsigned states = states_of(id);
+
+    if (hook_is_global(id) ? ev->host != NULL : ev->host != gr_mod_host(self))
+        wrong(id, "whose chain is it?");
+    /* mod_presence runs it while it holds the sender's stanza, whose accumulator may go first. */
+    if (hook_is_stanza(id) && ev->acc == NULL && id != GR_HOOK_roster_out_subscription)
+        wrong(id, "a stanza without accumulator");
+    if ((s != NULL) != (states != 0) && id != GR_HOOK_presence_probe)
+        wrong(id, s != NULL ? "it has a session" : "it has no session");
+    if (s != NULL && gr_session_host(s) != ev->host)
+        wrong(id, "the session's host is another one");
+    if (s != NULL && (states & ON(gr_session_state(s))) == 0)
+        wrong(id, "not in this state of the session");
+    if (s != NULL && gr_session_jid(s) != NULL && loop_home(gr_session_jid(s)->hash) != loop_self())
+        wrong(id, "not on the session's home loop");
+    if (strncmp(hook_name(id), "user_send_", 10) == 0 && gr_acc_origin(ev->acc) != GR_FROM_C2S)
+        wrong(id, "no client has sent that");
+}
+
+static bool checking;                /* events are true ones */
+
+static enum gr_verdict first_of_all(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev,
+                                    const struct gr_session *s)
+{
+    rec.ran[id] = true;
+    if (checking)
+        check(self, id, ev, s);
+    if (rec.hold)
+        rec.held = gr_hold(self, ev);
+    return rec.first;
+}
+
+static enum gr_verdict second_of_all(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev,
+                                     const struct gr_session *s)
+{
+    size_t n = strlen(rec.trace);
+
+    (void)self, (void)s;
+    snprintf(rec.trace + n, sizeof(rec.trace) - n, "%s@%s ", hook_name(id),
+             ev->host != NULL ? gr_host_name(ev->host) : "");
+    return rec.second[id];
+}
+
+#define DO_V return
+#define DO_A return
+#define DO_N (void)
+#define HANDLERS(hook, scope, kind, asyn, event)                                                   \
+    static GR_HOOK_RETURN_##kind first_##hook(struct gr_mod *self, struct event *ev)               \
+    {                                                                                              \
+        DO_##kind first_of_all(self, GR_HOOK_##hook, &ev->ev, checking ? SESSION_OF(ev) : NULL);   \
+    }                                                                                              \
+    static GR_HOOK_RETURN_##kind second_##hook(struct gr_mod *self, struct event *ev)              \
+    {                                                                                              \
+        DO_##kind second_of_all(self, GR_HOOK_##hook, &ev->ev, NULL);                              \
+    }
+GR_HOOK_LIST(HANDLERS)
+
+#define FIRST(hook, scope, kind, asyn, event) GR_ON(hook, 1, first_##hook),
+#define SECOND(hook, scope, kind, asyn, event) GR_ON(hook, 2, second_##hook),
+static const struct gr_hook first_hooks[] = { GR_HOOK_LIST(FIRST) GR_HOOK_END };
+static const struct gr_hook second_hooks[] = { GR_HOOK_LIST(SECOND) GR_HOOK_END };
+static const struct gr_module first = { .name = "first", .summary = "test", .hooks = first_hooks };
+static const struct gr_module second = { .name = "second", .summary = "test",
+                                         .hooks = second_hooks };
+
+/* --- a day in the life of a server --- */
+
+#define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
+                "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_ping]\nsend_pings = yes\n"
+#define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
+#define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
+
+static void on_answer(void *arg, const char *error, const struct buf *result)
+{
+    (void)arg, (void)result;
+    assert_null(error);
+}
+
+static void command(struct h *h, const char *const *words, size_t count)
+{
+    loop_enter(loop_main());
+    command_run(words, count, on_answer, NULL);
+    loop_enter(loop_at(0));
+    h_run(h);
+}
+
+static void say(struct h *h, int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    h_run(h);
+}
+
+/* A true stream: what happens before there is a session, and a connection that just goes away. */
+static void stream(struct h *h)
+{
+    static const char header[] = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
+                                 " xmlns:stream='http://etherx.jabber.org/streams'>";
+    static const char auth[] = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"
+                               "%s</auth>";
+    static const struct listen_opts unlimited;
+    struct sockaddr_storage peer = { .ss_family = AF_INET };
+    uint8_t key[16];
+    char line[256];
+    int fd[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    loop_enter(loop_at(0));
+    peers_key(&peer, key, NULL);
+    assert_true(peers_admit(key, &unlimited));
+    c2s_accept(CONF_TLS_OPTIONAL, fd[0], &peer, false);
+    say(h, fd[1], header);
+    snprintf(line, sizeof(line), auth, "AGJvYgB3cm9uZw=="); /* bob, wrong */
+    say(h, fd[1], line);
+    snprintf(line, sizeof(line), auth, "AGJvYgBzZWNyZXQ="); /* bob, secret */
+    say(h, fd[1], line);
+    say(h, fd[1], header);
+    say(h, fd[1], "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    say(h, fd[1], "<x xmlns='t'/>");
+    shutdown(fd[1], SHUT_WR);
+    h_run(h);
+    close(fd[1]);
+}
+
+static void stanzas(struct h *h, struct hs *a, struct hs *b)
+{
+    struct gr_session *s;
+
+    h_send(a, "<message to='bob@localhost/b'><body>1</body></message>");
+    h_send(a, "<message to='bob@localhost/none' type='chat'><body>2</body></message>");
+    h_send(a, "<message to='off@localhost'><body>3</body></message>");
+    h_send(a, "<message to='off@localhost' type='groupchat'><body>4</body></message>");
+    h_send(a, "<message to='nobody@localhost'><body>5</body></message>");
+    h_send(a, "<message to='nurse@two.example'><body>6</body></message>");
+    h_send(a, "<presence to='bob@localhost' type='subscribe'/>");
+    h_send(b, "<presence to='alice@localhost' type='subscribed'/>");
+    h_send(a, "<presence to='bob@localhost' type='probe'/>");
+    h_send(a, "<x xmlns='t'/>");
+    h_iq(a, "get", "localhost", DISCO("info"));
+    h_iq(a, "get", "localhost", DISCO("items"));
+    h_iq(a, "get", NULL, DISCO("info"));
+    h_iq(a, "get", NULL, DISCO("items"));
+    h_iq(a, "get", NULL, ROSTER(""));
+    h_iq(a, "set", NULL, ROSTER("<item jid='carol@localhost'/>"));
+    h_iq(a, "get", "bob@localhost", "<query xmlns='jabber:iq:last'/>");
+    h_iq(a, "set", NULL, "<vCard xmlns='vcard-temp'/>");
+    s = h_session(a);
+    gr_session_deliver(NULL, s, gr_nonza_new("t", "y"));
+    h_run(h);
+    assert_int_equal(gr_session_post(NULL, h_jid(a), gr_session_id(s), "t", NULL, 0), 0);
+    h_run(h);
+    h_advance(h, 60000); /* a ping that nobody answers */
+    h_advance(h, 60000);
+}
+
+static void ends(struct h *h, struct hs *a, struct hs *b)
+{
+    struct hs *c = h_connect(h, "bob@localhost");
+
+    rec.second[GR_HOOK_user_open_session] = GR_STOP;
+    assert_int_equal(h_bind(c, "refused"), GR_NOT_ALLOWED);
+    rec.second[GR_HOOK_user_open_session] = GR_OK;
+    h_disconnect(&c, true);
+    gr_session_close(NULL, h_session(b), "reset", NULL, false);
+    h_run(h);
+    h_expect_closed(&b, "reset");
+    h_disconnect(&a, false);
+    assert_int_equal(h_user_delete(h, "off@localhost"), GR_R_OK);
+}
+
+static void day(void)
+{
+    char path[] = "/tmp/grapnel-hooks-XXXXXX", file[64];
+
+    rec.trace[0] = rec.wrong[0] = '\0';
+    rec.second[GR_HOOK_user_send_xmlel] = GR_STOP; /* else the stream ends */
+    checking = true;
+    h_module(&first);
+    h_module(&second);
+    h_module(&admin_data_module);
+    struct h *h = h_start("[host localhost]\nplain = always\nscram_iterations = 4096\n"
+                          "[host two.example]\n" MODULES);
+    h_user_create(h, "bob@localhost", "secret");
+    h_user_create(h, "off@localhost", "secret");
+    stream(h);
+    struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
+    stanzas(h, a, b);
+    ends(h, a, b);
+    assert_non_null(mkdtemp(path));
+    snprintf(file, sizeof(file), "%s/x", path);
+    command(h, (const char *[]){ "user", "export", "bob@localhost", file }, 4);
+    command(h, (const char *[]){ "host", "purge", "two.example", "--yes", "two.example" }, 5);
+    unlink(file);
+    rmdir(path);
+    h_stop(&h);
+    checking = false;
+    if (rec.wrong[0] != '\0')
+        fail_msg("%s", rec.wrong);
+}
+
+/* --- the list says who waits for an owner --- */
+
+static bool waits(enum gr_hook_id id, const char *list)
+{
+    char name[80];
+
+    snprintf(name, sizeof(name), "X(%s,", hook_name(id));
+    const char *at = strstr(list, name);
+    assert_non_null(at);
+    at = strstr(at, "/* ");
+    return at[3] == '[';
+}
+
+static void every_hook_runs(void **state)
+{
+    static char list[65536];
+    const char *src = getenv("GRAPNEL_SRC");
+    char path[512];
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/include/grapnel/hook_list.h", src != NULL ? src : ".");
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    list[fread(list, 1, sizeof(list) - 1, f)] = '\0';
+    fclose(f);
+    memset(&rec, 0, sizeof(rec));
+    day();
+    for (int id = 0; id < GR_HOOK_COUNT; id++)
+        if (rec.ran[id] == waits((enum gr_hook_id)id, list))
+            wrong((enum gr_hook_id)id, rec.ran[id] ? "it waits for its owner, and runs"
+                                                   : "it did not run");
+    assert_string_equal(rec.wrong, "");
+}
+
+/* A whole day with handlers that fail in every hook is a day like any other for those behind them. */
+static void failing_changes_nothing(void **state)
+{
+    static const enum gr_verdict failing[] = { GR_FAIL, GR_PENDING, (enum gr_verdict)77 };
+
+    (void)state;
+    memset(&rec, 0, sizeof(rec));
+    day();
+    char *usual = gr_strdup(rec.trace);
+    assert_true(strlen(usual) + 1 < sizeof(rec.trace));
+    assert_non_null(strstr(usual, "user_send_message@localhost filter_packet@ filter_local_packet@"));
+    for (size_t i = 0; i < GR_COUNT(failing); i++) {
+        rec.first = failing[i];
+        day();
+        assert_string_equal(rec.trace, usual);
+    }
+    gr_free(usual);
+}
+
+/* --- each verdict, each hook --- */
+
+static struct {
+    int done;
+    enum gr_verdict verdict;
+    unsigned failed;
+} end;
+
+static void on_end(struct gr_ev *ev, enum gr_verdict verdict)
+{
+    end.done++;
+    end.verdict = verdict;
+    end.failed = ev->failed;
+}
+
+static bool is_notice[GR_HOOK_COUNT], may_wait[GR_HOOK_COUNT];
+
+static void know_kinds(void)
+{
+#define NOTICE_V false
+#define NOTICE_A false
+#define NOTICE_N true
+#define WAIT_0 false
+#define WAIT_P true
+#define KNOW(hook, scope, kind, asyn, event)                                                       \
+    is_notice[GR_HOOK_##hook] = NOTICE_##kind;                                                     \
+    may_wait[GR_HOOK_##hook] = WAIT_##asyn;
+    GR_HOOK_LIST(KNOW)
+}
+
+/* An event of nothing: only the two look at it. */
+static union run_event event;
+
+static bool run(struct h *h, enum gr_hook_id id, enum gr_verdict verdict)
+{
+    struct gr_ev *ev = &event.ev;
+
+    memset(&event, 0, sizeof(event));
+    memset(&end, 0, sizeof(end));
+    rec.trace[0] = '\0';
+    rec.first = verdict;
+    ev->host = hook_is_global(id) ? NULL : gr_mod_host(h_mod(h, "first", "localhost"));
+    hook_run(id, ev, on_end);
+    return rec.trace[0] != '\0';
+}
+
+static void every_verdict_of_every_hook(void **state)
+{
+    static const enum gr_verdict all[] = { GR_OK, GR_STOP, GR_DROP, GR_FAIL, GR_PENDING,
+                                           (enum gr_verdict)77 };
+
+    (void)state;
+    memset(&rec, 0, sizeof(rec));
+    know_kinds();
+    h_module(&first);
+    h_module(&second);
+    struct h *h = h_start(NULL);
+    for (int i = 0; i < GR_HOOK_COUNT; i++) {
+        enum gr_hook_id id = (enum gr_hook_id)i;
+        bool filter = id == GR_HOOK_filter_packet || id == GR_HOOK_filter_local_packet;
+        rec.second[id] = GR_STOP; /* the core's own handlers are not for events of nothing */
+        for (size_t k = 0; k < GR_COUNT(all); k++) {
+            enum gr_verdict v = is_notice[id] ? GR_OK : all[k];
+            bool stops = v == GR_STOP || (v == GR_DROP && filter);
+            assert_int_equal(run(h, id, all[k]), !stops);
+            assert_int_equal(end.done, 1);
+            assert_int_equal(end.verdict, is_notice[id] ? GR_OK : stops ? v : GR_STOP);
+            assert_int_equal(end.failed, v != GR_OK && !stops);
+        }
+    }
+    h_stop(&h);
+}
+
+static void every_hook_that_may_wait(void **state)
+{
+    (void)state;
+    memset(&rec, 0, sizeof(rec));
+    know_kinds();
+    h_module(&first);
+    h_module(&second);
+    struct h *h = h_start(NULL);
+    for (int i = 0; i < GR_HOOK_COUNT; i++) {
+        enum gr_hook_id id = (enum gr_hook_id)i;
+        if (is_notice[id])
+            continue;
+        rec.second[id] = GR_STOP;
+        rec.hold = true;
+        for (int how = 0; how < 3; how++) { /* resumed: GR_OK, GR_STOP, never */
+            bool behind = run(h, id, GR_PENDING);
+            assert_int_equal(rec.held != NULL, may_wait[id]);
+            if (!may_wait[id]) {
+                assert_true(behind);
+                assert_int_equal(end.failed, 1);
+                break;
+            }
+            assert_false(behind);
+            assert_int_equal(end.done, 0);
+            if (how == 2)
+                h_advance(h, 30000);
+            else
+                gr_resume(rec.held, how == 0 ? GR_OK : GR_STOP);
+            assert_int_equal(end.done, 1);
+            assert_int_equal(end.verdict, GR_STOP);
+            assert_int_equal(rec.trace[0] != '\0', how != 1);
+            assert_int_equal(end.failed, how == 2);
+            if (how == 2) {
+                assert_false(gr_hold_waits(rec.held));
+                gr_resume(rec.held, GR_OK);
+            }
+        }
+        rec.hold = false;
+    }
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(every_hook_runs),
+        cmocka_unit_test(failing_changes_nothing),
+        cmocka_unit_test(every_verdict_of_every_hook),
+        cmocka_unit_test(every_hook_that_may_wait),
+    };
+
+    return H_RUN("hooks_all", cases);
+}
