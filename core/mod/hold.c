@@ -16,6 +16,7 @@ void hold_free(struct gr_hold *h)
     timer_stop(&h->timer);
     list_remove(&h->of_self);
     self->hold_count--;
+    self->bytes -= sizeof(*h);
     gr_free(h);
     if (counted)
         mod_unpend(self);
@@ -75,6 +76,7 @@ struct gr_hold *gr_hold(struct gr_mod *self, struct gr_ev *ev)
     run->hold = h;
     list_append(&self->holds, &h->of_self);
     self->hold_count++;
+    self->bytes += sizeof(*h);
     mod_pend(self);
     timer_start(&h->timer, HOLD_MS, on_timeout);
     return h;

@@ -155,6 +155,11 @@ void instance_stop(struct gr_mod *self)
     mod_may_go(self);
 }
 
+uint64_t mod_memory(const struct gr_mod *self)
+{
+    return self->bytes;
+}
+
 /* --- what modules see --- */
 
 const void *gr_conf(struct gr_mod *self)

@@ -34,8 +34,13 @@ struct gr_mod {
     struct provider_set *staging;    /* where; NULL except during start() */
     struct post gone;                /* looks whether the retired instance can go */
     bool gone_posted;
-    uint64_t calls, cpu_us, bytes;   /* statistics */
+    uint64_t calls, cpu_us;          /* statistics */
+    uint64_t bytes;                  /* mod_memory */
 };
+
+/* What the core keeps for the instance: itself, its state, its slots in sessions and accounts, store
+ * requests, work, holds. Not what its code took with gr_alloc, which may be anybody's by now. */
+uint64_t mod_memory(const struct gr_mod *self);
 
 /* In flight: whoever starts something asynchronous for self brackets it with these. A completion
  * must look at self->stopped before it calls into the module: at shutdown code is gone earlier. */

@@ -124,6 +124,7 @@ static void on_done(struct work *work)
 
     if (!self->stopped)
         w->done(self, w->data);
+    self->bytes -= sizeof(*w) + w->len;
     gr_wipe(w->data, w->len); /* often a password */
     gr_free(w);
     mod_unpend(self);
@@ -141,6 +142,7 @@ int gr_work(struct gr_mod *self, const void *data, size_t len, void (*run)(void 
     w->run = run;
     w->done = done;
     w->len = len;
+    self->bytes += sizeof(*w) + len;
     if (len > 0)
         memcpy(w->data, data, len);
     rc = work_submit(&w->work);
@@ -148,6 +150,7 @@ int gr_work(struct gr_mod *self, const void *data, size_t len, void (*run)(void 
         mod_pend(self);
         return 0;
     }
+    self->bytes -= sizeof(*w) + len;
     gr_wipe(w->data, len);
     gr_free(w);
     return rc;

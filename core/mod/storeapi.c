@@ -13,6 +13,7 @@ struct gr_req {
     struct store_req req;
     struct gr_mod *self;
     gr_store_f done;
+    size_t size;
     max_align_t data[];
 };
 struct gr_txn {
@@ -27,6 +28,8 @@ struct gr_req *gr_req_new(struct gr_mod *self, size_t size, gr_store_f done)
 
     req->self = self;
     req->done = done;
+    req->size = sizeof(*req) + size;
+    self->bytes += req->size;
     return req;
 }
 
@@ -37,6 +40,8 @@ void *gr_req_data(struct gr_req *req)
 
 void gr_req_drop(struct gr_req **take)
 {
+    if (*take != NULL)
+        (*take)->self->bytes -= (*take)->size;
     gr_free(*take);
     *take = NULL;
 }
@@ -47,7 +52,7 @@ static void finish(struct gr_req *req, const struct gr_rows *rows)
 
     if (!self->stopped && req->done != NULL)
         req->done(self, req, rows);
-    gr_free(req);
+    gr_req_drop(&req);
     mod_unpend(self);
 }
 

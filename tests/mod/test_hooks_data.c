@@ -7,7 +7,7 @@
 #include "command.h"
 #include "loop/loop.h"
 #include "loop/work.h"
-#include "mod/hook.h"
+#include "mod/instance.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -436,6 +436,57 @@ static void purge_of_a_host_that_is_not_served(void **state)
     h_stop(&h);
 }
 
+/* --- what the core keeps for a module is counted --- */
+
+static void on_nothing(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    (void)self, (void)req, (void)rows;
+}
+
+static const char before_text[100] = "";
+
+static void run_nothing(void *data)
+{
+    (void)data;
+}
+
+static void done_nothing(struct gr_mod *self, void *data)
+{
+    (void)self, (void)data;
+}
+
+static void memory_is_counted(void **state)
+{
+    struct h *h = begin("[host localhost]\n");
+    struct gr_mod *self = h_mod(h, "t", "localhost");
+    uint64_t before = mod_memory(self);
+    struct gr_req *req = gr_req_new(self, 1000, on_nothing);
+
+    (void)state;
+    assert_in_range(before, sizeof(struct gr_mod), 2 * sizeof(struct gr_mod));
+    assert_in_range(mod_memory(self), before + 1000, before + 1500);
+    gr_store_get(req, &colls[0], "localhost", "k", 1);
+    h_run(h);
+    assert_int_equal(mod_memory(self), before);
+    req = gr_req_new(self, 10, on_nothing);
+    gr_req_drop(&req);
+    gr_req_drop(&req);
+    assert_int_equal(mod_memory(self), before);
+    assert_int_equal(gr_work(self, before_text, sizeof(before_text), run_nothing, done_nothing), 0);
+    assert_in_range(mod_memory(self), before + sizeof(before_text), before + 1000);
+    h_run(h);
+    assert_int_equal(mod_memory(self), before);
+    t.wait = true;
+    loop_enter(loop_at(0));
+    self = h_mod(h, "t", "localhost");
+    struct gr_domain_ev ev = { .domain = "x" };
+    gr_hook_run(self, GR_HOOK_remove_domain, &ev.ev, NULL);
+    assert_true(mod_memory(self) > before);
+    resume(h);
+    assert_int_equal(mod_memory(self), before);
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -444,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup(posts_that_cannot_arrive, clean),
         cmocka_unit_test_setup(export_writes_a_file, clean),
         cmocka_unit_test_setup(purge_deletes_everything, clean),
+        cmocka_unit_test_setup(memory_is_counted, clean),
         cmocka_unit_test_setup(purge_of_a_host_that_is_not_served, clean),
     };
 
