@@ -9,9 +9,11 @@
 
 #include "mod/run.h"
 
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <grapnel/log.h>
 
@@ -86,7 +88,7 @@ uint64_t hook_runs(enum gr_hook_id id)
 
 /* How long handlers take. The tick clock costs a few nanoseconds and moves every 1 to 10 ms; only when
  * it has moved what the thread used since the last look is asked for. Half a tick is added to the
- * limit, so "slow" is right to within one tick; being preempted is not being slow. */
+ * limit, so "slow" is right to within one tick; waiting for a processor is not being slow, sleeping is. */
 static int64_t tick_ns(void)
 {
     struct timespec ts;
@@ -107,22 +109,34 @@ static int64_t slow_ns(void)
     return limit;
 }
 
-static int64_t tv_ns(struct timeval tv)
+/* What the thread has waited for a processor so far: the kernel counts "running waiting times" in a file
+ * that stays open as long as the process. Where there is none, waiting looks like sleeping. */
+static int64_t waited_ns(void)
 {
-    return (int64_t)tv.tv_sec * 1000000000 + (int64_t)tv.tv_usec * 1000;
+    static _Thread_local int fd = -2;
+    char text[96];
+    long long waited = 0;
+    ssize_t n;
+
+    if (fd == -2)
+        fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    n = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : -1;
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    return sscanf(text, "%*s %lld", &waited) == 1 ? waited : 0;
 }
 
 static void look(struct mod_loop *ml, int64_t now)
 {
-    struct rusage ru;
+    struct timespec cpu;
 
     if (ml->used.tick_ns == now)
         return;
-    getrusage(RUSAGE_THREAD, &ru);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
     ml->used.tick_ns = now;
-    ml->used.cpu_ns = tv_ns(ru.ru_utime) + tv_ns(ru.ru_stime);
-    ml->used.slept = ru.ru_nvcsw;
-    ml->used.preempted = ru.ru_nivcsw;
+    ml->used.cpu_ns = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
+    ml->used.waited_ns = waited_ns();
 }
 
 /* The clock moved during the handler. */
@@ -130,15 +144,12 @@ static void account(struct gr_run *run, int64_t now)
 {
     const struct hook_handler *h = run_handler(run);
     struct mod_loop *ml = mod_loop();
-    int64_t took = now - ml->used.tick_ns, cpu = ml->used.cpu_ns;
-    long slept = ml->used.slept, preempted = ml->used.preempted;
-    bool blocked;
+    int64_t took = now - ml->used.tick_ns, cpu = ml->used.cpu_ns, waited = ml->used.waited_ns;
 
     look(ml, now);
-    blocked = ml->used.slept > slept && ml->used.preempted == preempted;
-    cpu = ml->used.cpu_ns - cpu;
-    h->self->cpu_us += (uint64_t)cpu / 1000;
-    if (took > slow_ns() && (cpu > slow_ns() || blocked))
+    h->self->cpu_us += (uint64_t)(ml->used.cpu_ns - cpu) / 1000;
+    took -= ml->used.waited_ns - waited;
+    if (took > slow_ns())
         gr_warn("hook.slow", "%s: mod_%s (%d) kept its loop for about %lld ms", run->name,
                 h->self->desc->name, h->prio, (long long)(took / 1000000));
 }

@@ -41,7 +41,7 @@ struct mod_loop {
     struct {
         int64_t tick_ns;                /* when it was looked at: hook.c, how long handlers take */
         int64_t cpu_ns;
-        long slept, preempted;          /* times the thread was switched away from */
+        int64_t waited_ns;              /* for a processor */
     } used;
 };
 /* Of the calling loop (the main loop has one without hosts); made at its first use. */
