@@ -403,6 +403,93 @@ static void close_commits_what_is_queued(void **state)
     assert_answer(now_get(map, "a@x", "k"), dir != NULL ? "k=v;" : "E5");
 }
 
+/* --- the owners of a domain --- */
+
+struct owners {
+    struct store_req req;
+    bool done, more, marker;         /* marker: of so many looked at none belongs to it */
+    size_t count;
+    char *owner[100];
+    char last[600];
+    size_t last_len;
+};
+
+static void on_owners(struct store_req *req)
+{
+    struct owners *o = GR_CONTAINER_OF(req, struct owners, req);
+
+    assert_int_equal(req->rows.rc, 0);
+    o->done = true;
+    o->more = req->rows.more;
+    o->last_len = 0;
+    for (size_t i = 0; i < req->rows.count; i++) {
+        const struct gr_row *row = &req->rows.row[i];
+        if (row->val_len > 0)
+            o->owner[o->count++] = gr_strndup(row->val, row->val_len);
+        else
+            o->marker = true;
+        memcpy(o->last, row->key, row->key_len);
+        o->last_len = row->key_len;
+    }
+}
+
+/* Lists and deletes, page by page; how many there were. */
+static size_t delete_domain(struct store_coll *coll, const char *domain, bool *marker)
+{
+    struct owners o = { .last_len = 0 };
+    size_t total = 0;
+
+    do {
+        o.req = (struct store_req){ .done = on_owners };
+        store_owners(&o.req, coll, domain, o.last_len > 0 ? o.last : NULL, o.last_len, 100);
+        settle();
+        assert_true(o.done);
+        struct store_txn *t = store_txn_new();
+        for (; o.count > 0; total++) {
+            char *owner = o.owner[--o.count];
+            assert_true(strcmp(owner, domain) == 0 || strstr(owner, "@two") != NULL);
+            store_txn_add(t, STORE_DEL_ALL, coll, owner, NULL, 0, NULL, 0);
+            gr_free(owner);
+        }
+        assert_int_equal(now_commit(t), 0);
+    } while (o.more);
+    *marker = o.marker;
+    return total;
+}
+
+static void owners_of_a_domain(void **state)
+{
+    static const char *const others[] = { "two.x", "xtwo", "a@xtwo", "a@two.x", "@", "wo" };
+    char owner[600], big[600];
+    bool marker;
+
+    (void)state;
+    memset(big, 'b', 500);
+    strcpy(big + 500, "@two"); /* its record's key is a hash */
+    struct store_txn *t = store_txn_new();
+    for (int i = 0; i < 9000; i++) {
+        snprintf(owner, sizeof(owner), i < 250 ? "z%d@two" : "%d@three", i);
+        add(t, STORE_PUT, map, owner, "k", "v");
+    }
+    add(t, STORE_PUT, map, "two", "k", "v");
+    add(t, STORE_PUT, map, big, "k", "v");
+    add(t, STORE_APPEND, logc, "a@two", NULL, "v");
+    for (size_t i = 0; i < GR_COUNT(others); i++)
+        add(t, STORE_PUT, map, others[i], "k", "v");
+    assert_int_equal(now_commit(t), 0);
+    assert_int_equal(delete_domain(map, "two", &marker), 252);
+    assert_int_equal(marker, dir != NULL); /* only a part of all is looked at in one go */
+    assert_int_equal(delete_domain(map, "two", &marker), 0);
+    assert_int_equal(delete_domain(logc, "two", &marker), 1);
+    assert_int_equal(delete_domain(logc, "two", &marker), 0); /* its head is no row */
+    assert_int_equal(now_count(map, "two"), 0);
+    assert_int_equal(now_count(map, big), 0);
+    assert_int_equal(now_count(map, "z249@two"), 0);
+    assert_int_equal(now_count(map, "250@three"), 1);
+    for (size_t i = 0; i < GR_COUNT(others); i++)
+        assert_int_equal(now_count(map, others[i]), 1);
+}
+
 /* --- the same calls to both engines: the same answers --- */
 
 static unsigned rnd(unsigned *seed, unsigned below)
@@ -553,6 +640,7 @@ int main(void)
         both(chained_reads_do_not_eat_the_stack),
         both(large_owner_is_deleted_at_once),
         both(close_commits_what_is_queued),
+        both(owners_of_a_domain),
         cmocka_unit_test_setup_teardown(engines_agree, setup_lmdb, teardown),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);

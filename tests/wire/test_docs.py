@@ -324,7 +324,8 @@ class Commands(Base):
         names = [n for n in words(row[0]) if n != 'restart']
         server = self.serve()
         values = {'data_dir': f'{server.dir}/other', 'ctl_socket': f'{server.dir}/sock', 'loops': 7,
-                  'workers': 5, 'map_size': '1G', 'commit_delay': '2ms'}
+                  'server_id': 'b', 'workers': 5, 'map_size': '1G',
+                  'commit_delay': '2ms'}
         self.assertEqual(set(names), {*values, 'password_queue'})
         server.set('server', log_level='warn', **values)
         server.set('limits', password_queue=7)
