@@ -1,4 +1,4 @@
-/* admin_data.h: commands about everything that is kept of an account or a host, as a built-in module. */
+/* admin_data.h: commands about all that is kept of an account or a host, as a built-in module. */
 #pragma once
 
 #include <grapnel/module.h>

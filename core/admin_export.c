@@ -1,6 +1,6 @@
 /* admin_export.c: `user export`: everything that modules keep about an account (get_personal_data,
- * hooks.md 4.13), as one XEP-0227 document in a file. The chain runs on the account's home loop, the file
- * is written on the pool. */
+ * hooks.md 4.13), as one XEP-0227 document in a file. The chain runs on the account's home loop, the
+ * file is written on the pool. */
 #include "admin_data.h"
 
 #include <errno.h>

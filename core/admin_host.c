@@ -1,8 +1,8 @@
 /* admin_host.c: `host purge`: everything that is kept about a host goes, for good (remove_domain,
  * hooks.md 4.4).
  *
- * Nobody of the host may be logged in. A host that is still served has its modules asked first; of one
- * that is not there are no modules any more, only rows. Then the rows of every collection go whose
+ * Nobody of the host may be logged in. A host that is still served has its modules asked first; of
+ * one that is not there are no modules any more, only rows. Then the rows of every collection go whose
  * owner is the domain or an account of it, page by page; the accounts themselves are first, so that
  * nobody logs in meanwhile. */
 #include "admin_data.h"
@@ -28,7 +28,7 @@ struct purge {
     size_t online;
     struct store_coll **colls;       /* of all modules that run here, the accounts' first */
     size_t count, at;
-    struct buf after;                /* the key of the last page's last row; empty: there is no more */
+    struct buf after;                /* the last row's key; empty: there are no more */
     int64_t owners;
 };
 

@@ -1,4 +1,4 @@
-/* mod/node.c: the server's id, and what a server that died has left behind (node_cleanup, hooks.md 4.4). */
+/* mod/node.c: the server's id; what a server that died has left behind (node_cleanup, hooks.md 4.4). */
 #include "mod/node.h"
 
 #include <stdio.h>

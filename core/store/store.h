@@ -62,8 +62,8 @@ void store_range(struct store_req *req, struct store_coll *coll, const char *own
 void store_count(struct store_req *req, struct store_coll *coll, const char *owner);
 
 /* The owners that are `domain` or an account of it and have rows in the collection: a row each, its value
- * is the owner; a row without value says nothing; at most 500. `more`: go on behind the last key (NULL: the
- * start), once what was listed has been deleted. */
+ * is the owner; a row without value says nothing. At most 500. `more`: go on behind the last row's key
+ * (NULL: the start), once what was listed has been deleted. */
 void store_owners(struct store_req *req, struct store_coll *coll, const char *domain,
                   const void *after, size_t after_len, size_t limit);
 

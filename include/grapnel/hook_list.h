@@ -4,6 +4,8 @@
  * until that somebody exists; the others are run by the core or by a shipped module. */
 #pragma once
 
+#include <grapnel/base.h> /* a list alone is not a C file */
+
 #define GR_HOOK_LIST(X) \
     /* --- client to server --- */ \
     X(user_send_packet, H, V, 0, gr_stanza_ev) \

@@ -203,7 +203,8 @@ static void posts_reach_their_session(void **state)
         expect_trace("alice@localhost/a:t.x=1 alice@localhost/a:t.y= ");
     }
     assert_null(strstr(h_log(h), "foreign"));
-    static const enum gr_verdict not_known[] = { GR_OK, GR_FAIL, GR_PENDING, GR_DROP, (enum gr_verdict)77 };
+    static const enum gr_verdict not_known[] = { GR_OK, GR_FAIL, GR_PENDING, GR_DROP,
+                                                 (enum gr_verdict)77 };
     for (size_t i = 0; i < GR_COUNT(not_known); i++) {
         t.foreign = not_known[i];
         gr_session_post(NULL, alice, id, "t.x", "1", 1);
@@ -298,8 +299,8 @@ static void export_writes_a_file(void **state)
     struct gr_stanza *doc;
     char *xml = strchr(text, '\n') + 1;
     assert_int_equal(gr_stanza_parse(xml, strlen(xml) - 1, &doc), 0);
-    h_assert_xml(doc, "<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'><user name='alice' _='more'>"
-                      "<vCard xmlns='vcard-temp'><FN>A &lt; B</FN></vCard>"
+    h_assert_xml(doc, "<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>"
+                      "<user name='alice' _='more'><vCard xmlns='vcard-temp'><FN>A &lt; B</FN></vCard>"
                       "<mine xmlns='t'>&amp; all</mine></user></host></server-data>");
     gr_stanza_unref(&doc);
     assert_int_equal(stat(strrchr(line, ' ') + 1, &st), 0);
