@@ -295,7 +295,7 @@
     X(push_notifications, H, A, P, gr_push_ev) \
         /* [push] one notification for one device */ \
     X(get_key, H, A, 0, gr_key_ev) \
-        /* [tokens] a module needs a secret key by name */ \
+        /* a module needs a secret key by name */ \
     X(set_vcard, H, A, P, gr_vcard_ev) \
         /* [provisioning] the server wants to store a vCard */ \
     X(vcard_set, H, N, 0, gr_vcard_ev) \

@@ -291,6 +291,7 @@ static void day(void)
     ends(h, a, b);
     assert_non_null(mkdtemp(path));
     snprintf(file, sizeof(file), "%s/x", path);
+    command(h, (const char *[]){ "token", "issue", "bob@localhost" }, 3);
     command(h, (const char *[]){ "user", "export", "bob@localhost", file }, 4);
     command(h, (const char *[]){ "host", "purge", "two.example", "--yes", "two.example" }, 5);
     unlink(file);
