@@ -10,6 +10,7 @@ static const struct scenario *scenario;
 static bool starting;
 static int started;
 static int64_t ramp_ns, first_ready_ns, last_tick;
+struct sample empty;
 
 /* --- the loop --- */
 
@@ -194,7 +195,7 @@ void run_writable(struct conn *c)
         scenario->writable(c);
 }
 
-static struct sample empty, full;
+static struct sample full;
 
 static int idle_main(void)
 {
@@ -248,7 +249,6 @@ static bool ramp(void)
     }
     printf(" %d sessions stand, %d failed\n", conns_ready, conns_failed);
     result_num("sessions", conns_ready, "");
-    result_num("failed", conns_failed, "");
     result_num("first_ready_ms", (double)(first_ready_ns - ramp_ns) / 1e6, "ms");
     result_num("login_cpu_us", (double)(in.cpu_ns - empty.cpu_ns) / 1e3 / conns_ready, "us CPU");
     result_num("login_load_us", (double)(in.own_ns - empty.own_ns) / 1e3 / conns_ready,
@@ -274,9 +274,10 @@ int run(void)
         return 1;
     fflush(stdout);
     int rc = scenario->main();
+    result_num("failed", conns_failed, "");
     for (int i = 0; i < opts.sessions; i++)
         conn_close(&conns[i], true);
     loop_for(5, all_out);
     result_write();
-    return rc;
+    return rc == 0 && conns_failed > 0 ? 1 : rc;
 }

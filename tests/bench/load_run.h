@@ -14,6 +14,9 @@ struct scenario {
 extern const struct scenario chat_scenario, presence_scenario, befriend_scenario, storm_scenario,
     offline_scenario, drain_scenario, soak_scenario;
 
+/* Before the first session. */
+extern struct sample empty;
+
 /* Runs until then, or until done() says so; false: not done in time. */
 bool loop_for(double seconds, bool (*done)(void));
 /* Until the server does nothing more; the time when it stopped, or 0 when it did not. */
