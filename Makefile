@@ -222,7 +222,7 @@ BENCH_CORE := $(addprefix $(BUILD)/tests/bench/,mkusers store_cost)
 BENCH_MOD  := $(addprefix $(BUILD)/tests/bench/,route_cost hook_cost)
 $(BUILD)/tests/bench/grapnel-load: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/load_*.c tests/bench/grapnel-load.c))
 	$(call link_test)
-$(BUILD)/tests/bench/relay: $(BUILD)/obj/tests/bench/relay.o
+$(BUILD)/tests/bench/relay: $(BUILD)/obj/tests/bench/relay.o $(BUILD)/obj/core/net/tls_mem.o
 	$(call link_test)
 $(BUILD)/tests/bench/preload_alloc.so: tests/bench/preload_alloc.c
 	@echo "  LINK    $@"
@@ -284,7 +284,8 @@ fuzz: deps
 	$(SUB) CC=clang SAN=address,undefined FUZZ=1 BUILD=build-fuzz fuzz-targets
 	@echo "run one: build-fuzz/tests/fuzz/fuzz_X -max_total_time=60 build-fuzz/corpus_X tests/fuzz/seeds/X"
 
-## make bench        what a session, a login, a message cost: minutes; rewrites docs/performance.md
+## make bench        what a session, a login, a message cost: minutes; rewrites docs/performance.md;
+##                   scripts/bench-peers does the same beside Prosody and ejabberd
 .PHONY: bench bench-hooks
 bench:
 	$(SUB) bench-programs

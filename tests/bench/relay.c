@@ -1,10 +1,12 @@
 /* tests/bench/relay.c: the floor: a server that does nothing but move bytes. One thread, epoll,
- * OpenSSL as the server uses it, one read per wake-up and connection, output gathered and written
+ * OpenSSL and its memory (net/tls_mem.c) as the server uses them, one read per wake-up and connection, output gathered and written
  * once per turn. A client says HELLO index group; bytes of an index go to all others of its group.
  * A group of 2 is a chat, a larger one a presence broadcast, which its sender gets as well (RFC 6121,
  * 4.4.2), and a client that leaves at once a bare handshake.
  *
  *     relay PORT [CERTIFICATE.pem] */
+#include "net/tls.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -229,6 +231,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     signal(SIGPIPE, SIG_IGN);
+    tls_keep_buffers();
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
