@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,11 +24,22 @@ PORT = int(os.environ.get('BENCH_PORT') or 15222)      # and the nine after it
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
 running = []
+failures = []
+
+
+def fail(what):
+    """Said now and, by scripts/bench, at the end."""
+    print(f'  {what}', flush=True)
+    failures.append(what)
+
+
+def stop_servers():
+    for server in list(running):
+        server.stop()
 
 
 def stop_all():
-    for server in list(running):
-        server.stop()
+    stop_servers()
     shutil.rmtree(TMP, ignore_errors=True)
 
 
@@ -69,7 +79,7 @@ class Server:
         while not self.listens():
             if self.process.poll() is not None or time.monotonic() - start > wait:
                 with open(self.log, encoding='utf-8', errors='replace') as f:
-                    sys.exit(f'{argv[0]} does not start:\n' + f.read()[-2000:])
+                    raise OSError(f'{argv[0]} does not start:\n' + f.read()[-2000:])
             time.sleep(0.005)
         self.start_seconds = time.monotonic() - start
 
@@ -179,8 +189,8 @@ def drop_caches(folder):
                 os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def load(server, scenario, tls='starttls', timeout=300, expect=True, **options):
-    """Runs the load engine; its figures, or None when it failed."""
+def load(server, scenario, tls='starttls', timeout=300, **options):
+    """Runs the load engine; its figures, or None when it failed, messages are missing or logins were refused."""
     out = os.path.join(TMP, 'load.json')
     if os.path.exists(out):
         os.unlink(out)
@@ -194,23 +204,22 @@ def load(server, scenario, tls='starttls', timeout=300, expect=True, **options):
     try:
         p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        print(f'  {scenario}: not done in {timeout} s')
-        return None
-    if not os.path.exists(out) or (expect and p.returncode != 0):
-        print(f'  {scenario} failed ({p.returncode}): ' + (p.stderr or p.stdout)[-600:])
-        if not os.path.exists(out):
-            return None
+        return fail(f'{scenario}, port {server.port}: not done in {timeout} s')
+    if p.returncode != 0 or not os.path.exists(out):
+        return fail(f'{scenario}, port {server.port}, failed ({p.returncode}): '
+                    + ' '.join((p.stderr or p.stdout).split())[-300:])
     with open(out, encoding='utf-8') as f:
         return json.load(f)
 
 
-def in_turns(times, jobs):
+def in_turns(times, jobs, fewer=()):
     """{name: callable} -> {name: what it returned, in order}; round and round, so that what else the machine does
-    hits all of them alike."""
+    hits all of them alike. Those in `fewer` have two turns at most."""
     done = {name: [] for name in jobs}
-    for _ in range(times):
+    for turn in range(times):
         for name, job in jobs.items():
-            done[name].append(job())
+            if turn < 2 or name not in fewer:
+                done[name].append(job())
     return done
 
 
@@ -221,13 +230,14 @@ def spread(values):
     return (max(values) - min(values)) / max(min(values), 1e-9)
 
 
-def lowest(runs, key='cpu_us'):
+def lowest(runs, key='cpu_us', best=min):
     """The run with the lowest figure, with the spread of all: caches and cores shared with other work only ever add.
-    Failed ones (None) left out."""
-    runs = [r for r in runs if r is not None and key in r]
-    if not runs:
+    Failed ones (None) are left out and counted: dropped."""
+    good = [r for r in runs if r is not None and key in r]
+    if not good:
         return None
-    return dict(min(runs, key=lambda r: r[key]), spread=spread([r[key] for r in runs]))
+    return dict(best(good, key=lambda r: r[key]), spread=spread([r[key] for r in good]),
+                dropped=len(runs) - len(good))
 
 
 def ratio(above, below, key='cpu_us'):
@@ -235,7 +245,8 @@ def ratio(above, below, key='cpu_us'):
     above, below = lowest(above, key), lowest(below, key)
     if above is None or below is None:
         return None
-    return {'factor': above[key] / below[key], 'spread': max(above['spread'] or 0, below['spread'] or 0)}
+    return {'factor': above[key] / below[key], 'spread': max(above['spread'] or 0, below['spread'] or 0),
+            'dropped': above['dropped'] + below['dropped']}
 
 
 class Busy:
@@ -257,8 +268,9 @@ class Busy:
 
 
 class Results:
-    """docs/performance.json. servers: {server: {figure: {value, spread, run}}}, run: what it was measured by, one of
-    runs; detail: what else the measurements said."""
+    """docs/performance.json. servers: {server: {figure: {value, spread, dropped, run}}}, dropped: how many repeats
+    failed, run: what it was measured by, one of runs; {value: None, failed: True, run} when none succeeded; detail:
+    what else the measurements said."""
 
     def __init__(self, run):
         try:
@@ -269,14 +281,22 @@ class Results:
         self.run = f'{run["date"]}, commit {run["commit"]}'
         self.data.setdefault('runs', {})[self.run] = run
         self.data['last'] = self.run
+        self.noted = set()
 
-    def note(self, server, figure, value, spread_of=None):
-        if value is None:
-            return
+    def note(self, server, figure, value, **more):
+        """value: None when it failed; more: what is known of spread and dropped."""
         entry = {'value': value, 'run': self.run}
-        if spread_of is not None:
-            entry['spread'] = spread_of
+        if value is None:
+            entry['failed'] = True
+        entry.update({k: v for k, v in more.items() if v})
         self.data.setdefault('servers', {}).setdefault(server, {})[figure] = entry
+        self.noted.add((server, figure))
+
+    def expect(self, server, figure):
+        """What should have been measured by now and was not has failed; no old figure stands in for it."""
+        if (server, figure) not in self.noted:
+            fail(f'{figure}, {server}: not measured')
+            self.note(server, figure, None)
 
     def detail(self, name, value):
         if value is not None:

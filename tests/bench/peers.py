@@ -18,9 +18,8 @@ data_path = "{tmp}/prosody"
 log = {{ {{ levels = {{ min = "error" }}, to = "console" }} }}
 network_backend = "epoll"
 plugin_paths = {{}}
-modules_enabled = {{ "roster", "saslauth", "tls", "disco", "private", "vcard_legacy", "pep", "version",
-    "uptime", "time", "ping", "lastactivity", "register", "register_ibr", "offline", "presence",
-    "message", "iq", "c2s" }}
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "private", "vcard", "version", "time", "ping",
+    "lastactivity", "user_account_management", "register_ibr", "offline", "presence", "message", "iq", "c2s" }}
 modules_disabled = {{ "s2s", "limits" }}
 allow_registration = true
 authentication = "internal_hashed"
@@ -127,6 +126,6 @@ def targets():
     write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 2))
     prosody_accounts(ACCOUNTS, suite.GROUP)
     ejabberd_accounts(ACCOUNTS)
-    return [suite.Target('prosody', prosody, sessions=SESSIONS, settle=5),
-            suite.Target('ejabberd', ejabberd, sessions=SESSIONS, settle=5,
+    return [suite.Target('prosody', prosody, peer=True, sessions=SESSIONS, settle=5),
+            suite.Target('ejabberd', ejabberd, peer=True, sessions=SESSIONS, settle=5,
                          friends=EJABBERD_FRIENDS)]

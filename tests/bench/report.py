@@ -1,5 +1,5 @@
 """tests/bench/report.py: docs/performance.md and its plots from docs/performance.json. Text that measurements
-cannot know (where the cycles go, what was tried) is between the markers `<!-- notes -->` and kept."""
+cannot know (where the cycles go, what was tried) is between two markers, MARK and END, and kept."""
 import os
 
 import benchlib as b
@@ -30,20 +30,26 @@ class Row:
     def __init__(self, data, budget):
         self.figure, self.name, self.unit, self.goal, worst, divisor = budget
         entries = {s: data.get('servers', {}).get(s, {}).get(self.figure) for s in SERVERS}
-        self.values = {s: e and e['value'] / divisor for s, e in entries.items()}
+        self.values = {s: None if not e or e['value'] is None else e['value'] / divisor for s, e in entries.items()}
         self.old = {s for s, e in entries.items() if e and e['run'] != data.get('last')}
-        self.spread = (entries['grapnel'] or {}).get('spread')
+        self.failed = {s for s, e in entries.items() if e and e.get('failed')}
+        ours = entries['grapnel'] or {}
+        self.spread, self.dropped = ours.get('spread'), ours.get('dropped')
         floor = self.values['floor']
         self.worst = worst
         if isinstance(worst, tuple):
             self.worst = worst[1] * floor if floor else None
-        self.state = verdict(self.figure, self.values['grapnel'], self.goal, self.worst)
+        self.state = ('failed' if 'grapnel' in self.failed else
+                      verdict(self.figure, self.values['grapnel'], self.goal, self.worst))
 
     def cell(self, server, unit=''):
+        if server in self.failed:
+            return 'failed'
         return shown(self.values[server], unit) + (OLD if server in self.old else '')
 
     def spread_text(self):
-        return '' if self.spread is None else f'{100 * self.spread:.0f} %'
+        parts = [] if self.spread is None else [f'{100 * self.spread:.0f} %']
+        return ', '.join(parts + ([f'{self.dropped} failed'] if self.dropped else []))
 
 
 def rows(data):
@@ -112,21 +118,26 @@ the run that measured it; a run of some parts only (`scripts/bench --only`) leav
 
 * **CPU, not time**: each figure is the process's CPU time (all threads, user and system, from its process
   clock) between two moments, divided by what happened in between. Other work on the machine disturbs that
-  less than time, and only ever upwards: repeats go round the servers, the lowest of each is shown, and the spread: how
-  far the highest is above the lowest.
+  less than time, and only ever upwards: repeats go round the servers (peers: two), the lowest of each is shown, and the
+  spread: how far the highest is above the lowest. Single runs, without a spread: idle, reload, allocations and
+  instructions; offline and drain, when one round of them takes more than 20 s.
+* A repeat that loses, repeats or refuses anything is dropped, and the spread says how many; "failed": none was left.
 * The server is pinned to one core, one loop; the load engine (`tests/bench/grapnel-load`) to the other. It
   reports its own CPU per unit as well (`load_us`).
-* **Floor**: `tests/bench/relay`, an epoll loop with the same OpenSSL settings that moves bytes without looking
-  at them, under the same load: one read per message and one write per recipient, a presence to its sender as
-  well, about as many events per wake-up as the server has (chat: 183 and 228). Floor of the durable p50: the
-  median of writing 4 to 64 KB and `fdatasync`, in a loop, on the same disk.
+* **Floor**: `tests/bench/relay`, an epoll loop with the same OpenSSL settings and kept record buffers that moves bytes
+  without looking at them, under the same load: one read per message and one write per recipient, a presence to its sender as
+  well, about as many events per wake-up as the server has (chat: 183 and 228). Floor of the durable p50: what
+  the disk alone takes for such a commit: the median of writing 16 KB, `fdatasync` and a small synced write, in the
+  same process before it begins.
 * **Memory** is anonymous memory (`smaps_rollup`), with {sessions} sessions minus without, per session; the kernel's
   socket buffers (about 5 KB per connection) are not in it, for nobody.
 * **Chat**: {chatters} sessions in pairs, one 200-byte message in flight per pair, answered when it arrives; all
   shipped modules on. **Login**: accounts without contacts, full handshake, P-256 certificate, X25519. **Presence**: groups of {group}
-  mutual contacts. **Offline**: 100 senders, as fast as the server reads, until the server is quiet; the drain then
-  finds every message. Peers do not sync.
-* **Durable** is the store alone: rows of 300 bytes, each counted when its commit is on disk.
+  mutual contacts. **Offline**: {messages} messages of 100 senders to {away} accounts, as fast as the
+  server reads, until it is quiet; peers do not sync. **Drain**: these accounts
+  log in and get every message once: the CPU of that, less that of the same logins without messages, per message.
+* **Durable** is the store alone: rows of 300 bytes, each counted when its commit is on disk. The p50 is time, not CPU:
+  on a busy machine it is mostly waiting for a core.
 * **Second loop**: CPU per message of one loop against that of the busier of two, both overloaded, in turns, the
   lowest of each. The load engine shares the two cores with the two loops, so what these carry at most cannot be
   measured here; above 2 is noise.
@@ -134,9 +145,9 @@ the run that measured it; a run of some parts only (`scripts/bench --only`) leav
   programs and libraries included.
 * **Hooks** (`make bench-hooks`) and **instructions** (`tests/bench/callgrind.sh`, also in `make test`, which fails when
   they rise by more than 10 %) are measured in the core without sockets.
-* **Peers**: 2000 idle sessions, 20 000 offline messages, ejabberd's presence among 100 sessions (it takes long to
-  make contacts); limits and throttles off, roster, presence, offline storage, disco, ping, version, time, last,
-  private, vcard and registration on, their own file and Mnesia storage, epoll, STARTTLS.
+* **Peers**: 2000 idle sessions, ejabberd's presence among 100 sessions (it takes long to make contacts); limits and
+  throttles off, roster, presence, offline storage, disco, ping, version, time, last, private, vcard and registration
+  on and nothing that can be switched off besides, their own file and Mnesia storage, epoll, STARTTLS.
 '''
 
 
@@ -165,7 +176,8 @@ def flat_table(data):
     for what, large, small in (('sessions', '10 000', '100'), ('roster', '1000', '10'),
                                ('accounts', '1 000 000', '1000')):
         pair = data.get('detail', {}).get(f'flat {what}')
-        if pair and pair['large'] and pair['small']:
+        failed = data['servers'].get('grapnel', {}).get(f'flat_{what}', {}).get('failed')
+        if pair and pair['large'] and pair['small'] and not failed:
             out.append(f'| {what} | {small} | {shown(pair["small"]["cpu_us"])} | {large} | '
                        f'{shown(pair["large"]["cpu_us"])} |')
     if out:
@@ -201,8 +213,9 @@ def notes(path):
     if os.path.exists(path):
         with open(path, encoding='utf-8') as f:
             text = f.read()
-        if MARK in text and END in text:
-            return text.split(MARK, 1)[1].split(END, 1)[0]
+        if MARK not in text:
+            raise ValueError(f'{path} has no line "{MARK}": what is written there would be lost')
+        return text.split(MARK, 1)[1].split(END, 1)[0]
     return '\n'
 
 
@@ -225,7 +238,7 @@ def write(data):
                  list(row.values.items()), row.goal)
             out.append(f'![{row.name}](performance-{row.figure}.svg)')
     method = METHOD.format(sessions=run.get('sessions', suite.SESSIONS), chatters=suite.CHATTERS,
-                           group=suite.GROUP)
+                           group=suite.GROUP, messages=shown(suite.MESSAGES), away=suite.AWAY)
     out += ['', method, MARK + notes(path) + END, '']
     with open(path + '.new', 'w', encoding='utf-8') as f:
         f.write('\n'.join(out))
