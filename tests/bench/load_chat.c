@@ -175,8 +175,8 @@ static void presence_stanza(struct conn *c, const char *p, size_t len)
     int at = (int)(c - conns), g = at / opts.group;
     int64_t sent;
 
-    if (memcmp(p, "<pr", 3) != 0 || !stamp_of(p, len, &sent) || at % opts.group == groups[g].sender ||
-        sent != groups[g].stamp)
+    if (memcmp(p, "<pr", 3) != 0 || !stamp_of(p, len, &sent) ||
+        sent != groups[g].stamp || at % opts.group == groups[g].sender)
         return;
     received++;
     hist_add(&latency, now_ns() - sent);

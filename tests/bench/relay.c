@@ -1,6 +1,6 @@
 /* tests/bench/relay.c: the floor: a server that does nothing but move bytes. One thread, epoll,
- * OpenSSL and its memory (net/tls_mem.c) as the server uses them, one read per wake-up and connection, output gathered and written
- * once per turn. A client says HELLO index group; bytes of an index go to all others of its group.
+ * OpenSSL and its memory (net/tls_mem.c) as the server uses them, one read per wake-up and
+ * connection, output gathered and written once per turn. A client says HELLO index group; bytes of an index go to all others of its group.
  * A group of 2 is a chat, a larger one a presence broadcast, which its sender gets as well (RFC 6121,
  * 4.4.2), and a client that leaves at once a bare handshake.
  *
