@@ -318,9 +318,9 @@ class Life(unittest.TestCase):
         server = Server(modules=['ping']).start()
         self.addCleanup(server.stop)
         server.set('mod_ping', enabled='no')
-        self.assertEqual(server.ctl_ok('reload'), '[mod_ping] enabled: yes -> no (live)\n')
+        self.assertTrue(server.ctl_ok('reload').startswith('[mod_ping]: removed (live)\n'))
         server.set('mod_ping', enabled=None)
-        self.assertEqual(server.ctl_ok('reload'), '[mod_ping] enabled: no -> yes (live)\n')
+        self.assertTrue(server.ctl_ok('reload').startswith('[mod_ping]: added (live)\n'))
 
     def test_ctl_finds_the_socket_in_a_broken_configuration(self):
         server = Server().start()

@@ -306,6 +306,7 @@ class Watch(Base):
             self.assertIn(path, said)
             self.assertIn('in order', said)
             self.assertEqual(self.summary(), {word})
+            watcher.wait('loops paused')               # the last line of a reload
             self.assertEqual(watcher.lines, [])        # said once, though there are two hosts
         watcher.stop()
 
