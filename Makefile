@@ -331,7 +331,7 @@ format:
 .PHONY: install install-files clean
 D = $(DESTDIR)$(PREFIX)
 installed_pc = $(call pc,$1,$(PREFIX),-I$${prefix}/include,$${prefix}/include/grapnel/abi.h,$${prefix}/lib,$${prefix}/lib/grapnel/modules,$${prefix}/lib/grapnel/modules)
-EXAMPLES = $(wildcard docs/examples/*/*)
+EXAMPLES = $(filter-out %.so,$(wildcard docs/examples/Makefile docs/examples/*/*))
 install: all
 	@$(MAKE) install-files
 # Without building first: tests install what they were built with, whatever its flags.
