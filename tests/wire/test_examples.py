@@ -244,6 +244,8 @@ class Examples(Installed):
                    f"<dummy xmlns='{DUMMY}'>Juliet</dummy></iq>")
             got = a.stanza('iq', type='result', id='d1', from_=b.jid, to=a.jid)
             self.assertEqual(text_of(got, 'dummy', DUMMY), 'Juliet')
+            # The read waits for the write, which would otherwise keep the module for a moment.
+            self.assertEqual(self.dummies(a, 'sent'), [(b.jid.split('/')[0], 'Romeo')])
 
     def dummies(self, client, which, to=''):
         """[(address, text)] of a list."""
