@@ -107,14 +107,12 @@ static void post_back(struct post *p)
     gr_free(m);
 }
 
-static struct gr_mod *same_instance(const struct mod_post *m)
+static struct gr_mod *instance_on(const struct gr_host *host, const struct gr_mod *like)
 {
-    struct gr_host *host = host_find(m->host);
-
     if (host == NULL)
         return NULL;
     list_each(mod, &host->instances, struct gr_mod, of_host)
-        if (mod->desc == m->from->desc)
+        if (mod->desc == like->desc)
             return mod;
     return NULL;
 }
@@ -122,7 +120,7 @@ static struct gr_mod *same_instance(const struct mod_post *m)
 static void post_there(struct post *p)
 {
     struct mod_post *m = GR_CONTAINER_OF(p, struct mod_post, post);
-    struct gr_mod *self = same_instance(m);
+    struct gr_mod *self = instance_on(host_find(m->host), m->from);
 
     if (self != NULL)
         m->f(self, m->jid, m->data, m->len);
@@ -142,14 +140,14 @@ static void post_away(struct post *p)
     loop_post(loop_home(m->jid->hash), &m->post);
 }
 
-void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
-             size_t len)
+static void post_to(struct gr_mod *self, const struct gr_host *host, const struct gr_jid *jid,
+                    gr_post_f f, const void *data, size_t len)
 {
     struct mod_post *m = gr_alloc(sizeof(*m) + len);
 
     m->from = self;
     m->module = gr_mod_name(self);
-    m->host = gr_host_name(gr_mod_host(self));
+    m->host = gr_host_name(host);
     m->jid = gr_jid_dup(jid);
     m->home = loop_self();
     m->f = f;
@@ -159,4 +157,21 @@ void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const v
     m->post.run = post_away;
     mod_pend(self);
     loop_defer(&m->post);
+}
+
+void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
+             size_t len)
+{
+    post_to(self, gr_mod_host(self), jid, f, data, len);
+}
+
+int gr_post_host(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
+                 size_t len)
+{
+    struct gr_host *host = host_find(jid->domain);
+
+    if (instance_on(host, self) == NULL)
+        return GR_ENOENT;
+    post_to(self, host, jid, f, data, len);
+    return 0;
 }

@@ -73,3 +73,7 @@ typedef void (*gr_post_f)(struct gr_mod *self, const struct gr_jid *jid, const v
                           size_t len);
 GR_API void gr_post(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f, const void *data,
                     size_t len);
+/* As gr_post, in the instance of the host of jid: for handlers of the global chain. 0, or GR_ENOENT:
+ * that is no host of ours, or one without the module. */
+GR_API int gr_post_host(struct gr_mod *self, const struct gr_jid *jid, gr_post_f f,
+                        const void *data, size_t len);
