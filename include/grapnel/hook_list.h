@@ -84,7 +84,7 @@
     X(filter_unacknowledged_messages, H, A, 0, gr_stanza_ev) \
         /* [stream management] an unacknowledged message is about to be routed again */ \
     X(session_cleanup, H, A, 0, gr_session_ev) \
-        /* [session database] a session was found whose server died without ending it */ \
+        /* a session was found whose server died without ending it */ \
     X(does_user_exist, H, A, P, gr_user_ev) \
         /* somebody must know whether an account exists; exists is the answer */ \
     \

@@ -12,22 +12,6 @@
 const struct gr_coll sessiondb_colls[3] = { GR_MAP("sessiondb"), GR_MAP("sessiondb_index"),
                                             GR_COLL_END };
 
-static const struct gr_opt options[] = {
-    GR_OPT_STR(struct sessiondb_conf, server_id, "local",
-               "names this server among those that share a store", .max = 64),
-    GR_OPT_END
-};
-
-static int check(const void *data, const char **why)
-{
-    const struct sessiondb_conf *conf = data;
-
-    if (conf->server_id != NULL && *conf->server_id != '\0')
-        return 0;
-    *why = "server_id must not be empty";
-    return GR_EINVAL;
-}
-
 /* --- instances: one per session --- */
 
 struct login {
@@ -47,7 +31,7 @@ static void *open_inst(struct gr_mod *self, struct gr_session *session)
     return inst;
 }
 
-struct inst **bucket_of(struct sessiondb *st, const struct gr_jid *full)
+static struct inst **bucket_of(struct sessiondb *st, const struct gr_jid *full)
 {
     uint32_t h = 2166136261u; /* FNV-1a: one account's resources in different buckets */
 
@@ -87,12 +71,10 @@ static void close_inst(struct gr_mod *self, void *inst)
     gr_free(inst);
 }
 
-static struct row row_of(struct gr_mod *self, const struct inst *inst)
+static struct row row_of(const struct inst *inst)
 {
-    const struct sessiondb_conf *conf = gr_conf(self);
-
     return (struct row){ .session = inst->session, .login_us = inst->login_us,
-                         .updated_us = gr_wall_us(), .server = conf->server_id };
+                         .updated_us = gr_wall_us(), .server = gr_server_id() };
 }
 
 /* --- bind: insert; somebody else's row is in the way, one of this server is overwritten (the core
@@ -129,23 +111,22 @@ static struct gr_req *bind_req(struct gr_mod *self, const struct bind_op *b, gr_
 
 static void bind_write(struct gr_mod *self, const struct bind_op *b, bool fresh, gr_store_f done)
 {
-    struct row r = row_of(self, b->inst);
+    struct row r = row_of(b->inst);
     struct gr_txn *t = gr_txn_new(self);
 
-    row_put(self, t, b->inst->full, &r, fresh);
+    row_put(t, b->inst->full, &r, fresh);
     gr_txn_commit(t, bind_req(self, b, done));
 }
 
 static void on_taken(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    const struct sessiondb_conf *conf = gr_conf(self);
     const struct bind_op *b = gr_req_data(req);
     struct row r;
 
     if (rows->rc != 0 && rows->rc != GR_ENOENT)
         bind_done(self, b, rows->rc, GR_R_ERROR);
     else if (rows->rc == 0 && row_decode(rows->row[0].val, rows->row[0].val_len, &r) == 0 &&
-             strcmp(r.server, conf->server_id) != 0)
+             strcmp(r.server, gr_server_id()) != 0)
         bind_done(self, b, 0, GR_R_FALSE);
     else
         bind_write(self, b, false, on_written);
@@ -210,7 +191,7 @@ static struct gr_req *change_req(struct gr_mod *self, struct gr_ask *ask)
 static void set_presence(struct gr_mod *self, void *inst, struct gr_ask *ask,
                          const struct gr_jid *full, int priority, struct gr_stanza *stanza)
 {
-    struct row r = row_of(self, inst);
+    struct row r = row_of(inst);
     struct gr_txn *t;
 
     if (!owns(self, inst, full)) {
@@ -223,18 +204,17 @@ static void set_presence(struct gr_mod *self, void *inst, struct gr_ask *ask,
         r.xml = gr_stanza_xml(stanza, &r.xml_len);
     }
     t = gr_txn_new(self);
-    row_put(self, t, full, &r, false);
+    row_put(t, full, &r, false);
     gr_txn_commit(t, change_req(self, ask));
 }
 
 static void unbind(struct gr_mod *self, void *inst, const struct gr_jid *full)
 {
-    const struct sessiondb_conf *conf = gr_conf(self);
     struct gr_txn *t;
 
     if (owns(self, inst, full)) {
         t = gr_txn_new(self);
-        row_del(self, t, full, conf->server_id);
+        row_del(t, full, gr_server_id());
         gr_txn_commit(t, NULL);
     }
     let_go(self, inst);
@@ -265,7 +245,7 @@ static void on_kill(struct gr_mod *self, struct gr_req *req, const struct gr_row
 
     if (rows->rc == 0 && row_decode(rows->row[0].val, rows->row[0].val_len, &r) == 0) {
         struct gr_txn *t = gr_txn_new(self);
-        row_del(self, t, k->full, r.server);
+        row_del(t, k->full, r.server);
         gr_txn_commit(t, change_req(self, k->ask));
     } else if (rows->rc != 0 && rows->rc != GR_ENOENT) {
         gr_answer_error(k->ask, gr_cond_of(rows->rc), NULL);
@@ -297,25 +277,18 @@ static const struct gr_session_provider provider = {
     .kill_resource = kill_resource,
 };
 
-static void on_begin(struct gr_mod *self, struct gr_timer *t)
-{
-    (void)t;
-    purge(self);
-}
+static const struct gr_hook hooks[] = {
+    GR_ON(node_cleanup, GR_PRIO_NORMAL, on_node_cleanup), GR_HOOK_END
+};
 
 static int start(struct gr_mod *self, const char **why)
 {
-    struct sessiondb *st = gr_state(self);
-
     (void)why;
-    st->began_us = gr_wall_us();
     gr_provide_session(self, &provider, GR_PROVIDER_STORAGE_PRIO);
-    gr_timer_start(self, &st->begin, 0, on_begin); /* once the start has succeeded everywhere */
     return 0;
 }
 
 GR_MODULE(sessiondb,
-    .summary = "keeps in the store who is online", .conf_size = sizeof(struct sessiondb_conf),
-    .state_size = sizeof(struct sessiondb), .options = options, .check = check,
-    .slots = (const struct gr_slot *const[]){ &login_slot, NULL },
+    .summary = "keeps in the store who is online", .state_size = sizeof(struct sessiondb),
+    .hooks = hooks, .slots = (const struct gr_slot *const[]){ &login_slot, NULL },
     .collections = sessiondb_colls, .commands = sessiondb_commands, .start = start);

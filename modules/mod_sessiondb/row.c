@@ -2,7 +2,7 @@
  * version.
  *
  *   row     1 | available 1 | priority 1 | session 8 | login 8 | updated 8 | server id, NUL | XML
- *   index   key: server id, NUL, bare JID, NUL, resource; value: login 8 */
+ *   index   key: bare JID, NUL, resource; value: login 8 */
 #include "sessiondb.h"
 
 #include <string.h>
@@ -57,60 +57,53 @@ int row_decode(const void *val, size_t len, struct row *r)
     return 0;
 }
 
-void *index_key(const char *server, const struct gr_jid *full, size_t *len)
+void *index_key(const struct gr_jid *full, size_t *len)
 {
-    size_t server_len = strlen(server) + 1, bare_len = full->bare_len + 1u;
-    size_t resource_len = strlen(full->resource);
-    char *key = gr_alloc(server_len + bare_len + resource_len);
+    size_t bare_len = full->bare_len + 1u, resource_len = strlen(full->resource);
+    char *key = gr_alloc(bare_len + resource_len);
 
-    memcpy(key, server, server_len);
-    memcpy(key + server_len, full->bare, bare_len);
-    memcpy(key + server_len + bare_len, full->resource, resource_len);
-    *len = server_len + bare_len + resource_len;
+    memcpy(key, full->bare, bare_len);
+    memcpy(key + bare_len, full->resource, resource_len);
+    *len = bare_len + resource_len;
     return key;
 }
 
-struct gr_jid *index_jid(const char *server, const struct gr_row *row)
+struct gr_jid *index_jid(const struct gr_row *row)
 {
-    size_t skip = strlen(server) + 1;
+    char *text = gr_alloc(row->key_len + 1), *slash;
     struct gr_jid *jid = NULL;
-    char *text, *slash;
 
-    if (row->key_len <= skip || row->val_len != 8 || memcmp(row->key, server, skip) != 0)
-        return NULL;
-    text = gr_alloc(row->key_len - skip + 1);
-    memcpy(text, (const char *)row->key + skip, row->key_len - skip);
+    memcpy(text, row->key, row->key_len);
     slash = text + strlen(text);
-    if (slash < text + row->key_len - skip) {
+    if (row->val_len == 8 && slash < text + row->key_len) {
         *slash = '/';
-        if (gr_jid_parse(text, row->key_len - skip, &jid) != 0)
+        if (gr_jid_parse(text, row->key_len, &jid) != 0)
             jid = NULL;
     }
     gr_free(text);
     return jid;
 }
 
-void row_put(struct gr_mod *self, struct gr_txn *t, const struct gr_jid *full, const struct row *r,
-             bool fresh)
+void row_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r, bool fresh)
 {
     size_t key_len, val_len;
-    void *key = index_key(r->server, full, &key_len), *val = row_encode(r, &val_len);
+    void *key = index_key(full, &key_len), *val = row_encode(r, &val_len);
     uint8_t login[8];
 
     put_u64(login, (uint64_t)r->login_us);
     (fresh ? gr_txn_put_new : gr_txn_put)(t, ROWS, full->bare, full->resource,
                                           strlen(full->resource), val, val_len);
-    gr_txn_put(t, INDEX, gr_host_name(gr_mod_host(self)), key, key_len, login, sizeof(login));
+    gr_txn_put(t, INDEX, r->server, key, key_len, login, sizeof(login));
     gr_free(val);
     gr_free(key);
 }
 
-void row_del(struct gr_mod *self, struct gr_txn *t, const struct gr_jid *full, const char *server)
+void row_del(struct gr_txn *t, const struct gr_jid *full, const char *server)
 {
     size_t key_len;
-    void *key = index_key(server, full, &key_len);
+    void *key = index_key(full, &key_len);
 
     gr_txn_del(t, ROWS, full->bare, full->resource, strlen(full->resource));
-    gr_txn_del(t, INDEX, gr_host_name(gr_mod_host(self)), key, key_len);
+    gr_txn_del(t, INDEX, server, key, key_len);
     gr_free(key);
 }

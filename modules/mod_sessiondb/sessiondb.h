@@ -1,16 +1,11 @@
 /* mod_sessiondb/sessiondb.h: what the files of the module share.
  *
  * Two rows per bound session: in `sessiondb` (owner: bare JID, key: resource) what there is to
- * know; in `sessiondb_index` (owner: host, key: server id, bare JID, resource) only that it is
- * there, so that a server finds its own. Both are written and deleted together, on the home loop of
- * the account. */
+ * know; in `sessiondb_index` (owner: server id, key: bare JID, resource) only that it is there, so
+ * that a server's rows are found, whatever their hosts. Both are written and deleted together. */
 #pragma once
 
 #include <grapnel/module.h>
-
-struct sessiondb_conf {
-    const char *server_id;
-};
 
 /* A row. Strings point into what it was decoded from. */
 struct row {
@@ -34,30 +29,24 @@ struct inst {
 
 #define BUCKETS 1024
 struct sessiondb {
-    int64_t began_us;
     struct inst *bucket[BUCKETS];    /* those with a row, by address */
-    struct gr_timer begin;
-    uint64_t purged;
 };
 
 extern const struct gr_coll sessiondb_colls[3];
 #define ROWS (&sessiondb_colls[0])
 #define INDEX (&sessiondb_colls[1])
 
-struct inst **bucket_of(struct sessiondb *st, const struct gr_jid *full); /* mod_sessiondb.c */
-
 /* row.c. The bytes are the caller's (gr_free); decode: 0 or GR_EINVAL. */
 void *row_encode(const struct row *r, size_t *len);
 int row_decode(const void *val, size_t len, struct row *r);
-void *index_key(const char *server, const struct gr_jid *full, size_t *len);
-/* The address in an index key of that server: NULL: it is another one's, or damaged. */
-struct gr_jid *index_jid(const char *server, const struct gr_row *row);
+void *index_key(const struct gr_jid *full, size_t *len);
+/* The address in an index key; NULL: it is damaged. */
+struct gr_jid *index_jid(const struct gr_row *row);
 void put_u64(uint8_t out[8], uint64_t v);
 uint64_t get_u64(const void *in);
 /* Adds both rows to a transaction / takes them away. `fresh`: fails when there is one already. */
-void row_put(struct gr_mod *self, struct gr_txn *t, const struct gr_jid *full, const struct row *r,
-             bool fresh);
-void row_del(struct gr_mod *self, struct gr_txn *t, const struct gr_jid *full, const char *server);
+void row_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r, bool fresh);
+void row_del(struct gr_txn *t, const struct gr_jid *full, const char *server);
 
 /* read.c: answers from the rows */
 void get_presence(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *full);
@@ -71,5 +60,5 @@ void get_all_roster_presences(struct gr_mod *self, void *inst, struct gr_ask *as
 
 extern const struct gr_command sessiondb_commands[]; /* commands.c */
 
-/* purge.c: what a process that died has left */
-void purge(struct gr_mod *self);
+/* purge.c: what a server that died has left */
+enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev);

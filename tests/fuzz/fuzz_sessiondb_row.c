@@ -27,16 +27,16 @@ static void check_key(const uint8_t *data, size_t size)
 {
     static const char login[8];
     const struct gr_row row = { .key = data, .key_len = size, .val = login, .val_len = 8 };
-    struct gr_jid *jid = index_jid("local", &row), *again;
+    struct gr_jid *jid = index_jid(&row), *again;
     struct gr_row same = row;
     void *key;
 
     if (jid == NULL)
         return;
     gr_assert(jid->resource != NULL);
-    key = index_key("local", jid, &same.key_len);
+    key = index_key(jid, &same.key_len);
     same.key = key;
-    again = index_jid("local", &same);
+    again = index_jid(&same);
     gr_assert(again != NULL && gr_jid_equal(jid, again));
     gr_free(key);
     gr_jid_free(&jid);

@@ -9,8 +9,10 @@
 #include "command.h"
 #include "loop/loop.h"
 #include "mod/hook.h"
+#include "mod/node.h"
 #include "mod/run.h"
 #include "net/conn.h"
+#include "store/store.h"
 #include "stream/c2s.h"
 
 #include <stdio.h>
@@ -170,7 +172,8 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 /* --- a day in the life of a server --- */
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
-                "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_ping]\nsend_pings = yes\n"
+                "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                         \
+                "[mod_ping]\nsend_pings = yes\n"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
 
@@ -271,6 +274,26 @@ static void ends(struct h *h, struct hs *a, struct hs *b)
     assert_int_equal(h_user_delete(h, "off@localhost"), GR_R_OK);
 }
 
+/* What a server that died has left in mod_sessiondb's rows. */
+static void on_cleaned(void *arg)
+{
+    (void)arg;
+}
+
+static void another_server(struct h *h)
+{
+    static const char key[] = "carol@localhost\0phone", login[8];
+    struct store_txn *t = store_txn_new();
+
+    loop_enter(loop_at(0));
+    store_txn_add(t, STORE_PUT, store_coll("sessiondb_index", GR_COLL_MAP), "other", key,
+                  sizeof(key) - 1, login, sizeof(login));
+    store_commit(t, NULL);
+    h_run(h);
+    node_cleanup("other", on_cleaned, NULL);
+    h_run(h);
+}
+
 static void day(void)
 {
     char path[] = "/tmp/grapnel-hooks-XXXXXX", file[64];
@@ -288,6 +311,7 @@ static void day(void)
     stream(h);
     struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
     stanzas(h, a, b);
+    another_server(h);
     ends(h, a, b);
     assert_non_null(mkdtemp(path));
     snprintf(file, sizeof(file), "%s/x", path);

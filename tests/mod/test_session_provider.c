@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include "loop/loop.h"
+#include "mod/node.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -557,12 +558,12 @@ static void on_count(struct store_req *req)
     GR_CONTAINER_OF(req, struct looking, req)->rows = req->rows.count;
 }
 
-static size_t index_rows(struct h *h)
+static size_t index_rows(struct h *h, const char *server)
 {
     struct looking l = { .req.done = on_count };
 
     h_enter(h, "localhost");
-    store_count(&l.req, store_coll("sessiondb_index", GR_COLL_MAP), "localhost");
+    store_count(&l.req, store_coll("sessiondb_index", GR_COLL_MAP), server);
     h_run(h);
     return l.rows;
 }
@@ -578,14 +579,13 @@ static void put_row(struct h *h, const char *server, const char *bare, const cha
     if (!login_long_ago)
         val[11] = login[0] = 0x7f;
     memcpy(val + 27, server, server_len);
-    memcpy(key, server, server_len);
-    memcpy(key + server_len, bare, bare_len);
-    memcpy(key + server_len + bare_len, resource, strlen(resource));
+    memcpy(key, bare, bare_len);
+    memcpy(key + bare_len, resource, strlen(resource));
     h_enter(h, bare);
     store_txn_add(t, STORE_PUT, store_coll("sessiondb", GR_COLL_MAP), bare, resource,
                   strlen(resource), val, 27 + server_len);
-    store_txn_add(t, STORE_PUT, store_coll("sessiondb_index", GR_COLL_MAP), "localhost", key,
-                  server_len + bare_len + strlen(resource), login, sizeof(login));
+    store_txn_add(t, STORE_PUT, store_coll("sessiondb_index", GR_COLL_MAP), server, key,
+                  bare_len + strlen(resource), login, sizeof(login));
     store_commit(t, NULL);
     h_run(h);
 }
@@ -601,7 +601,7 @@ static void rows_follow_the_sessions(void **state)
                                          GR_PROVIDER_SESSION, &prio), "sessiondb");
     assert_int_equal(prio, GR_PROVIDER_STORAGE_PRIO);
     assert_string_equal(rows_of(h, "bob@localhost"), "a(local,0) b(local,1) ");
-    assert_int_equal(index_rows(h), 2);
+    assert_int_equal(index_rows(h, "local"), 2);
     h_send(s, "<presence/>");
     h_send(t, "<presence type='unavailable'/>");
     assert_string_equal(rows_of(h, "bob@localhost"), "a(local,1) b(local,0) ");
@@ -609,7 +609,7 @@ static void rows_follow_the_sessions(void **state)
     assert_string_equal(rows_of(h, "bob@localhost"), "b(local,0) ");
     h_disconnect(&t, false);
     assert_string_equal(rows_of(h, "bob@localhost"), "");
-    assert_int_equal(index_rows(h), 0);
+    assert_int_equal(index_rows(h, "local"), 0);
     h_stop(&h);
 }
 
@@ -645,12 +645,24 @@ static void another_servers_resource_is_in_use(void **state)
     assert_string_equal(rows_of(h, "bob@localhost"), "a(other,1) ");
     assert_string_equal(ask(h, GR_SESSION_KILL_RESOURCE, "bob@localhost/a"), "ok");
     assert_string_equal(rows_of(h, "bob@localhost"), "");
-    assert_int_equal(index_rows(h), 0);
+    assert_int_equal(index_rows(h, "other"), 0);
     h_login(h, "bob@localhost/a");
     h_stop(&h);
 }
 
-/* More than one page, on every loop; what is not ours, or younger than we are, stays. */
+static enum gr_verdict on_cleanup(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    assert_ptr_equal(ev->ev.host, gr_mod_host(self));
+    assert_true(gr_is_home(ev->jid));
+    assert_null(ev->session);
+    note("gone(%s) ", ev->jid->full);
+    return GR_OK;
+}
+
+static const struct gr_hook cleanup_hooks[] = { GR_ON(session_cleanup, 1, on_cleanup),
+                                                GR_HOOK_END };
+
+/* More than one page; what is not ours, or younger than we are, stays. */
 static void stale_rows_go_at_the_start(void **state)
 {
     struct h *h = begin(DB);
@@ -664,10 +676,9 @@ static void stale_rows_go_at_the_start(void **state)
     put_row(h, "local", "young@localhost", "x", false);
     put_row(h, "another", "bob@localhost", "x", true);
     put_row(h, "local2", "bob@localhost", "y", true);
-    assert_int_equal(index_rows(h), 1203);
+    assert_int_equal(index_rows(h, "local"), 1201);
     h_restart(h);
-    h_advance(h, 1);
-    assert_int_equal(index_rows(h), 3);
+    assert_int_equal(index_rows(h, "local"), 1);
     assert_string_equal(rows_of(h, "user0@localhost"), "");
     assert_string_equal(rows_of(h, "user1199@localhost"), "");
     assert_string_equal(rows_of(h, "young@localhost"), "x(local,1) ");
@@ -676,7 +687,68 @@ static void stale_rows_go_at_the_start(void **state)
     h_stop(&h);
 }
 
-/* Who comes back before the rows are purged gets his resource, and keeps its row. */
+static void count_done(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* Twice at once, and once more: each row goes once, its host hears of it; the living keep theirs. */
+static void a_server_is_said_to_be_dead(void **state)
+{
+    watched = cleanup_hooks;
+    struct h *h = begin(DB "[host two.example]\n[host three.example]\n"
+                        "[mod_sessiondb three.example]\nenabled = no\n");
+    struct hs *s = available(h, "bob@localhost/a", 1, "");
+    const char *id[] = { "other", "local", "local" };
+    int done = 0;
+
+    (void)state;
+    put_row(h, "other", "bob@localhost", "b", false);
+    for (int i = 0; i < 2; i++) {
+        loop_enter(loop_at(0));
+        node_cleanup("other", count_done, &done);
+    }
+    h_run(h);
+    assert_int_equal(done, 2);
+    assert_true(strstr(trace, "gone(bob@localhost/b) ") == trace);
+    trace[0] = '\0';
+    put_row(h, "other", "carol@two.example", "c", true);
+    put_row(h, "other", "carol@three.example", "c", true); /* no such module there */
+    put_row(h, "other", "carol@gone.example", "c", true);
+    for (size_t i = 0; i < GR_COUNT(id); i++) {
+        loop_enter(loop_at(0));
+        node_cleanup(id[i], count_done, &done);
+        h_run(h);
+    }
+    assert_int_equal(done, 5);
+    expect_trace("gone(carol@two.example/c) ");
+    assert_int_equal(index_rows(h, "other"), 0);
+    assert_string_equal(rows_of(h, "carol@three.example"), "");
+    assert_string_equal(rows_of(h, "bob@localhost"), "a(local,1) ");
+    h_disconnect(&s, true);
+    h_stop(&h);
+}
+
+/* The chain waits: nobody connects before the rows are gone. */
+static void a_purge_waits_for_the_disk(void **state)
+{
+    struct h *h = begin(DB);
+    int done = 0;
+
+    (void)state;
+    put_row(h, "other", "bob@localhost", "b", true);
+    h_hold_store(h, true);
+    loop_enter(loop_at(0));
+    node_cleanup("other", count_done, &done);
+    h_run(h);
+    assert_int_equal(done, 0);
+    h_hold_store(h, false);
+    assert_int_equal(done, 1);
+    assert_int_equal(index_rows(h, "other"), 0);
+    h_stop(&h);
+}
+
+/* Of a start that did not wait for the purge: it is taken over. */
 static void a_stale_row_is_no_obstacle(void **state)
 {
     struct h *h = begin(DB);
@@ -685,7 +757,6 @@ static void a_stale_row_is_no_obstacle(void **state)
     put_row(h, "local", "bob@localhost", "a", true);
     struct hs *s = h_login(h, "bob@localhost/a");
     h_send(s, "<presence/>");
-    h_advance(h, 1);
     assert_string_equal(rows_of(h, "bob@localhost"), "a(local,1) ");
     h_stop(&h);
 }
@@ -698,7 +769,6 @@ static void sessions_older_than_the_module(void **state)
 
     (void)state;
     h_reload(h, DB, NULL);
-    h_advance(h, 1);
     struct hs *s = available(h, "bob@localhost/a", 3, "");
     assert_string_equal(rows_of(h, "bob@localhost"), "a(local,1) ");
     h_send(early, "<presence/>"); /* older than the module: from its next presence on */
@@ -744,6 +814,8 @@ int main(void)
         cmocka_unit_test(a_replaced_session_leaves_the_row_alone),
         cmocka_unit_test(another_servers_resource_is_in_use),
         cmocka_unit_test(stale_rows_go_at_the_start),
+        cmocka_unit_test(a_server_is_said_to_be_dead),
+        cmocka_unit_test(a_purge_waits_for_the_disk),
         cmocka_unit_test(a_stale_row_is_no_obstacle),
         cmocka_unit_test(sessions_older_than_the_module),
         cmocka_unit_test(a_store_that_waits),

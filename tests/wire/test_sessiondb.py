@@ -45,7 +45,7 @@ class SessionDb(unittest.TestCase):
         self.start()
         self.online('a')
         self.server.kill()
-        self.server.set('mod_sessiondb', server_id='second')
+        self.server.set('server', server_id='second')
         self.server.start()
         c = self.online('a')                        # in use, over there
         self.assertNotEqual(c.jid, 'juliet@localhost/a')
