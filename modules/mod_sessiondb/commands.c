@@ -44,6 +44,7 @@ static void run_list(struct gr_mod *self, struct gr_cmd *cmd)
     struct gr_req *req = gr_req_new(self, sizeof(struct list), on_list);
 
     ((struct list *)gr_req_data(req))->cmd = cmd;
+    presence_flush(self);
     gr_store_range(req, ROWS, gr_cmd_jid(cmd, "jid")->bare, NULL, 0, 10000);
 }
 

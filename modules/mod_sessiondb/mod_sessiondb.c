@@ -2,9 +2,9 @@
  * priority 1 beside the core's own table, for what must be seen from outside the process or after
  * it.
  *
- * This file: the provider's writing half. An instance knows whether its session was replaced: its
- * presence and its end then leave the row alone, which is its successor's. On the home loop of the
- * account. */
+ * This file: the provider's writing half, and the module. An instance knows whether its session was
+ * replaced: its presence and its end then leave the row alone, which is its successor's. On the home
+ * loop of the account. */
 #include "sessiondb.h"
 
 #include <string.h>
@@ -45,9 +45,12 @@ static void claim(struct gr_mod *self, struct inst *inst, const struct gr_jid *f
 {
     struct inst **bucket = bucket_of(gr_state(self), full);
 
-    for (struct inst *other = *bucket; other != NULL; other = other->next)
-        if (gr_jid_equal(other->full, full))
+    for (struct inst *other = *bucket; other != NULL; other = other->next) {
+        if (gr_jid_equal(other->full, full)) {
             other->replaced = true;
+            presence_cancel(self, other);
+        }
+    }
     inst->full = gr_jid_dup(full);
     inst->next = *bucket;
     *bucket = inst;
@@ -65,13 +68,16 @@ static void let_go(struct gr_mod *self, struct inst *inst)
     gr_jid_free(&inst->full);
 }
 
+/* Its session is over, or the module goes or is replaced: what waits is written then. */
 static void close_inst(struct gr_mod *self, void *inst)
 {
+    if (((struct inst *)inst)->dirty_at != NULL)
+        presence_flush(self);
     let_go(self, inst);
     gr_free(inst);
 }
 
-static struct row row_of(const struct inst *inst)
+struct row row_of(const struct inst *inst)
 {
     return (struct row){ .session = inst->session, .login_us = inst->login_us,
                          .updated_us = gr_wall_us(), .server = gr_server_id() };
@@ -115,6 +121,8 @@ static void bind_write(struct gr_mod *self, const struct bind_op *b, bool fresh,
     struct gr_txn *t = gr_txn_new(self);
 
     row_put(t, b->inst->full, &r, fresh);
+    index_put(t, b->inst->full, &r);
+    b->inst->indexed = true;
     gr_txn_commit(t, bind_req(self, b, done));
 }
 
@@ -191,27 +199,19 @@ static struct gr_req *change_req(struct gr_mod *self, struct gr_ask *ask)
 static void set_presence(struct gr_mod *self, void *inst, struct gr_ask *ask,
                          const struct gr_jid *full, int priority, struct gr_stanza *stanza)
 {
-    struct row r = row_of(inst);
-    struct gr_txn *t;
+    bool mine = owns(self, inst, full);
 
-    if (!owns(self, inst, full)) {
-        gr_answer_result(ask, GR_R_NONE);
-        return;
-    }
-    if (stanza != NULL) {
-        r.available = true;
-        r.priority = priority;
-        r.xml = gr_stanza_xml(stanza, &r.xml_len);
-    }
-    t = gr_txn_new(self);
-    row_put(t, full, &r, false);
-    gr_txn_commit(t, change_req(self, ask));
+    (void)priority, (void)stanza; /* are in the session table */
+    if (mine)
+        presence_later(self, inst);
+    gr_answer_result(ask, mine ? GR_R_OK : GR_R_NONE);
 }
 
 static void unbind(struct gr_mod *self, void *inst, const struct gr_jid *full)
 {
     struct gr_txn *t;
 
+    presence_cancel(self, inst);
     if (owns(self, inst, full)) {
         t = gr_txn_new(self);
         row_del(t, full, gr_server_id());
@@ -268,13 +268,13 @@ static void kill_resource(struct gr_mod *self, void *inst, struct gr_ask *ask,
 /* --- the descriptor --- */
 
 /* Messages go on to follow the core's table (get_preferred_resource is left to it): that one knows
- * the sessions that can be reached from here, and asks no disk for each message. */
+ * the sessions that can be reached from here, and asks no disk for each message. The presences of a
+ * whole roster are asked for at each contact's home, which knows better than the rows. */
 static const struct gr_session_provider provider = {
     .name = "sessiondb", .open = open_inst, .close = close_inst, .bind = bind, .unbind = unbind,
     .set_presence = set_presence, .get_presence = get_presence,
-    .get_all_presences = get_all_presences, .get_all_roster_presences = get_all_roster_presences,
-    .get_resource = get_resource, .get_all_resources = get_all_resources,
-    .kill_resource = kill_resource,
+    .get_all_presences = get_all_presences, .get_resource = get_resource,
+    .get_all_resources = get_all_resources, .kill_resource = kill_resource,
 };
 
 static const struct gr_hook hooks[] = {

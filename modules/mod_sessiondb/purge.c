@@ -1,7 +1,7 @@
-/* mod_sessiondb/purge.c: the rows that a server left which died (node_cleanup): those of this server's
- * id before anybody can connect, those of another one whenever it is said to be dead. Each row's host
- * hears of it (session_cleanup), then the row goes: a crash in between repeats both. The next page
- * waits until this one is on disk, so that not more than a page is queued. */
+/* mod_sessiondb/purge.c: the rows that a server left which died (node_cleanup): those of this
+ * server's id before anybody can connect, those of another one whenever it is said to be dead. Each
+ * row's host hears of it (session_cleanup), then the row goes: a crash in between repeats both. The
+ * next page waits until this one is on disk, so that not more than a page is queued. */
 #include "sessiondb.h"
 
 #include <grapnel/log.h>

@@ -86,15 +86,22 @@ struct gr_jid *index_jid(const struct gr_row *row)
 
 void row_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r, bool fresh)
 {
-    size_t key_len, val_len;
-    void *key = index_key(full, &key_len), *val = row_encode(r, &val_len);
+    size_t val_len;
+    void *val = row_encode(r, &val_len);
+
+    (fresh ? gr_txn_put_new : gr_txn_put)(t, ROWS, full->bare, full->resource,
+                                          strlen(full->resource), val, val_len);
+    gr_free(val);
+}
+
+void index_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r)
+{
+    size_t key_len;
+    void *key = index_key(full, &key_len);
     uint8_t login[8];
 
     put_u64(login, (uint64_t)r->login_us);
-    (fresh ? gr_txn_put_new : gr_txn_put)(t, ROWS, full->bare, full->resource,
-                                          strlen(full->resource), val, val_len);
     gr_txn_put(t, INDEX, r->server, key, key_len, login, sizeof(login));
-    gr_free(val);
     gr_free(key);
 }
 

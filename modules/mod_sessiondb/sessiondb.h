@@ -25,11 +25,16 @@ struct inst {
     uint64_t session;
     int64_t login_us;
     bool replaced;                   /* a later one has written that row */
+    bool indexed;                    /* the index tells of it */
+    struct inst *dirty_next, **dirty_at; /* dirty_at NULL: nothing waits to be written */
 };
 
 #define BUCKETS 1024
 struct sessiondb {
     struct inst *bucket[BUCKETS];    /* those with a row, by address */
+    struct inst *dirty;              /* whose presence is to be written */
+    unsigned dirty_count;
+    struct gr_timer later;
 };
 
 extern const struct gr_coll sessiondb_colls[3];
@@ -44,19 +49,28 @@ void *index_key(const struct gr_jid *full, size_t *len);
 struct gr_jid *index_jid(const struct gr_row *row);
 void put_u64(uint8_t out[8], uint64_t v);
 uint64_t get_u64(const void *in);
-/* Adds both rows to a transaction / takes them away. `fresh`: fails when there is one already. */
+/* Adds the row, or its entry in the index, to a transaction / takes both away. `fresh`: fails when
+ * there is one already. */
 void row_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r, bool fresh);
+void index_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r);
 void row_del(struct gr_txn *t, const struct gr_jid *full, const char *server);
 
-/* read.c: answers from the rows */
+/* mod_sessiondb.c */
+struct row row_of(const struct inst *inst);
+
+/* lazy.c: the presence of a session is written within a second / now, as of every session on this
+ * loop that waits for it / not at all. */
+void presence_later(struct gr_mod *self, struct inst *inst);
+void presence_flush(struct gr_mod *self);
+void presence_cancel(struct gr_mod *self, struct inst *inst);
+
+/* read.c: answers: of sessions here from the session table, of other servers' from their rows */
 void get_presence(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *full);
 void get_resource(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *full);
 void get_all_presences(struct gr_mod *self, void *inst, struct gr_ask *ask,
                        const struct gr_jid *user);
 void get_all_resources(struct gr_mod *self, void *inst, struct gr_ask *ask,
                        const struct gr_jid *user);
-void get_all_roster_presences(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                              const struct gr_jid *const *users, size_t count);
 
 extern const struct gr_command sessiondb_commands[]; /* commands.c */
 

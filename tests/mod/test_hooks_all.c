@@ -360,7 +360,7 @@ static void every_hook_runs(void **state)
     assert_string_equal(rec.wrong, "");
 }
 
-/* A whole day with handlers that fail in every hook is a day like any other for those behind them. */
+/* A whole day with handlers that fail in every hook is a day like any other for those behind them. */\
 static void failing_changes_nothing(void **state)
 {
     static const enum gr_verdict failing[] = { GR_FAIL, GR_PENDING, (enum gr_verdict)77 };

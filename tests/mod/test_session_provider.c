@@ -5,6 +5,7 @@
 
 #include "loop/loop.h"
 #include "mod/node.h"
+#include "store/commit.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -542,7 +543,7 @@ static void on_rows(struct store_req *req)
     }
 }
 
-static const char *rows_of(struct h *h, const char *bare)
+static const char *rows_now(struct h *h, const char *bare)
 {
     static struct looking l;
 
@@ -551,6 +552,13 @@ static const char *rows_of(struct h *h, const char *bare)
     store_range(&l.req, store_coll("sessiondb", GR_COLL_MAP), bare, NULL, 0, 100);
     h_run(h);
     return l.text;
+}
+
+/* When what was to be written later has been. */
+static const char *rows_of(struct h *h, const char *bare)
+{
+    h_advance(h, 1000);
+    return rows_now(h, bare);
 }
 
 static void on_count(struct store_req *req)
@@ -610,6 +618,97 @@ static void rows_follow_the_sessions(void **state)
     h_disconnect(&t, false);
     assert_string_equal(rows_of(h, "bob@localhost"), "");
     assert_int_equal(index_rows(h, "local"), 0);
+    h_stop(&h);
+}
+
+/* Presences are written once a second, together; answers do not wait for that. */
+static void presences_are_written_later(void **state)
+{
+    struct h *h = begin(DB);
+    struct hs *s = h_login(h, "bob@localhost/a"), *t = h_login(h, "bob@localhost/b");
+    uint64_t commits = batch_stats.commits, ops = batch_stats.ops;
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        h_sendf(s, "<presence><priority>%d</priority></presence>", i);
+        h_send(t, "<presence/>");
+    }
+    assert_string_equal(ask(h, GR_SESSION_GET_ALL_RESOURCES, "bob@localhost"),
+                        "ok bob@localhost/a:19 bob@localhost/b:0");
+    assert_string_equal(rows_now(h, "bob@localhost"), "a(local,0) b(local,0) ");
+    h_advance(h, 998);
+    assert_int_equal(batch_stats.commits - commits, 0);
+    h_advance(h, 2);
+    assert_string_equal(rows_now(h, "bob@localhost"), "a(local,1) b(local,1) ");
+    assert_int_equal(batch_stats.commits - commits, 1);
+    assert_int_equal(batch_stats.ops - ops, 2);
+    h_advance(h, 5000); /* nothing changes, nothing is written */
+    assert_int_equal(batch_stats.commits - commits, 1);
+    h_send(s, "<presence><show>away</show></presence>");
+    h_disconnect(&s, true);
+    assert_string_equal(rows_now(h, "bob@localhost"), "b(local,1) "); /* at once, and for good */
+    assert_string_equal(rows_of(h, "bob@localhost"), "b(local,1) ");
+    h_disconnect(&t, true);
+    h_stop(&h);
+}
+
+/* At the bound they do not wait for their second. */
+static void so_many_presences_are_written_now(void **state)
+{
+    enum { MANY = 1000 };
+    struct h *h = begin("[limits]\nsessions_per_account = 1000\n" DB);
+    uint64_t ops = 0;
+    char full[64];
+
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(full, sizeof(full), "bob@localhost/%d", i);
+        h_drop_all(h_login(h, full));
+    }
+    ops = batch_stats.ops;
+    for (int i = 0; i < MANY; i++) {
+        struct gr_session *s;
+
+        h_run(h);
+        assert_int_equal(batch_stats.ops - ops, 0);
+        snprintf(full, sizeof(full), "bob@localhost/%d", i);
+        h_enter(h, full);
+        s = gr_account_session(gr_account_find(NULL, h_parse_jid(h, full)), strchr(full, '/') + 1);
+        gr_session_set_presence(NULL, s, NULL, NULL);
+    }
+    h_run(h);
+    assert_int_equal(batch_stats.ops - ops, MANY);
+    h_stop(&h);
+}
+
+/* The module goes or a new version comes: what waits is written before. */
+static void what_waits_is_written_at_a_reload(void **state)
+{
+    struct h *h = begin(DB);
+    struct hs *s = available(h, "bob@localhost/a", 1, "");
+
+    (void)state;
+    assert_string_equal(rows_now(h, "bob@localhost"), "a(local,0) ");
+    h_reload(h, "[host localhost]\n[mod_presence]\n", NULL);
+    assert_string_equal(rows_now(h, "bob@localhost"), "a(local,1) ");
+    h_disconnect(&s, true);
+    h_stop(&h);
+}
+
+/* A row that says otherwise than the session table, of this server or of another one. */
+static void whose_row_is_believed(void **state)
+{
+    struct h *h = begin(DB);
+
+    (void)state;
+    put_row(h, "local", "bob@localhost", "ghost", true);
+    put_row(h, "other", "bob@localhost", "there", true);
+    available(h, "bob@localhost/here", 4, "");
+    assert_string_equal(ask(h, GR_SESSION_GET_ALL_RESOURCES, "bob@localhost"),
+                        "ok bob@localhost/here:4 bob@localhost/there:0");
+    assert_string_equal(ask(h, GR_SESSION_GET_PRESENCE, "bob@localhost/ghost"), "none");
+    assert_string_equal(ask(h, GR_SESSION_GET_PRESENCE, "bob@localhost/there"),
+                        "ok bob@localhost/there:0");
     h_stop(&h);
 }
 
@@ -692,7 +791,7 @@ static void count_done(void *arg)
     ++*(int *)arg;
 }
 
-/* Twice at once, and once more: each row goes once, its host hears of it; the living keep theirs. */
+/* Twice at once, and once more: the rows go, their hosts hear of it; the living keep theirs. */
 static void a_server_is_said_to_be_dead(void **state)
 {
     watched = cleanup_hooks;
@@ -811,6 +910,10 @@ int main(void)
         cmocka_unit_test(slow_providers_delay_nobody_else),
         cmocka_unit_test(a_host_without_rosters),
         cmocka_unit_test(rows_follow_the_sessions),
+        cmocka_unit_test(presences_are_written_later),
+        cmocka_unit_test(so_many_presences_are_written_now),
+        cmocka_unit_test(what_waits_is_written_at_a_reload),
+        cmocka_unit_test(whose_row_is_believed),
         cmocka_unit_test(a_replaced_session_leaves_the_row_alone),
         cmocka_unit_test(another_servers_resource_is_in_use),
         cmocka_unit_test(stale_rows_go_at_the_start),
