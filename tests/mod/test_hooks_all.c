@@ -172,7 +172,7 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 /* --- a day in the life of a server --- */
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
-                "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                         \
+                "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
                 "[mod_ping]\nsend_pings = yes\n"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
@@ -360,7 +360,7 @@ static void every_hook_runs(void **state)
     assert_string_equal(rec.wrong, "");
 }
 
-/* A whole day with handlers that fail in every hook is a day like any other for those behind them. */\
+/* A whole day with handlers that fail in every hook is a day like any other for those behind them. */
 static void failing_changes_nothing(void **state)
 {
     static const enum gr_verdict failing[] = { GR_FAIL, GR_PENDING, (enum gr_verdict)77 };
