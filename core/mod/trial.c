@@ -1,12 +1,14 @@
 /* mod/trial.c: remembers over a crash which module was being loaded; see trial.h.
  *
- * `module.loading` is mapped, so that naming who comes next costs no system call and cannot fail. Both
- * files have lines "<hash> <path>". */
+ * `module.loading` is mapped, so that naming who comes next costs no system call and cannot fail, and a
+ * signal handler can say that it crashed. It has a mark and then a line "<hash> <path>", as has
+ * `modules.crashed` for each crash. */
 #include "mod/trial.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +17,19 @@
 
 #include <grapnel/log.h>
 
-#define RECORD_SIZE 8192 /* a hash and a path */
+#define RECORD_SIZE 8192 /* a mark, a hash and a path */
+#define CRASHED '!'      /* the mark of a crash; otherwise '\0' */
+#define STACK_SIZE 65536 /* for a handler, should the thread's own be used up */
 
 static struct {
     char *loading, *notes;
     bool write;
+    char *left;          /* for a check: the line that the next start will take up */
     char *record;        /* mapped; NULL: nothing is being loaded */
 } trial;
+
+/* On this thread runs what the record names. */
+static _Thread_local volatile sig_atomic_t trying;
 
 uint64_t trial_hash(const void *data, size_t len)
 {
@@ -39,18 +47,92 @@ static void complain(const char *path)
             "loaded, the next start will load it again", path, strerror(errno));
 }
 
+/* --- the crash --- */
+
+static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+static struct sigaction before[GR_COUNT(fatal)];
+
+/* What the code on this thread has done itself: a fault, or abort(). Not what others send (a
+ * service manager; base/mem.c, out of memory), nor a page of a file that the disk does not give. */
+static bool own_doing(int sig, const siginfo_t *info)
+{
+    if (info->si_code == SI_TKILL)
+        return info->si_pid == getpid();
+    return info->si_code > 0 &&
+           (sig != SIGBUS || info->si_code == BUS_ADRALN || info->si_code == SI_KERNEL);
+}
+
+/* Leaves the end of the process to whoever would have seen to it without us: a fault comes again
+ * with the same registers as soon as we return, a signal that was sent must be sent again. */
+static void on_fatal(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (trying && own_doing(sig, info))
+        trial.record[0] = CRASHED;
+    for (size_t i = 0; i < GR_COUNT(fatal); i++) {
+        if (fatal[i] == sig)
+            sigaction(sig, &before[i], NULL);
+    }
+    if (info->si_code <= 0)
+        raise(sig);
+}
+
+static void watch(void)
+{
+    struct sigaction act = { .sa_sigaction = on_fatal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < GR_COUNT(fatal); i++)
+        sigaction(fatal[i], &act, &before[i]);
+}
+
+/* A handler that a module's library has installed meanwhile stays. */
+static void unwatch(void)
+{
+    struct sigaction now;
+
+    for (size_t i = 0; i < GR_COUNT(fatal); i++) {
+        if (sigaction(fatal[i], NULL, &now) == 0 && now.sa_sigaction == on_fatal)
+            sigaction(fatal[i], &before[i], NULL);
+    }
+}
+
+/* Loops block all signals; a fault that is blocked ends the process past every handler. The stack
+ * is the thread's as long as it lives, and no page of it is used before a crash. */
+static void make_thread_ready(void)
+{
+    static _Thread_local bool ready;
+    stack_t stack;
+    sigset_t set;
+
+    if (ready)
+        return;
+    ready = true;
+    sigemptyset(&set);
+    for (size_t i = 0; i < GR_COUNT(fatal); i++)
+        sigaddset(&set, fatal[i]);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    if (sigaltstack(NULL, &stack) != 0 || (stack.ss_flags & SS_DISABLE) == 0)
+        return; /* a sanitizer's */
+    stack = (stack_t){ .ss_size = STACK_SIZE };
+    stack.ss_sp = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack.ss_sp != MAP_FAILED)
+        sigaltstack(&stack, NULL);
+}
+
 /* --- at the start --- */
 
-/* The line that a process has left behind; NULL: it ended well. Freed by the caller. */
+/* The line of a module in which a process has crashed; NULL: none has. Freed by the caller. */
 static char *left_behind(void)
 {
-    char *line = NULL;
+    char mark, *line = NULL;
     size_t size = 0;
     FILE *f = fopen(trial.loading, "re");
 
     if (f == NULL)
         return NULL;
-    if (getline(&line, &size, f) < 2 || strchr(line, '\n') == NULL) {
+    mark = (char)getc(f);
+    if (mark != CRASHED || getline(&line, &size, f) < 2 || strchr(line, '\n') == NULL) {
         free(line);
         line = NULL;
     }
@@ -58,7 +140,7 @@ static char *left_behind(void)
     return line;
 }
 
-static void add_note(const char *line)
+static bool add_note(const char *line)
 {
     FILE *f = fopen(trial.notes, "ae");
     bool ok = f != NULL && fputs(line, f) >= 0;
@@ -67,22 +149,22 @@ static void add_note(const char *line)
         ok = fclose(f) == 0 && ok;
     if (!ok)
         complain(trial.notes);
-    else if (unlink(trial.loading) != 0)
-        complain(trial.loading);
+    return ok;
 }
 
 void trial_open(const char *dir, bool write)
 {
-    char *line;
-
     trial_close();
     trial.loading = gr_asprintf("%s/module.loading", dir);
     trial.notes = gr_asprintf("%s/modules.crashed", dir);
     trial.write = write;
-    line = write ? left_behind() : NULL;
-    if (line != NULL)
-        add_note(line);
-    free(line);
+    trial.left = left_behind();
+    if (!write || (trial.left != NULL && !add_note(trial.left)))
+        return;
+    if (unlink(trial.loading) != 0 && errno != ENOENT)
+        complain(trial.loading);
+    free(trial.left);
+    trial.left = NULL;
 }
 
 void trial_close(void)
@@ -90,6 +172,8 @@ void trial_close(void)
     trial_over();
     gr_free(trial.loading);
     gr_free(trial.notes);
+    free(trial.left);
+    trial.left = NULL;
     trial.loading = trial.notes = NULL;
     trial.write = false;
 }
@@ -120,24 +204,30 @@ void trial_run(const char *path, uint64_t hash)
 {
     if (!trial.write)
         return;
-    if (trial.record == NULL)
+    if (trial.record == NULL) {
         trial.record = map_record();
-    if (trial.record == NULL)
-        trial.write = false; /* has been said */
-    else if (strlen(path) < RECORD_SIZE - 32)
-        snprintf(trial.record, RECORD_SIZE, "%016" PRIx64 " %s\n", hash, path);
+        trial.write = trial.record != NULL; /* otherwise it has been said */
+        if (trial.write)
+            watch();
+    }
+    if (!trial.write || strlen(path) > RECORD_SIZE - 32)
+        return;
+    make_thread_ready();
+    snprintf(trial.record + 1, RECORD_SIZE - 1, "%016" PRIx64 " %s\n", hash, path);
+    trying = 1;
 }
 
 void trial_rest(void)
 {
-    if (trial.record != NULL)
-        trial.record[0] = '\0';
+    trying = 0;
 }
 
 void trial_over(void)
 {
+    trial_rest();
     if (trial.record == NULL)
         return;
+    unwatch();
     munmap(trial.record, RECORD_SIZE);
     trial.record = NULL;
     if (unlink(trial.loading) != 0)
@@ -177,7 +267,6 @@ bool trial_crashed(const char *path, unsigned *nth, uint64_t *hash)
 
     if (trial.notes == NULL)
         return false;
-    /* A check looks at what the next start will take up. */
     return search(trial.notes, path, &skip, hash) ||
-           (!trial.write && search(trial.loading, path, &skip, hash));
+           (trial.left != NULL && names(trial.left, path, hash) && skip == 0);
 }

@@ -1,10 +1,16 @@
 /* mod/trial.h: a file whose code crashes the process while it is loaded is left out at the next start.
  *
- * While code of a new image runs for the first time (its constructors, check(), start(), restore()) the
- * data folder has a file `module.loading` that names it. A start that finds one there adds the line to
- * `modules.crashed`; what stands in that is not loaded as long as the file has the same contents.
- * Nothing is synced: the kernel keeps what was written when a process dies, and a machine that goes
- * down meanwhile is no module's doing. Main thread, or a loop that the main thread waits for. */
+ * While code of a new image runs for the first time (its constructors, check(), start(), restore(),
+ * moved()) the data folder has a file `module.loading` that names it. When the thread that runs it gets
+ * a fatal signal for what it does (SIGSEGV, SIGBUS, SIGILL, SIGFPE, or SIGABRT by abort()), a handler
+ * marks the file. A start that finds it marked adds the line to `modules.crashed`; what stands in that
+ * is not loaded as long as the file has the same contents.
+ *
+ * Nobody is blamed for any other end meanwhile: SIGKILL, a signal from outside, a crash of another
+ * thread, a machine that goes down. So code that ends the server by exit() or never returns is not
+ * detected. Nothing is synced: the kernel keeps what was written when a process dies.
+ *
+ * Main thread, or a loop that the main thread waits for. */
 #pragma once
 
 #include <grapnel/base.h>
