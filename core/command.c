@@ -3,8 +3,8 @@
 #include "command.h"
 
 #include "base/list.h"
-#include "mod/instance.h"
 #include "mod/reload.h"
+#include "mod/usage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -363,6 +363,7 @@ static void run_part(struct post *p)
     struct gr_cmd *cmd = GR_CONTAINER_OF(p, struct gr_cmd, post);
     const struct gr_jid *jid = first_jid(cmd);
     struct gr_host *host = host_find(jid != NULL ? jid->domain : cmd->host);
+    struct gr_mod *before;
 
     if (host == NULL) {
         gr_cmd_fail(cmd, "%s is not served here", jid != NULL ? jid->domain : cmd->host);
@@ -372,7 +373,9 @@ static void run_part(struct post *p)
         if (mod->desc != NULL && strcmp(mod->desc->name, cmd->module) == 0) {
             cmd->self = mod;
             mod_pend(mod);
+            before = usage_begin(mod);
             cmd->command->run(mod, cmd);
+            usage_end(mod, before);
             return;
         }
     }

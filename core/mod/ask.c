@@ -7,6 +7,7 @@
 #include <grapnel/log.h>
 
 #include "mod/provider_priv.h"
+#include "mod/usage.h"
 
 static struct gr_ask *ask_alloc(size_t size)
 {
@@ -53,6 +54,15 @@ void ask_to(struct gr_ask *ask, struct provider_inst *pi)
     ask->answerer = pi->self;
     pi->calls++;
     mod_pend(pi->self);
+    ask->before = usage_begin(pi->self);
+}
+
+static void tell(struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct gr_mod *before = usage_begin(ask->asker);
+
+    ask->done(ask->asker, ask, a);
+    usage_end(ask->asker, before);
 }
 
 /* A failure always has a condition (backends.md 1, "Errors"). */
@@ -68,7 +78,7 @@ static void deliver(struct gr_ask *ask, const struct gr_answer *a)
     if (ask->core_done != NULL)
         ask->core_done(ask->arg, a);
     else if (ask->done != NULL && !ask->asker->stopped)
-        ask->done(ask->asker, ask, a);
+        tell(ask, a);
 }
 
 /* The two modules may go. */
@@ -124,6 +134,7 @@ static void on_timeout(struct timer *t)
 
 void ask_sent(struct gr_ask *ask)
 {
+    usage_end(ask->answerer, ask->before);
     if (!ask->answered)
         timer_start(&ask->timer, ASK_MS, on_timeout);
 }

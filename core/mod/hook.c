@@ -8,12 +8,7 @@
 #include "mod/hook.h"
 
 #include "mod/run.h"
-
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "mod/usage.h"
 
 #include <grapnel/log.h>
 
@@ -86,84 +81,20 @@ uint64_t hook_runs(enum gr_hook_id id)
 
 /* --- one handler --- */
 
-/* How long handlers take. The tick clock costs a few nanoseconds and moves every 1 to 10 ms; only when
- * it has moved what the thread used since the last look is asked for. Half a tick is added to the
- * limit, so "slow" is right to within one tick; waiting for a processor is not being slow, sleeping is. */
-static int64_t tick_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static int64_t slow_ns(void)
-{
-    static _Atomic int64_t limit;
-    struct timespec res;
-
-    if (limit == 0) {
-        clock_getres(CLOCK_MONOTONIC_COARSE, &res);
-        limit = HOOK_SLOW_NS + res.tv_nsec / 2;
-    }
-    return limit;
-}
-
-/* What the thread has waited for a processor so far: the kernel counts "running waiting times" in a file
- * that stays open as long as the process. Where there is none, waiting looks like sleeping. */
-static int64_t waited_ns(void)
-{
-    static _Thread_local int fd = -2;
-    char text[96];
-    long long waited = 0;
-    ssize_t n;
-
-    if (fd == -2)
-        fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    n = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : -1;
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    return sscanf(text, "%*s %lld", &waited) == 1 ? waited : 0;
-}
-
-static void look(struct mod_loop *ml, int64_t now)
-{
-    struct timespec cpu;
-
-    if (ml->used.tick_ns == now)
-        return;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
-    ml->used.tick_ns = now;
-    ml->used.cpu_ns = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec;
-    ml->used.waited_ns = waited_ns();
-}
-
-/* The clock moved during the handler. */
-static void account(struct gr_run *run, int64_t now)
+static enum gr_verdict call_handler(struct gr_run *run, struct gr_mod *before)
 {
     const struct hook_handler *h = run_handler(run);
-    struct mod_loop *ml = mod_loop();
-    int64_t took = now - ml->used.tick_ns, cpu = ml->used.cpu_ns, waited = ml->used.waited_ns;
+    struct mod_loop *ml = h->self->host->of;
+    enum gr_verdict verdict;
+    int64_t slow;
 
-    look(ml, now);
-    h->self->cpu_us += (uint64_t)(ml->used.cpu_ns - cpu) / 1000;
-    took -= ml->used.waited_ns - waited;
-    if (took > slow_ns())
-        gr_warn("hook.slow", "%s: mod_%s (%d) kept its loop for about %lld ms", run->name,
-                h->self->desc->name, h->prio, (long long)(took / 1000000));
-}
-
-static enum gr_verdict call_handler(struct gr_run *run, int64_t *clock)
-{
-    const struct hook_handler *h = run_handler(run);
-    enum gr_verdict verdict = call[run->id](h, run->ev);
-    int64_t now = tick_ns();
-
+    ml->used.by = h->self;
     h->self->calls++;
-    if (now != *clock)
-        account(run, now);
-    *clock = now;
+    verdict = call[run->id](h, run->ev);
+    slow = usage_turn(ml, before);
+    if (slow > 0)
+        gr_warn("hook.slow", "%s: mod_%s (%d) kept its loop for about %lld ms", run->name,
+                h->self->desc->name, h->prio, (long long)(slow / 1000000));
     return verdict;
 }
 
@@ -230,14 +161,15 @@ static enum gr_verdict settle_hold(struct gr_run *run, enum gr_verdict verdict)
 /* Handlers from `next` on. GR_PENDING: suspended, run->hold says by whom. */
 static enum gr_verdict advance(struct gr_run *run)
 {
-    int64_t clock = tick_ns();
+    struct mod_loop *ml = mod_loop();
+    struct gr_mod *before = ml->used.by;
     enum gr_verdict verdict;
 
-    look(mod_loop(), clock);
+    usage_turn(ml, before);
     while (run->next < run->chain->count) {
         run->next++;
         run_save(run);
-        verdict = call_handler(run, &clock);
+        verdict = call_handler(run, before);
         if (run->hold != NULL) {
             verdict = settle_hold(run, verdict);
             if (run->hold != NULL)
@@ -254,10 +186,13 @@ static enum gr_verdict advance(struct gr_run *run)
 static void finish(struct gr_run *run, enum gr_verdict verdict)
 {
     run->ev->run = NULL;
-    if (run->done != NULL)
+    if (run->done != NULL) {
         run->done(run->ev, verdict);
-    else if (run->ran != NULL)
+    } else if (run->ran != NULL) {
+        struct gr_mod *before = usage_begin(run->asker);
         run->ran(run->asker, run->ev, verdict);
+        usage_end(run->asker, before);
+    }
 }
 
 /* From the caller's stack to the heap. */

@@ -39,7 +39,8 @@ struct mod_loop {
     bool stopping;                      /* nobody can hold a chain any more */
     uint64_t runs[GR_HOOK_COUNT + 1];   /* per hook; the last one: custom hooks */
     struct {
-        int64_t tick_ns;                /* when it was looked at: hook.c, how long handlers take */
+        struct gr_mod *by;              /* at work; NULL: the core (usage.h) */
+        int64_t tick_ns;                /* when it was looked at */
         int64_t cpu_ns;
         int64_t waited_ns;              /* for a processor */
     } used;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "loop/work.h"
-#include "mod/instance.h"
+#include "mod/usage.h"
 
 /* --- in flight --- */
 
@@ -51,10 +51,11 @@ static void on_timer(struct timer *timer)
 {
     struct own_timer *o = GR_CONTAINER_OF(timer, struct own_timer, timer);
     struct gr_timer *t = GR_CONTAINER_OF((void *)o, struct gr_timer, priv);
+    struct gr_mod *self = t->self, *before = usage_begin(self);
 
     list_remove(&o->of_self);
-    t->self->calls++;
-    t->fire(t->self, t);
+    t->fire(self, t);
+    usage_end(self, before);
 }
 
 void gr_timer_start(struct gr_mod *self, struct gr_timer *t, int64_t ms,
@@ -122,8 +123,11 @@ static void on_done(struct work *work)
     struct gr_work *w = GR_CONTAINER_OF(work, struct gr_work, work);
     struct gr_mod *self = w->self;
 
-    if (!self->stopped)
+    if (!self->stopped) {
+        struct gr_mod *before = usage_begin(self);
         w->done(self, w->data);
+        usage_end(self, before);
+    }
     self->bytes -= sizeof(*w) + w->len;
     gr_wipe(w->data, w->len); /* often a password */
     gr_free(w);

@@ -370,6 +370,7 @@ void provider_create_user(struct gr_host *h, struct gr_ask *ask, const char *use
     } else if (mapper == NULL || mapper->self != c.self ||
                provider_account_of(h, user, account) == 0) {
         gr_answer_error(ask, GR_NOT_ACCEPTABLE, "no account can have this name");
+        ask_sent(ask);
         return;
     }
     ((const struct gr_auth_provider *)c.vt)->create_user(c.self, c.inst, ask, user, password);

@@ -56,6 +56,7 @@ struct gr_ask {
     provider_done_f core_done;
     void *arg;
     struct gr_mod *answerer;
+    struct gr_mod *before;       /* at work when the provider was called (usage.h) */
     struct provider_inst *inst;
     bool answered, expired;
     max_align_t data[];

@@ -6,7 +6,6 @@
 
 #define HOLDS_MAX 10000     /* outstanding, per instance */
 #define HOLD_MS 30000
-#define HOOK_SLOW_NS 5000000
 
 /* Large enough for a copy of every event. */
 #define RUN_EVENT_MEMBER(name, scope, kind, async, event) struct event name;

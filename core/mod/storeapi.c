@@ -5,8 +5,8 @@
 
 #include <grapnel/log.h>
 
-#include "mod/instance.h"
 #include "mod/spec.h"
+#include "mod/usage.h"
 #include "store/store.h"
 
 struct gr_req {
@@ -50,8 +50,11 @@ static void finish(struct gr_req *req, const struct gr_rows *rows)
 {
     struct gr_mod *self = req->self;
 
-    if (!self->stopped && req->done != NULL)
+    if (!self->stopped && req->done != NULL) {
+        struct gr_mod *before = usage_begin(self);
         req->done(self, req, rows);
+        usage_end(self, before);
+    }
     gr_req_drop(&req);
     mod_unpend(self);
 }

@@ -3,6 +3,7 @@
 #include "route/session.h"
 
 #include "mod/spec.h"
+#include "mod/usage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,8 +152,9 @@ void iq_request(struct job *j, unsigned where)
         .session = a != NULL && j->e.from->resource != NULL
                        ? gr_account_session(a, j->e.from->resource) : NULL,
     };
-    self->calls++;
+    struct gr_mod *before = usage_begin(self);
     h->handle(self, &ev);
+    usage_end(self, before);
 }
 
 /* --- asking --- */
@@ -173,8 +175,11 @@ static void ask_end(struct ask *a, const struct gr_stanza *reply)
 
     timer_stop(&a->timer);
     table_remove(&route_loop()->asks, &a->by_id);
-    if (!self->stopped)
+    if (!self->stopped) {
+        struct gr_mod *before = usage_begin(self);
         a->f(self, a->data, reply);
+        usage_end(self, before);
+    }
     gr_free(a->data);
     gr_jid_free(&a->to);
     gr_free(a);

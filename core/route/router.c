@@ -1,6 +1,8 @@
 /* route/router.c: sending on behalf of modules, and errors on the way back. */
 #include "route/session.h"
 
+#include "mod/usage.h"
+
 #include <string.h>
 
 bool (*route_remote)(struct job *j);
@@ -59,8 +61,11 @@ static void tracked_handled(struct receipt *r, bool ok)
 {
     struct tracked *t = GR_CONTAINER_OF(r, struct tracked, r);
 
-    if (!t->self->stopped)
+    if (!t->self->stopped) {
+        struct gr_mod *before = usage_begin(t->self);
         t->f(t->self, t->data, ok);
+        usage_end(t->self, before);
+    }
     mod_unpend(t->self);
     gr_free(t->data);
     gr_free(t);
@@ -122,11 +127,14 @@ static void post_there(struct post *p)
     struct mod_post *m = GR_CONTAINER_OF(p, struct mod_post, post);
     struct gr_mod *self = instance_on(host_find(m->host), m->from);
 
-    if (self != NULL)
+    if (self != NULL) {
+        struct gr_mod *before = usage_begin(self);
         m->f(self, m->jid, m->data, m->len);
-    else
+        usage_end(self, before);
+    } else {
         gr_warn("mod.post_lost", "mod_%s was replaced while a message of its own travelled",
                 m->module);
+    }
     m->post.run = post_back;
     loop_post(m->home, &m->post);
 }

@@ -1,0 +1,246 @@
+/* tests/mod/test_usage.c: the processor time of a module's code is the module's, by whatever way it was
+ * called, and in nested calls that of the inner one. Real time: the harness's clock stands still. */
+#include "harness.h"
+
+#include "mod/instance.h"
+
+#include <time.h>
+
+#define MS 30
+#define NS "urn:test:usage"
+
+static int64_t cpu_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void compute(void)
+{
+    for (int64_t start = cpu_ms(); cpu_ms() - start < MS;)
+        continue;
+}
+
+static const struct gr_coll colls[] = { GR_MAP("usage"), GR_COLL_END };
+
+static void on_iq(struct gr_mod *self, struct gr_iq_ev *ev)
+{
+    (void)self;
+    compute();
+    gr_iq_reply_empty(ev->req);
+}
+
+static void on_timer(struct gr_mod *self, struct gr_timer *t)
+{
+    (void)self, (void)t;
+    compute();
+}
+
+static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    (void)self, (void)req, (void)rows;
+    compute();
+}
+
+static void on_post(struct gr_mod *self, const struct gr_jid *jid, const void *data, size_t len)
+{
+    (void)self, (void)jid, (void)data, (void)len;
+    compute();
+}
+
+static void on_answer(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    (void)self, (void)ask, (void)a;
+    compute();
+}
+
+static void on_reply(struct gr_mod *self, void *data, const struct gr_stanza *reply)
+{
+    (void)self, (void)data, (void)reply;
+    compute();
+}
+
+static void on_handled(struct gr_mod *self, void *data, bool delivered)
+{
+    (void)self, (void)data, (void)delivered;
+    compute();
+}
+
+static void nothing(void *data)
+{
+    (void)data;
+}
+
+static void on_worked(struct gr_mod *self, void *data)
+{
+    (void)self, (void)data;
+    compute();
+}
+
+static void on_command(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    (void)self;
+    compute();
+    gr_cmd_done(cmd);
+}
+
+static void check_password(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                           const char *password)
+{
+    (void)self, (void)inst, (void)user, (void)password;
+    compute();
+    gr_answer_result(ask, GR_R_FALSE);
+}
+
+static const struct gr_auth_provider provider = { .name = "t", .check_password = check_password };
+
+static int start(struct gr_mod *self, const char **why)
+{
+    (void)why;
+    return gr_provide_auth(self, &provider, 5000) == 1 ? 0 : GR_EEXIST;
+}
+
+static const struct gr_iq iqs[] = {
+    GR_IQ(GR_IQ_GET, GR_TO_HOST, NS, "work", on_iq), GR_IQ_END
+};
+static const struct gr_command commands[] = {
+    { "usage", "computes", NULL, GR_RUN_ANY, on_command }, GR_COMMAND_END
+};
+struct state { struct gr_timer timer; };
+static const struct gr_module worker = {
+    .name = "worker", .summary = "test", .iqs = iqs, .collections = colls, .commands = commands,
+    .start = start, .state_size = sizeof(struct state),
+};
+
+/* The other one: its hook asks the worker's store and computes around that. */
+static enum gr_verdict outer_hook(struct gr_mod *self, struct gr_domain_ev *ev)
+{
+    struct gr_ask *ask = gr_ask_new(self, 0, NULL);
+
+    (void)ev;
+    compute();
+    gr_auth_check(self, ask, "nobody", "x"); /* the worker computes */
+    compute();
+    return GR_OK;
+}
+
+static const struct gr_hook hooks[] = { GR_ON(remove_domain, 7, outer_hook), GR_HOOK_END };
+static const struct gr_module other = { .name = "other", .summary = "test", .hooks = hooks };
+
+static uint64_t total_cpu(struct h *h, const char *module)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < 64; i++) { /* addresses of every loop: counted once each */
+        char jid[64];
+        struct gr_mod *m;
+        static struct gr_mod *seen[64];
+        static size_t count;
+        size_t at = 0;
+
+        if (i == 0)
+            count = 0;
+        snprintf(jid, sizeof(jid), "u%d@localhost", i);
+        m = h_mod(h, module, jid);
+        while (at < count && seen[at] != m)
+            at++;
+        if (at < count)
+            continue;
+        seen[count++] = m;
+        sum += m->cpu_us;
+    }
+    return sum;
+}
+
+/* One tick more or less on either side. */
+static void expect_rise(struct h *h, const char *module, uint64_t *last, int times)
+{
+    uint64_t now = total_cpu(h, module);
+
+    assert_in_range(now - *last, (uint64_t)(times * MS - 12) * 1000,
+                    (uint64_t)(times * MS + 25) * 1000);
+    *last = now;
+}
+
+static void every_way_in_is_counted(void **state)
+{
+    (void)state;
+    h_module(&worker);
+    struct h *h = h_start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    struct gr_mod *self = h_mod(h, "worker", "alice@localhost");
+    uint64_t last = total_cpu(h, "worker");
+
+    h_iq_result(alice, "get", "localhost", "<work xmlns='" NS "'/>", NULL);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_timer_start(self, &((struct state *)gr_state(self))->timer, 10, on_timer);
+    h_advance(h, 20);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_store_get(gr_req_new(self, 0, on_row), &colls[0], "localhost", "k", 1);
+    h_run(h);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_post(self, h_parse_jid(h, "bob@localhost"), on_post, NULL, 0);
+    h_run(h);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_auth_exists(self, gr_ask_new(self, 0, on_answer), "alice");
+    h_run(h);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_iq_ask(self, gr_iq_new(GR_GET, gr_mod_host_jid(self), h_jid(alice), NULL), 100, on_reply,
+              NULL);
+    h_advance(h, 200);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_send_tracked(self, gr_message_new(GR_MSG_CHAT, gr_mod_host_jid(self), h_jid(alice)),
+                    on_handled, NULL);
+    h_run(h);
+    expect_rise(h, "worker", &last, 1);
+
+    self = h_mod(h, "worker", "alice@localhost");
+    assert_int_equal(gr_work(self, NULL, 0, nothing, on_worked), 0);
+    h_run(h);
+    expect_rise(h, "worker", &last, 1);
+
+    h_command(h, "usage");
+    expect_rise(h, "worker", &last, 1);
+    h_stop(&h);
+}
+
+static void nested_calls_are_told_apart(void **state)
+{
+    (void)state;
+    h_module(&worker);
+    h_module(&other);
+    struct h *h = h_start(NULL);
+    struct gr_mod *self = h_mod(h, "other", "localhost");
+    struct gr_domain_ev ev = { .domain = "x" };
+    uint64_t inner = total_cpu(h, "worker"), outer = total_cpu(h, "other");
+
+    self = h_mod(h, "other", "localhost");
+    gr_hook_run(self, GR_HOOK_remove_domain, &ev.ev, NULL);
+    h_run(h);
+    expect_rise(h, "worker", &inner, 1);
+    expect_rise(h, "other", &outer, 2);
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(every_way_in_is_counted),
+        cmocka_unit_test(nested_calls_are_told_apart),
+    };
+    return H_RUN("usage", cases);
+}
