@@ -8,16 +8,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
-
-static int64_t tick_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
 
 static int64_t slow_ns(void)
 {
@@ -49,8 +40,7 @@ static int64_t waited_ns(void)
     return sscanf(text, "%*s %lld", &waited) == 1 ? waited : 0;
 }
 
-/* The clock has moved. */
-static int64_t look(struct mod_loop *ml, int64_t now)
+int64_t usage_look(struct mod_loop *ml, int64_t now)
 {
     int64_t took = now - ml->used.tick_ns, cpu = ml->used.cpu_ns, waited = ml->used.waited_ns;
     struct timespec ts;
@@ -63,14 +53,6 @@ static int64_t look(struct mod_loop *ml, int64_t now)
         ml->used.by->cpu_us += (uint64_t)(ml->used.cpu_ns - cpu) / 1000;
     took -= ml->used.waited_ns - waited;
     return took > slow_ns() ? took : 0;
-}
-
-int64_t usage_turn(struct mod_loop *ml, struct gr_mod *to)
-{
-    int64_t now = tick_ns(), slow = now != ml->used.tick_ns ? look(ml, now) : 0;
-
-    ml->used.by = to;
-    return slow;
 }
 
 /* A module's own completion, in the middle of its call, changes nothing. */
