@@ -240,3 +240,12 @@ bool gr_jid_bare_equal(const struct gr_jid *a, const struct gr_jid *b)
 {
     return a->bare_len == b->bare_len && memcmp(a->bare, b->bare, a->bare_len) == 0;
 }
+
+bool gr_jid_in_list(const char *const *list, const struct gr_jid *jid)
+{
+    for (; *list != NULL; list++) {
+        if (strcmp(*list, jid->bare) == 0 || strcmp(*list, jid->full) == 0)
+            return true;
+    }
+    return false;
+}

@@ -152,6 +152,26 @@ void gr_el_append_text(struct gr_stanza *st, struct gr_el *el, const char *text,
     stanza_add_text(st, el, text, len);
 }
 
+void gr_el_set_text(struct gr_stanza *st, struct gr_el *el, const char *text)
+{
+    struct node **at = &el->first;
+
+    changing(st, el, false);
+    el->last = NULL;
+    while (*at != NULL) {
+        if ((*at)->name == NULL) {
+            *at = (*at)->next;
+        } else {
+            el->last = *at;
+            at = &(*at)->next;
+        }
+    }
+    el->text = NULL;
+    el->node.len = 0;
+    if (text != NULL)
+        stanza_add_text(st, el, text, strlen(text));
+}
+
 /* `copied` is a value in the arena, or NULL to remove the attribute. */
 static void set_attr(struct gr_stanza *st, struct gr_el *el, const char *name, const char *copied)
 {
@@ -197,6 +217,11 @@ void gr_el_setf(struct gr_stanza *st, struct gr_el *el, const char *attr, const 
     set_attr(st, el, attr, value);
     if (el == st->root)
         stanza_refresh(st, attr);
+}
+
+void gr_el_set_int(struct gr_stanza *st, struct gr_el *el, const char *attr, int64_t value)
+{
+    gr_el_setf(st, el, attr, "%lld", (long long)value);
 }
 
 static void set_address(struct gr_stanza *st, const char *attr, const struct gr_jid **slot,

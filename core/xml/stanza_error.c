@@ -114,6 +114,12 @@ static struct gr_stanza *error_for(const struct gr_stanza *st)
 
 struct gr_stanza *gr_error_reply(const struct gr_stanza *st, enum gr_cond cond, const char *text)
 {
+    return gr_error_reply_type(st, cond, gr_cond_type(cond), text);
+}
+
+struct gr_stanza *gr_error_reply_type(const struct gr_stanza *st, enum gr_cond cond,
+                                      const char *type, const char *text)
+{
     struct gr_stanza *reply;
     struct gr_el *error, *el;
 
@@ -124,7 +130,7 @@ struct gr_stanza *gr_error_reply(const struct gr_stanza *st, enum gr_cond cond, 
             if (!gr_el_is(el, GR_NS_CLIENT, "error"))
                 gr_el_append(reply, NULL, el);
     error = gr_el_add(reply, NULL, GR_NS_CLIENT, "error");
-    gr_el_set(reply, error, "type", gr_cond_type(cond));
+    gr_el_set(reply, error, "type", type);
     gr_el_add(reply, error, GR_NS_STANZAS, gr_cond_name(cond));
     if (text != NULL) {
         el = gr_el_add_text(reply, error, GR_NS_STANZAS, "text", text);

@@ -35,6 +35,9 @@ GR_API int gr_jid_with_resource(const struct gr_jid *jid, const char *resource,
 GR_API void gr_jid_free(struct gr_jid **take);
 GR_API bool gr_jid_equal(const struct gr_jid *a, const struct gr_jid *b);      /* full */
 GR_API bool gr_jid_bare_equal(const struct gr_jid *a, const struct gr_jid *b);
+/* Is it in a list of prepared addresses (the value of a GR_OPT_JIDLIST)? An entry without resource
+ * stands for every resource. */
+GR_API bool gr_jid_in_list(const char *const *list, const struct gr_jid *jid);
 static inline bool gr_jid_is_bare(const struct gr_jid *jid) { return jid->resource == NULL; }
 static inline bool gr_jid_is_domain(const struct gr_jid *jid)
 {

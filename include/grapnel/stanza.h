@@ -75,6 +75,10 @@ GR_API struct gr_stanza *gr_iq_result(const struct gr_stanza *iq);
  * NULL. For a presence the reply is type error as well. */
 GR_API struct gr_stanza *gr_error_reply(const struct gr_stanza *st, enum gr_cond cond,
                                         const char *text);
+/* The same with another error type ("auth", "cancel", "modify", "wait") than gr_cond_type, where
+ * the RFC leaves a choice: policy-violation with "wait" for what may be sent again later. */
+GR_API struct gr_stanza *gr_error_reply_type(const struct gr_stanza *st, enum gr_cond cond,
+                                             const char *type, const char *text);
 /* One element of text, e.g. from the store, with GR_NS_CLIENT as the default namespace. 0, or
  * GR_EINVAL, GR_ELIMIT. */
 GR_API int gr_stanza_parse(const char *xml, size_t len, struct gr_stanza **out);
@@ -134,6 +138,9 @@ GR_API struct gr_el *gr_el_add_text(struct gr_stanza *st, struct gr_el *parent, 
 GR_API void gr_el_set(struct gr_stanza *st, struct gr_el *el, const char *attr, const char *value);
 GR_API void gr_el_setf(struct gr_stanza *st, struct gr_el *el, const char *attr, const char *fmt,
                        ...) GR_PRINTF(4, 5);
+GR_API void gr_el_set_int(struct gr_stanza *st, struct gr_el *el, const char *attr, int64_t value);
+/* Instead of the text directly below el, behind its child elements; NULL: none. */
+GR_API void gr_el_set_text(struct gr_stanza *st, struct gr_el *el, const char *text);
 GR_API void gr_el_append_text(struct gr_stanza *st, struct gr_el *el, const char *text,
                               size_t len);
 /* Deep copy of an element, of any stanza, as the last child of parent (NULL: root). */

@@ -694,10 +694,30 @@ static void test_threads(void **state)
     }
 }
 
+static void test_list(void **state)
+{
+    static const char *const list[] = { "a@b.c", "b.c", "d@b.c/r", NULL }, *const none[] = { NULL };
+    static const struct { const char *jid; bool in; } want[] = {
+        { "a@b.c", true }, { "a@b.c/r", true }, { "b.c", true }, { "b.c/r", true },
+        { "d@b.c/r", true }, { "d@b.c", false }, { "d@b.c/s", false }, { "x@b.c", false }
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(want); i++) {
+        struct gr_jid *jid;
+
+        assert_int_equal(gr_jid_parse(want[i].jid, strlen(want[i].jid), &jid), 0);
+        assert_int_equal(gr_jid_in_list(list, jid), want[i].in);
+        assert_false(gr_jid_in_list(none, jid));
+        gr_jid_free(&jid);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_list),
         cmocka_unit_test(test_rfc7622_legal),
         cmocka_unit_test(test_rfc7622_illegal),
         cmocka_unit_test(test_parsing),

@@ -909,10 +909,46 @@ static void test_much_text(void **state)
     gr_stanza_unref(&st);
 }
 
+static void test_set_text(void **state)
+{
+    struct gr_stanza *st = parse("<message><body xml:lang='en'>a<b/>c</body><x>y</x></message>");
+    struct gr_el *body = gr_stanza_child(st, NULL, "body");
+
+    (void)state;
+    gr_el_set_text(st, body, "d & e");
+    assert_string_equal(gr_el_text(body, NULL), "d & e");
+    gr_el_set_text(st, gr_stanza_child(st, NULL, "x"), NULL);
+    assert_string_equal(gr_stanza_xml(st, NULL),
+                        "<message><body xml:lang='en'><b/>d &amp; e</body><x/></message>");
+    gr_el_set_text(st, body, "f");
+    gr_el_append_text(st, body, "g", 1);
+    gr_el_add(st, body, NULL, "h");
+    gr_el_set_int(st, body, "n", INT64_MIN);
+    assert_string_equal(gr_stanza_xml(st, NULL),
+                        "<message><body xml:lang='en' n='-9223372036854775808'><b/>fg<h/></body>"
+                        "<x/></message>");
+    gr_stanza_unref(&st);
+}
+
+static void test_error_reply_type(void **state)
+{
+    struct gr_stanza *st = parse("<message id='1'/>"), *error = parse("<message type='error'/>");
+    struct gr_stanza *reply = gr_error_reply_type(st, GR_POLICY_VIOLATION, "wait", NULL);
+
+    (void)state;
+    assert_string_equal(gr_el_attr(gr_stanza_child(reply, NULL, "error"), "type"), "wait");
+    assert_int_equal(gr_stanza_cond(reply), GR_POLICY_VIOLATION);
+    assert_null(gr_error_reply_type(error, GR_POLICY_VIOLATION, "wait", NULL));
+    gr_stanza_unref(&reply);
+    gr_stanza_unref(&error);
+    gr_stanza_unref(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),          cmocka_unit_test(test_types),
+        cmocka_unit_test(test_set_text),         cmocka_unit_test(test_error_reply_type),
         cmocka_unit_test(test_malformed_addresses), cmocka_unit_test(test_building),
         cmocka_unit_test(test_mixed_content_order), cmocka_unit_test(test_raw_payload),
         cmocka_unit_test(test_not_raw),          cmocka_unit_test(test_namespaced_attributes),
