@@ -207,15 +207,22 @@ static void check_iq(struct maker *mk, const struct conf_host *host, const struc
                      size_t a, size_t b)
 {
     const struct gr_iq *ia = list->specs[a]->desc->iqs, *ib;
+    const char *name;
 
     for (; ia != NULL && ia->where != 0; ia++) {
         for (ib = a == b ? ia + 1 : list->specs[b]->desc->iqs; ib != NULL && ib->where != 0; ib++) {
             if (!iq_conflict(ia, ib))
                 continue;
-            conf_errors_add(mk->errs, place_of(list, b), "mod_%s and mod_%s both answer <%s "
-                            "xmlns='%s'/> on %s: disable one of them", list->specs[a]->desc->name,
-                            list->specs[b]->desc->name, ia->name != NULL ? ia->name : "*", ia->ns,
-                            host->domain);
+            name = ia->name != NULL ? ia->name : "*";
+            if (a == b)
+                conf_errors_add(mk->errs, place_of(list, b), "mod_%s has two entries for <%s "
+                                "xmlns='%s'/>: one of them must do for gets and sets",
+                                list->specs[a]->desc->name, name, ia->ns);
+            else
+                conf_errors_add(mk->errs, place_of(list, b), "mod_%s and mod_%s both answer <%s "
+                                "xmlns='%s'/> on %s: disable one of them",
+                                list->specs[a]->desc->name, list->specs[b]->desc->name, name,
+                                ia->ns, host->domain);
             return;
         }
     }

@@ -764,6 +764,23 @@ static void conflicts_are_named(void **state)
     load(ONE);
 }
 
+static void one_entry_per_iq(void **state)
+{
+    static const struct gr_iq iqs[] = {
+        GR_IQ(GR_IQ_GET, GR_TO_HOST, "urn:test:twice", "query", no_iq),
+        GR_IQ(GR_IQ_SET, GR_TO_HOST | GR_TO_ACCOUNT, "urn:test:twice", "query", no_iq), GR_IQ_END
+    };
+    static const struct gr_module twice = { .name = "twice", .iqs = iqs, .abi = GR_ABI_VERSION,
+                                            .abi_tag = GR_ABI_TAG };
+    char *errors;
+
+    (void)state;
+    mod_add_builtin(&twice);
+    errors = refused_load(ONE);
+    assert_non_null(strstr(errors, "mod_twice has two entries for <query xmlns='urn:test:twice'/>"));
+    gr_free(errors);
+}
+
 static void checking_changes_nothing(void **state)
 {
     char *text = ini(ONE "[mod_tally]\nstep = 9\nlimit = 8\n"), *errors = NULL;
@@ -811,7 +828,8 @@ int main(void)
         T(timers_of_the_old_stop), T(slots_stay_or_are_released_by_old_code),
         T(slots_move_between_loops), T(moved_slots_are_told), T(timers_do_not_move_to_another_loop),
         T(provider_instances_are_closed_by_their_own_code), T(modules_come_and_go), T(hosts_come_and_go),
-        T(needs_are_met_and_order_the_start), T(circles_are_refused), T(conflicts_are_named), T(modules_that_contradict_each_other),
+        T(needs_are_met_and_order_the_start), T(circles_are_refused), T(conflicts_are_named), T(one_entry_per_iq),
+        T(modules_that_contradict_each_other),
         T(checking_changes_nothing), T(many_reloads),
     };
 
