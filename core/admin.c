@@ -276,21 +276,21 @@ static void status(struct gr_mod *self, struct gr_cmd *cmd)
 }
 
 static const struct gr_arg account_args[] = {
-    { "jid", GR_ARG_JID, false, "user@domain" }, { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(jid, JID, "user@domain"), GR_ARG_END
 };
 static const struct gr_arg password_args[] = {
-    { "jid", GR_ARG_JID, false, "user@domain" },
-    { "password", GR_ARG_SECRET, true, "the password; --password-stdin reads it from a line" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(jid, JID, "user@domain"),
+    GR_ARG_OPTIONAL(password, SECRET, "the password; --password-stdin reads it from a line"),
+    GR_ARG_END
 };
 static const struct gr_arg domain_args[] = {
-    { "domain", GR_ARG_TEXT, false, "a served domain" }, { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(domain, TEXT, "a served domain"), GR_ARG_END
 };
 static const struct gr_arg list_args[] = {
-    { "domain", GR_ARG_TEXT, false, "a served domain" },
-    { "after", GR_ARG_TEXT, true, "start behind this user name" },
-    { "limit", GR_ARG_INT, true, "at most so many" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(domain, TEXT, "a served domain"),
+    GR_ARG_OPTIONAL(after, TEXT, "start behind this user name"),
+    GR_ARG_OPTIONAL(limit, INT, "at most so many"),
+    GR_ARG_END
 };
 
 static const struct gr_command commands[] = {

@@ -138,9 +138,9 @@ static void print_unloaded(const struct overlay_entry *e, bool files, struct buf
 }
 
 const struct gr_arg module_list_args[] = {
-    { "loops", GR_ARG_FLAG, true, "one row per loop as well" },
-    { "files", GR_ARG_FLAG, true, "where each was loaded from, instead of what it is" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG_OPTIONAL(loops, FLAG, "one row per loop as well"),
+    GR_ARG_OPTIONAL(files, FLAG, "where each was loaded from, instead of what it is"),
+    GR_ARG_END
 };
 
 static int compare(const void *a, const void *b)
@@ -305,9 +305,9 @@ static char *load_or_unload(const struct gr_cmd *cmd, bool on, struct buf *resul
 }
 
 const struct gr_arg module_load_args[] = {
-    { "module", GR_ARG_TEXT, false, "its name, with or without mod_" },
-    { "host", GR_ARG_TEXT, true, "a served domain; without: all of them" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(module, TEXT, "its name, with or without mod_"),
+    GR_ARG_OPTIONAL(host, TEXT, "a served domain; without: all of them"),
+    GR_ARG_END
 };
 
 char *module_load(const struct gr_cmd *cmd, struct buf *result)
@@ -323,8 +323,8 @@ char *module_unload(const struct gr_cmd *cmd, struct buf *result)
 /* --- reloading --- */
 
 const struct gr_arg module_reload_args[] = {
-    { "module", GR_ARG_TEXT, true, "one that must be loaded, and whose changes one wants to see" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG_OPTIONAL(module, TEXT, "one that must be loaded, and whose changes one wants to see"),
+    GR_ARG_END
 };
 
 /* Whether the report has a line about it: "[mod_x] ...", "[mod_x DOMAIN] ...", "mod_x: ...". */

@@ -17,6 +17,11 @@ struct gr_arg {
     bool optional;
     const char *help;
 };
+/* GR_ARG(jid, JID, "an account"): must be given; GR_ARG_OPTIONAL(limit, INT, "at most so many") */
+#define GR_ARG(arg, type, text) { .name = #arg, .kind = GR_ARG_##type, .help = (text) }
+#define GR_ARG_OPTIONAL(arg, type, text) \
+    { .name = #arg, .kind = GR_ARG_##type, .optional = true, .help = (text) }
+#define GR_ARG_END { .name = NULL }
 enum gr_where_runs {
     GR_RUN_ANY,         /* one loop                                             */
     GR_RUN_HOME,        /* home loop of the first JID argument                  */
