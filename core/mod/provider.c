@@ -100,7 +100,7 @@ int gr_provide_session(struct gr_mod *self, const struct gr_session_provider *p,
     return provide(self, GR_PROVIDER_SESSION, p, prio);
 }
 
-/* --- functions by offset: all members behind `name` are function pointers --- */
+/* --- functions by offset --- */
 
 bool provider_has(const struct provider *p, size_t offset)
 {
@@ -110,6 +110,19 @@ bool provider_has(const struct provider *p, size_t offset)
     return f != NULL;
 }
 
+/* Those below it are not asked. */
+static bool is_complete(const struct provider *p)
+{
+    switch (p->type) {
+    case GR_PROVIDER_AUTH:
+        return ((const struct gr_auth_provider *)p->vt)->complete;
+    case GR_PROVIDER_ROSTER:
+        return ((const struct gr_roster_provider *)p->vt)->complete;
+    default:
+        return false;
+    }
+}
+
 struct provider *provider_find(const struct gr_host *h, enum gr_provider_type type, size_t offset)
 {
     const struct provider_set *set = h->providers;
@@ -117,6 +130,8 @@ struct provider *provider_find(const struct gr_host *h, enum gr_provider_type ty
     for (unsigned i = 0; i < set->count[type]; i++) {
         if (provider_has(set->list[type][i], offset))
             return set->list[type][i];
+        if (is_complete(set->list[type][i]))
+            break;
     }
     return NULL;
 }

@@ -107,7 +107,10 @@ void gr_roster_ask(struct gr_mod *self, struct gr_ask *take, enum gr_roster_op o
     ask_issue(take);
     if (!provider_call_find(&c, take, self->host, GR_PROVIDER_ROSTER, roster_op[op].offset,
                             insts_of(session), session)) {
-        gr_answer_result(take, roster_op[op].otherwise);
+        if (op == GR_ROSTER_REMOVE_CONTACT && self->host->providers->count[GR_PROVIDER_ROSTER] > 0)
+            gr_answer_error(take, GR_NOT_ALLOWED, NULL); /* there are contacts, which stay */
+        else
+            gr_answer_result(take, roster_op[op].otherwise);
         return;
     }
     user = bare(user, &made_user);

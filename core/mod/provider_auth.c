@@ -69,6 +69,8 @@ static struct provider *secrets(const struct gr_host *h)
 
         if (vt->get_credentials != NULL || vt->check_password != NULL)
             return set->list[GR_PROVIDER_AUTH][i];
+        if (vt->complete)
+            break;
     }
     return NULL;
 }

@@ -1,8 +1,8 @@
 /* grapnel/provider.h: who answers for accounts, rosters and sessions.
  *
  * Exactly one provider per type and host answers all calls; one of strictly higher priority
- * replaces it, an equal or lower one is ignored. Functions left NULL fall through to the built-in
- * default. An instance is opened per session, lazily at its first use, and closed with the session;
+ * replaces it, an equal or lower one is ignored. Functions left NULL fall through to the provider
+ * below and in the end to the built-in default, unless the provider is `complete`. An instance is opened per session, lazily at its first use, and closed with the session;
  * calls that concern an account without a session get an instance of the loop (opened with session
  * NULL).
  *
@@ -55,6 +55,8 @@ GR_API void gr_answer_error(struct gr_ask *take, enum gr_cond cond, const char *
  * address. */
 struct gr_auth_provider {
     const char *name;
+    bool complete;  /* no provider below is asked: changes that are left out are not-allowed, the rest
+                     * is answered as if nobody knew */
     void *(*open)(struct gr_mod *self, struct gr_session *session);
     void (*close)(struct gr_mod *self, void *inst);
     void (*bind)(struct gr_mod *self, void *inst, struct gr_session *session);   /* authenticated */
@@ -104,6 +106,9 @@ struct gr_auth_provider {
  * after, NONE for "nothing to do", TRUE cases of the tables as said there. */
 struct gr_roster_provider {
     const char *name;
+    bool complete;  /* no provider below is asked: update_contact and remove_contact left out are
+                     * not-allowed, subscription stanzas have no effect; so get_contacts and get_contact
+                     * are all that a roster needs which no client can change */
     void *(*open)(struct gr_mod *self, struct gr_session *session);
     void (*close)(struct gr_mod *self, void *inst);
     void (*bind)(struct gr_mod *self, void *inst, struct gr_session *session);   /* full JID known */
