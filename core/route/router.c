@@ -50,6 +50,19 @@ void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *t
 
 /* --- sending with the outcome told --- */
 
+enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
+                             const char *text)
+{
+    struct gr_stanza *reply = gr_error_reply(ev->stanza, cond, text);
+
+    if (reply != NULL) {
+        gr_stanza_set_from(reply, ev->to); /* also when the stanza left it out */
+        gr_stanza_set_to(reply, ev->from);
+        gr_send_in(self, &ev->ev, reply);
+    }
+    return GR_STOP;
+}
+
 struct tracked {
     struct receipt r;
     struct gr_mod *self;

@@ -120,6 +120,20 @@ void session_each(void (*f)(void *ctx, struct gr_session *s), void *ctx)
     }
 }
 
+void gr_each_session(struct gr_mod *self,
+                     void (*f)(struct gr_mod *self, struct gr_session *s, void *ctx), void *ctx)
+{
+    struct table_node *next;
+
+    for (struct table_node *n = table_first(&route_loop()->sessions); n != NULL; n = next) {
+        struct gr_session *s = GR_CONTAINER_OF(n, struct gr_session, by_id);
+
+        next = table_after(&route_loop()->sessions, n);
+        if (s->state == GR_S_BOUND && s->host == gr_mod_host(self))
+            f(self, s, ctx);
+    }
+}
+
 void session_authenticated(struct gr_session *s, struct gr_jid *take_bare, const char *mech)
 {
     gr_jid_free(&s->jid);

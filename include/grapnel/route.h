@@ -11,6 +11,11 @@ GR_API void gr_send(struct gr_mod *self, struct gr_stanza *take);
  * handled (acknowledged) only when this one is. */
 GR_API void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take);
 
+/* Answers the stanza of `ev` with an error, from ev->to to ev->from, as gr_send_in; nothing is sent for
+ * what must not be answered (errors, iq results). Returns GR_STOP: return gr_ev_refuse(...). */
+GR_API enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
+                                    const char *text);
+
 /* Sends a stanza of which the caller holds a durable copy, and tells when nobody has to do with it any
  * more: delivered means it was written to a client's socket, stored, answered or dropped by policy;
  * otherwise the recipient's connection broke first and the copy is still needed. f runs on this loop;
@@ -38,7 +43,8 @@ struct gr_iq_ev {
     struct gr_iq_req *req;            /* answer it exactly once, now or later (RFC 6120, 8.2.3) */
 };
 struct gr_iq {
-    unsigned types;                   /* GR_IQ_GET | GR_IQ_SET; the other type: not-allowed */
+    unsigned types;                   /* GR_IQ_GET | GR_IQ_SET; the other type: not-allowed. One entry
+                                       * per element and place: two for the same are refused */
     unsigned where;                   /* 0 ends the table */
     const char *ns, *name;            /* name NULL: any */
     void (*handle)(struct gr_mod *self, struct gr_iq_ev *ev);

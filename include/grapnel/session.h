@@ -56,6 +56,12 @@ GR_API struct gr_session *gr_account_session(const struct gr_account *a, const c
 GR_API struct gr_session *gr_session_find(struct gr_mod *self, const struct gr_jid *full,
                                           uint64_t id);
 
+/* Calls f for every bound session of self's host that lives on this loop, in no order; GR_RUN_ALL or a
+ * timer of every instance covers the host. f may send, write and close, which is done later. */
+GR_API void gr_each_session(struct gr_mod *self,
+                            void (*f)(struct gr_mod *self, struct gr_session *s, void *ctx),
+                            void *ctx);
+
 /* To the client behind `s`: takes the stanza. deliver runs user_receive_* and what follows (as the
  * session's next event); write goes straight to the stream, running only xmpp_send_element. */
 GR_API void gr_session_deliver(struct gr_mod *self, struct gr_session *s, struct gr_stanza *take);

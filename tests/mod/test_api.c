@@ -1,0 +1,213 @@
+/* tests/mod/test_api.c: calls for modules that no module of the tree needs: sessions of this loop,
+ * refusing a stanza, providers that are complete. */
+#include "harness.h"
+
+#include <stdio.h>
+
+#define ROSTER "<query xmlns='jabber:iq:roster'>"
+
+/* --- gr_each_session --- */
+
+static void count(struct gr_mod *self, struct gr_session *s, void *ctx)
+{
+    assert_ptr_equal(gr_session_host(s), gr_mod_host(self));
+    assert_int_equal(gr_session_state(s), GR_S_BOUND);
+    assert_true(gr_is_home(gr_session_jid(s)));
+    ++*(int64_t *)ctx;
+}
+
+static void run_count(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    int64_t n = 0;
+
+    gr_each_session(self, count, &n);
+    gr_cmd_row(cmd);
+    gr_cmd_number(cmd, "sessions", n);
+    gr_cmd_done(cmd);
+}
+
+static void close_it(struct gr_mod *self, struct gr_session *s, void *ctx)
+{
+    (void)ctx;
+    gr_session_close(self, s, "policy-violation", NULL, true);
+}
+
+static void run_close(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    gr_each_session(self, close_it, NULL);
+    gr_cmd_done(cmd);
+}
+
+static const struct gr_arg domain[] = { GR_ARG(domain, JID, "a host"), GR_ARG_END };
+static const struct gr_command commands[] = {
+    { "each count", "counts", domain, GR_RUN_ALL, run_count },
+    { "each close", "closes", domain, GR_RUN_ALL, run_close },
+    GR_COMMAND_END
+};
+
+static enum gr_verdict refuse(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    const struct gr_el *body = gr_stanza_child(ev->stanza, NULL, "body");
+
+    if (body != NULL && strcmp(gr_el_text(body, NULL), "bad") == 0)
+        return gr_ev_refuse(self, ev, GR_NOT_ACCEPTABLE, "no");
+    return GR_OK;
+}
+
+static enum gr_verdict refuse_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    return gr_stanza_child(ev->stanza, "urn:test", "sent") != NULL ? refuse(self, ev) : GR_OK;
+}
+
+static enum gr_verdict refuse_received(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    return gr_stanza_child(ev->stanza, "urn:test", "sent") == NULL ? refuse(self, ev) : GR_OK;
+}
+
+static const struct gr_hook hooks[] = {
+    GR_ON(user_send_message, GR_PRIO_POLICY, refuse_sent),
+    GR_ON(user_receive_message, GR_PRIO_POLICY, refuse_received),
+    GR_HOOK_END
+};
+static const struct gr_module each = { .name = "each", .summary = "test", .hooks = hooks,
+                                       .commands = commands };
+
+static void sessions_of_a_host(void **state)
+{
+    struct hs *s[8];
+    char jid[64];
+
+    (void)state;
+    h_module(&each);
+    struct h *h = h_start("[host localhost]\n[host other.test]\n");
+    for (int i = 0; i < 8; i++) {
+        snprintf(jid, sizeof(jid), "u%d@%s/r", i, i < 5 ? "localhost" : "other.test");
+        s[i] = h_login(h, jid);
+    }
+    h_connect(h, "u0@localhost"); /* nobody yet */
+    assert_string_equal(h_command(h, "each count localhost"), "sessions=5");
+    assert_string_equal(h_command(h, "each count other.test"), "sessions=3");
+    h_command(h, "each close localhost");
+    h_run(h);
+    for (int i = 0; i < 5; i++)
+        h_expect_closed(&s[i], "policy-violation");
+    assert_null(h_closed(s[5]));
+    assert_string_equal(h_command(h, "each count localhost"), "sessions=0");
+    h_stop(&h);
+}
+
+/* --- gr_ev_refuse --- */
+
+#define SENT "<sent xmlns='urn:test'/>"
+#define REFUSED "<message type='error' from='%s' to='%s' id='1'><error type='modify'>"  \
+                "<not-acceptable xmlns='" GR_NS_STANZAS "'/>"                           \
+                "<text xmlns='" GR_NS_STANZAS "' xml:lang='en'>no</text></error></message>"
+
+static void refused_stanzas_are_answered(void **state)
+{
+    (void)state;
+    h_module(&each);
+    struct h *h = h_start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a"), *bob = h_login(h, "bob@localhost/b");
+
+    h_set_available(bob, 0);
+    h_send(alice, "<message to='bob@localhost' id='1'><body>bad</body>" SENT "</message>");
+    h_expect_xmlf(alice, REFUSED, "bob@localhost", h_full(alice));
+    h_send(alice, "<message id='1'><body>bad</body>" SENT "</message>");
+    h_expect_xmlf(alice, REFUSED, "alice@localhost", h_full(alice));
+    h_send(alice, "<message to='bob@localhost/b' id='1'><body>bad</body></message>");
+    h_expect_xmlf(alice, REFUSED, "bob@localhost/b", h_full(alice));
+    h_send(alice, "<message to='bob@localhost/b' id='1' type='error'><body>bad</body></message>");
+    h_expect_nothing(alice);
+    h_expect_nothing(bob);
+    assert_int_equal(h_unhandled(alice), 0);
+    h_send(alice, "<message to='bob@localhost/b'><body>good</body></message>");
+    h_expect_body(bob, "alice@localhost/a", "good");
+    h_stop(&h);
+}
+
+/* --- complete providers --- */
+
+static void get_contacts(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                         const struct gr_jid *user)
+{
+    const struct gr_roster_item item = { .jid = gr_mod_host_jid(self), .sub = GR_SUB_BOTH,
+                                         .in_roster = true };
+    const struct gr_answer a = { .items = &item, .count = 1 };
+
+    (void)inst, (void)user;
+    gr_answer(ask, &a);
+}
+
+static void get_contact(struct gr_mod *self, void *inst, struct gr_ask *ask,
+                        const struct gr_jid *user, const struct gr_jid *contact)
+{
+    const struct gr_answer a = { .after = { .jid = contact, .sub = GR_SUB_BOTH,
+                                            .in_roster = true } };
+
+    (void)inst, (void)user;
+    if (gr_jid_equal(contact, gr_mod_host_jid(self)))
+        gr_answer(ask, &a);
+    else
+        gr_answer_result(ask, GR_R_NONE);
+}
+
+static void check_password(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                           const char *password)
+{
+    (void)self, (void)inst, (void)user, (void)password;
+    gr_answer_result(ask, GR_R_OK);
+}
+
+static void user_state(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user)
+{
+    (void)self, (void)inst, (void)user;
+    gr_answer_result(ask, GR_R_OK);
+}
+
+static const struct gr_roster_provider rosters = { .name = "fixed", .complete = true,
+                                                   .get_contacts = get_contacts,
+                                                   .get_contact = get_contact };
+static const struct gr_auth_provider accounts = { .name = "fixed", .complete = true,
+                                                  .check_password = check_password,
+                                                  .user_state = user_state };
+
+static int start(struct gr_mod *self, const char **why)
+{
+    (void)why;
+    return gr_provide_roster(self, &rosters, GR_PROVIDER_DEFAULT_PRIO) == 1 &&
+           gr_provide_auth(self, &accounts, GR_PROVIDER_DEFAULT_PRIO) == 1 ? 0 : GR_EEXIST;
+}
+
+static const struct gr_module fixed = { .name = "fixed", .summary = "test", .start = start };
+
+static void nothing_below_is_asked(void **state)
+{
+    (void)state;
+    h_module(&fixed);
+    struct h *h = h_start("[host localhost]\n[mod_roster]\n[mod_presence]\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    h_iq_result(alice, "get", NULL, "<query xmlns='jabber:iq:roster'/>",
+                ROSTER "<item jid='localhost' subscription='both'/></query>");
+    h_iq_error(alice, "set", NULL, ROSTER "<item jid='x@localhost'/></query>", GR_NOT_ALLOWED);
+    h_iq_error(alice, "set", NULL, ROSTER "<item jid='localhost' subscription='remove'/></query>",
+               GR_NOT_ALLOWED);
+    struct hs *x = h_online(h, "x@localhost/x");
+    h_send(alice, "<presence type='subscribe' to='x@localhost'/>");
+    h_expect_nothing(alice);
+    h_expect_nothing(x);
+    assert_int_equal(h_user_create(h, "new@localhost", "secret"), GR_R_ERROR);
+    assert_int_equal(h_user_delete(h, "alice@localhost"), GR_R_ERROR);
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(sessions_of_a_host),
+        cmocka_unit_test(refused_stanzas_are_answered),
+        cmocka_unit_test(nothing_below_is_asked),
+    };
+    return H_RUN("api", cases);
+}
