@@ -308,7 +308,7 @@ class Examples(Installed):
             self.assertIn('names', server.ctl_ok('providers', 'localhost'))
             p = server.ctl('user', 'add', 'new@localhost', '--password-stdin', text='secret\n')
             self.assertNotEqual(p.returncode, 0)
-            self.assertIn('accounts are in the configuration', p.stderr)
+            self.assertIn('not-allowed', p.stderr)
             self.configure('names', accounts='corp-juliet:changed')
             server.ctl_ok('reload')
             self.login(f'{name}@localhost', password='changed', mechanism='PLAIN')

@@ -2,8 +2,6 @@
  * which commands of grapnelctl change. */
 #include <grapnel/module.h>
 
-#include <string.h>
-
 struct ban_conf { const char *const *jids; };
 struct question { struct gr_hold *hold; struct gr_session_ev *ev; };
 struct change { struct gr_cmd *cmd; struct gr_jid *kick; };
@@ -33,11 +31,10 @@ static enum gr_verdict on_open(struct gr_mod *self, struct gr_session_ev *ev)
     struct gr_req *req;
     struct question *q;
 
-    for (const char *const *jid = conf->jids; *jid != NULL; jid++)
-        if (strcmp(*jid, ev->jid->bare) == 0)
-            ev->allow = false;
-    if (!ev->allow)
+    if (gr_jid_in_list(conf->jids, ev->jid)) {
+        ev->allow = false;
         return GR_STOP;
+    }
     req = gr_req_new(self, sizeof(*q), looked_up);
     q = gr_req_data(req);
     *q = (struct question){ .hold = gr_hold(self, &ev->ev), .ev = ev };
@@ -95,9 +92,7 @@ static void run_remove(struct gr_mod *self, struct gr_cmd *cmd)
     change(self, cmd, false);
 }
 
-static const struct gr_arg who[] = {
-    { "jid", GR_ARG_JID, false, "an account" }, { NULL, GR_ARG_TEXT, false, NULL }
-};
+static const struct gr_arg who[] = { GR_ARG(jid, JID, "an account"), GR_ARG_END };
 
 static const struct gr_command commands[] = {
     { "ban add", "end an account's sessions and refuse new ones", who, GR_RUN_HOME, run_add },

@@ -1,10 +1,8 @@
 /* mod_clock: tells some accounts the time, again and again, while they are there. */
 #include <grapnel/module.h>
 
-#include <string.h>
-
 struct clock_conf { const char *const *jids; int64_t interval; };
-struct clock { struct gr_timer timer; uint64_t ticks; }; /* per host and loop */
+struct clock { struct gr_timer timer; int64_t ticks; }; /* per host and loop */
 
 static const struct gr_opt options[] = {
     GR_OPT_JIDLIST(struct clock_conf, jids, "", "accounts that are told the time"),
@@ -12,36 +10,32 @@ static const struct gr_opt options[] = {
     GR_OPT_END
 };
 
-static void tell(struct gr_mod *self, const struct gr_jid *jid)
+static void tell(struct gr_mod *self, struct gr_session *session, void *ctx)
 {
-    struct clock *state = gr_state(self);
-    struct gr_stanza *msg = gr_message_new(GR_MSG_HEADLINE, gr_mod_host_jid(self), jid);
+    const struct clock_conf *conf = gr_conf(self);
+    const struct clock *state = gr_state(self);
+    const struct gr_jid *jid = gr_session_jid(session);
+    struct gr_stanza *msg;
     char stamp[GR_STAMP_SIZE];
 
+    (void)ctx;
+    if (!gr_session_available(session) || !gr_jid_in_list(conf->jids, jid))
+        return;
+    msg = gr_message_new(GR_MSG_HEADLINE, gr_mod_host_jid(self), jid);
     gr_stamp(stamp, gr_wall_us());
     gr_el_add_text(msg, NULL, NULL, "body", stamp);
-    gr_el_setf(msg, gr_el_add(msg, NULL, "urn:example:clock", "tick"), "number", "%llu",
-               (unsigned long long)state->ticks);
+    gr_el_set_int(msg, gr_el_add(msg, NULL, "urn:example:clock", "tick"), "number", state->ticks);
     gr_send(self, msg);
 }
 
-/* A timer fires once. Every host and loop has this one: each account is told by its own host, and
- * found on the loop where it lives. */
+/* A timer fires once. Every host and loop has this one, and each tells the sessions that it has. */
 static void tick(struct gr_mod *self, struct gr_timer *timer)
 {
     const struct clock_conf *conf = gr_conf(self);
     struct clock *state = gr_state(self);
 
     state->ticks++;
-    for (const char *const *text = conf->jids; *text != NULL; text++) {
-        struct gr_jid *jid;
-        if (gr_jid_parse(*text, strlen(*text), &jid) != 0)
-            continue;
-        if (strcmp(jid->domain, gr_host_name(gr_mod_host(self))) == 0 &&
-            gr_account_find(self, jid) != NULL)
-            tell(self, jid);
-        gr_jid_free(&jid);
-    }
+    gr_each_session(self, tell, NULL);
     gr_timer_start(self, timer, conf->interval, tick);
 }
 
@@ -60,14 +54,14 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
 {
     const struct clock *state = gr_state(self);
 
-    gr_bag_put_u64(bag, "ticks", state->ticks);
+    gr_bag_put_u64(bag, "ticks", (uint64_t)state->ticks);
 }
 
 static void restore(struct gr_mod *self, const struct gr_bag *bag)
 {
     struct clock *state = gr_state(self);
 
-    state->ticks = gr_bag_u64(bag, "ticks", 0);
+    state->ticks = (int64_t)gr_bag_u64(bag, "ticks", 0);
 }
 
 GR_MODULE(clock, .summary = "tells the time", .options = options,

@@ -16,7 +16,7 @@ static void rolled(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdic
         gr_iq_reply_error(roll->req, GR_NOT_ALLOWED, "no dice");
     } else {
         result = gr_iq_result(gr_iq_req_stanza(roll->req));
-        gr_el_setf(result, gr_el_add(result, NULL, NS, "dice"), "eyes", "%d", roll->e.eyes);
+        gr_el_set_int(result, gr_el_add(result, NULL, NS, "dice"), "eyes", roll->e.eyes);
         gr_iq_reply(roll->req, result);
     }
     gr_free(roll);

@@ -1,8 +1,6 @@
 /* mod_loaded: handles the hook of mod_dice: some people always roll a six, some never roll. */
 #include "../mod_dice/dice.h"
 
-#include <string.h>
-
 struct loaded_conf { const char *const *lucky, *const *banned; };
 
 static const struct gr_opt options[] = {
@@ -11,22 +9,14 @@ static const struct gr_opt options[] = {
     GR_OPT_END
 };
 
-static bool listed(const char *const *list, const struct gr_jid *jid)
-{
-    for (; *list != NULL; list++)
-        if (strcmp(*list, jid->bare) == 0)
-            return true;
-    return false;
-}
-
 static enum gr_verdict on_rolled(struct gr_mod *self, struct gr_ev *ev)
 {
     const struct loaded_conf *conf = gr_conf(self);
     struct dice_ev *dice = (struct dice_ev *)ev;
 
-    if (listed(conf->banned, dice->who))
+    if (gr_jid_in_list(conf->banned, dice->who))
         return GR_STOP;
-    if (listed(conf->lucky, dice->who))
+    if (gr_jid_in_list(conf->lucky, dice->who))
         dice->eyes = 6;
     return GR_OK;
 }

@@ -62,23 +62,10 @@ static void user_state(struct gr_mod *self, void *inst, struct gr_ask *ask, cons
     gr_answer_result(ask, password_of(self, user) != NULL ? GR_R_OK : GR_R_NONE);
 }
 
-/* What is left out is answered by the provider below, from the store: so these are not. */
-static void refuse_password(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
-                            const char *password)
-{
-    (void)self, (void)inst, (void)user, (void)password;
-    gr_answer_error(ask, GR_NOT_ALLOWED, "accounts are in the configuration");
-}
-
-static void refuse_delete(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user)
-{
-    refuse_password(self, inst, ask, user, NULL);
-}
-
+/* Complete: what is left out is refused, not answered from the store by the provider below. */
 static const struct gr_auth_provider provider = {
-    .name = "names", .account_of = account_of, .username_of = username_of,
+    .name = "names", .complete = true, .account_of = account_of, .username_of = username_of,
     .check_password = check_password, .user_state = user_state, .valid_contact = user_state,
-    .create_user = refuse_password, .set_password = refuse_password, .delete_user = refuse_delete,
 };
 
 static int start(struct gr_mod *self, const char **why)

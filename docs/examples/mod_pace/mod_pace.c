@@ -37,11 +37,9 @@ static enum gr_verdict on_message(struct gr_mod *self, struct gr_stanza_ev *ev)
 
     if (allowed(self, gr_session_slot(self, ev->session, &pace_slot)))
         return GR_OK;
-    error = gr_error_reply(ev->stanza, GR_POLICY_VIOLATION, "not so fast");
-    if (error != NULL) {
-        gr_el_set(error, gr_stanza_child(error, NULL, "error"), "type", "wait");
+    error = gr_error_reply_type(ev->stanza, GR_POLICY_VIOLATION, "wait", "not so fast");
+    if (error != NULL) /* there is none for an error */
         gr_ev_request_write(&ev->ev, error);
-    }
     return GR_STOP;
 }
 

@@ -41,13 +41,11 @@ static void run_count(struct gr_mod *self, struct gr_cmd *cmd)
 }
 
 static const struct gr_arg to_args[] = {
-    { "jid", GR_ARG_JID, false, "who is told" },
-    { "text", GR_ARG_TEXT, false, "what" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(jid, JID, "who is told"), GR_ARG(text, TEXT, "what"), GR_ARG_END
 };
 
 static const struct gr_arg count_args[] = {
-    { "domain", GR_ARG_JID, false, "a host of this server" }, { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(domain, JID, "a host of this server"), GR_ARG_END
 };
 
 static const struct gr_command commands[] = {

@@ -50,52 +50,10 @@ static void get_contact(struct gr_mod *self, void *inst, struct gr_ask *ask,
     answer(self, ask, user, contact);
 }
 
-/* --- changes: a client hears an error, a subscription stanza has no effect --- */
-
-static void update(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *user,
-                   const struct gr_roster_item *item)
-{
-    (void)self, (void)inst, (void)user, (void)item;
-    gr_answer_error(ask, GR_NOT_ALLOWED, "the team is in the configuration");
-}
-
-static void remove_item(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                        const struct gr_jid *user, const struct gr_jid *contact)
-{
-    (void)self, (void)inst, (void)user, (void)contact;
-    gr_answer_error(ask, GR_NOT_ALLOWED, "the team is in the configuration");
-}
-
-static void pending(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *user)
-{
-    (void)self, (void)inst, (void)user;
-    gr_answer_result(ask, GR_R_NONE);
-}
-
-static void ignore(struct gr_mod *self, void *inst, struct gr_ask *ask, const struct gr_jid *user,
-                   const struct gr_jid *contact)
-{
-    (void)self, (void)inst, (void)user, (void)contact;
-    gr_answer_result(ask, GR_R_FALSE);
-}
-
-static void ignore_request(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                           const struct gr_jid *user, const struct gr_jid *contact,
-                           struct gr_stanza *stanza)
-{
-    (void)stanza;
-    ignore(self, inst, ask, user, contact);
-}
-
-/* Complete: what is left out would be answered by mod_roster's own, in the store. */
+/* Complete: mod_roster's own provider, in the store, is not asked for the rest. A client that
+ * changes something hears an error, a subscription stanza has no effect. */
 static const struct gr_roster_provider provider = {
-    .name = "team", .get_contacts = get_contacts, .get_contact = get_contact,
-    .update_contact = update, .remove_contact = remove_item, .remove_user = ignore,
-    .get_pending = pending, .is_pending = ignore,
-    .outbound_subscribe = ignore_request, .inbound_subscribe = ignore_request,
-    .outbound_subscribed = ignore, .inbound_subscribed = ignore,
-    .outbound_unsubscribe = ignore, .inbound_unsubscribe = ignore,
-    .outbound_unsubscribed = ignore, .inbound_unsubscribed = ignore,
+    .name = "team", .complete = true, .get_contacts = get_contacts, .get_contact = get_contact,
 };
 
 /* stop() is not called when start() fails: so what may fail comes first. */

@@ -121,7 +121,7 @@ static void run_visits(struct gr_mod *self, struct gr_cmd *cmd)
 }
 
 static const struct gr_arg domain[] = {
-    { "domain", GR_ARG_JID, false, "a host of this server" }, { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(domain, JID, "a host of this server"), GR_ARG_END
 };
 
 static const struct gr_command commands[] = {

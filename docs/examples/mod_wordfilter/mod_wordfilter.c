@@ -35,21 +35,8 @@ static int mask(char *text, const char *const *words)
 static void replace_body(struct gr_stanza_ev *ev, const char *text)
 {
     struct gr_stanza *st = gr_ev_edit(ev);
-    struct gr_el *old = gr_stanza_child(st, NULL, "body");
 
-    gr_el_set(st, gr_el_add_text(st, NULL, NULL, "body", text), "xml:lang",
-              gr_el_attr(old, "xml:lang"));
-    gr_el_remove(st, old);
-}
-
-/* The error goes straight to the sender's stream, once all handlers have been. */
-static enum gr_verdict refuse(struct gr_stanza_ev *ev)
-{
-    struct gr_stanza *error = gr_error_reply(ev->stanza, GR_NOT_ACCEPTABLE, "mind your words");
-
-    if (error != NULL) /* there is none for an error */
-        gr_ev_request_write(&ev->ev, error);
-    return GR_STOP;
+    gr_el_set_text(st, gr_stanza_child(st, NULL, "body"), text);
 }
 
 static enum gr_verdict on_message(struct gr_mod *self, struct gr_stanza_ev *ev)
@@ -63,7 +50,7 @@ static enum gr_verdict on_message(struct gr_mod *self, struct gr_stanza_ev *ev)
     char *text = gr_strdup(gr_el_text(body, NULL));
     if (mask(text, conf->words) > 0) {
         if (conf->action == REFUSE)
-            verdict = refuse(ev);
+            verdict = gr_ev_refuse(self, ev, GR_NOT_ACCEPTABLE, "mind your words");
         else
             replace_body(ev, text);
     }
