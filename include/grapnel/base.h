@@ -42,7 +42,8 @@ GR_API void *gr_alloc(size_t size);
 GR_API void *gr_try_alloc(size_t size);
 /* Aborts when there is none, as gr_alloc; what is new in a larger block is not zeroed. */
 GR_API void *gr_realloc(void *take, size_t size);
-GR_API void gr_free(void *take);
+GR_API void gr_free(void *take); /* accepts NULL */
+/* The caller frees these; like gr_alloc they abort when there is no memory. */
 GR_API char *gr_strdup(const char *s);
 GR_API char *gr_strndup(const char *s, size_t len); /* up to len bytes or the first NUL */
 GR_API char *gr_asprintf(const char *fmt, ...) GR_PRINTF(1, 2);

@@ -27,7 +27,10 @@ enum gr_where_runs {
     GR_RUN_HOME,        /* home loop of the first JID argument                  */
     GR_RUN_ALL          /* every loop; rows are joined, number fields are summed */
 };
-struct gr_cmd;
+/* A command runs in the instance of the host that its first JID argument names. Without one it runs in
+ * the instance of a single host (the first that has the module), also with GR_RUN_ALL: what is about
+ * every host, or about one that is to be chosen, takes an address or the domain as a JID. */
+struct gr_cmd; /* one run of it, until gr_cmd_done or gr_cmd_fail; of the loop of run() */
 struct gr_command {
     const char *name;   /* "mod ping now"; words separated by blanks; NULL ends the table */
     const char *help;
@@ -37,7 +40,10 @@ struct gr_command {
 };
 #define GR_COMMAND_END { .name = NULL }
 
-GR_API const char *gr_cmd_text(const struct gr_cmd *cmd, const char *arg);     /* NULL: not given */
+/* The arguments, by name; borrowed until the command is finished. What is not a JID or not a number has
+ * been refused before run(). text: as it was written, NULL: not given; jid: prepared, NULL: not given
+ * (or not a GR_ARG_JID). */
+GR_API const char *gr_cmd_text(const struct gr_cmd *cmd, const char *arg);
 GR_API const struct gr_jid *gr_cmd_jid(const struct gr_cmd *cmd, const char *arg);
 GR_API int64_t gr_cmd_int(const struct gr_cmd *cmd, const char *arg, int64_t otherwise);
 /* A row of the result; fields follow in order. Rows print as a table or as JSON objects. */
@@ -45,5 +51,7 @@ GR_API void gr_cmd_row(struct gr_cmd *cmd);
 GR_API void gr_cmd_field(struct gr_cmd *cmd, const char *name, const char *fmt, ...)
     GR_PRINTF(3, 4);
 GR_API void gr_cmd_number(struct gr_cmd *cmd, const char *name, int64_t value);
+/* The end, exactly once, on the loop of run(): with the rows so far, or with a sentence for the person
+ * who asked, and no rows. */
 GR_API void gr_cmd_done(struct gr_cmd *take);
 GR_API void gr_cmd_fail(struct gr_cmd *take, const char *fmt, ...) GR_PRINTF(2, 3);

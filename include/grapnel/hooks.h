@@ -309,7 +309,14 @@ GR_API bool gr_hold_waits(const struct gr_hold *hold);
 /* Ends a hold, on the loop it was taken on. The event is valid again until this returns. */
 GR_API void gr_resume(struct gr_hold *take, enum gr_verdict verdict);
 
-/* Runs a chain of the module's own host that only modules run (roster_*, resend_offline_messages,
+/* A hook of a module's own is a name, "module.something", that others handle with
+ * GR_ON_CUSTOM(name, prio, f). It is of kind V and may wait (P). The event is a struct of the module's, published in a header of
+ * its own, with struct gr_ev as its first member; who runs the hook fills in the members behind that
+ * one, sets ev->acc to NULL or to the accumulator of the stanza that it is about, reads the results in
+ * done() and frees the event there. host, run and failed are set by the core; GR_FAIL takes back only
+ * notes and requests, not members, whose size the core does not know.
+ *
+ * Runs a chain of the module's own host that only modules run (roster_*, resend_offline_messages,
  * disco_*, ...), or a custom hook. `done` is called with the final verdict, perhaps before this
  * returns; ev must stay valid until then (allocate it unless no handler can pend). */
 typedef void (*gr_ran_f)(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict);

@@ -27,12 +27,13 @@ GR_API int gr_jid_make(const char *node, const char *domain, const char *resourc
                        struct gr_jid **out);
 /* An account name that is the same under RFC 7622 and RFC 6122: what new accounts need. */
 GR_API bool gr_jid_node_is_portable(const char *node);
+/* Copies of the caller's own (gr_jid_free); never NULL. dup_bare leaves the resource out. */
 GR_API struct gr_jid *gr_jid_dup(const struct gr_jid *jid);
 GR_API struct gr_jid *gr_jid_dup_bare(const struct gr_jid *jid);
 /* The same account with another resource (prepared here). 0 or GR_EINVAL. */
 GR_API int gr_jid_with_resource(const struct gr_jid *jid, const char *resource,
                                 struct gr_jid **out);
-GR_API void gr_jid_free(struct gr_jid **take);
+GR_API void gr_jid_free(struct gr_jid **take); /* accepts NULL in it */
 GR_API bool gr_jid_equal(const struct gr_jid *a, const struct gr_jid *b);      /* full */
 GR_API bool gr_jid_bare_equal(const struct gr_jid *a, const struct gr_jid *b);
 /* Is it in a list of prepared addresses (the value of a GR_OPT_JIDLIST)? An entry without resource

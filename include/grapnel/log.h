@@ -10,6 +10,7 @@
 enum gr_log_level { GR_LOG_ERROR, GR_LOG_WARN, GR_LOG_INFO, GR_LOG_DEBUG };
 
 GR_API void gr_log(enum gr_log_level level, const char *id, const char *fmt, ...) GR_PRINTF(3, 4);
+/* Would a line of this level be written? For what is costly to put together. */
 GR_API bool gr_log_enabled(enum gr_log_level level);
 
 #define gr_error(id, ...) gr_log(GR_LOG_ERROR, id, __VA_ARGS__)

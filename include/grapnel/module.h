@@ -23,7 +23,7 @@
 #define GR_ABI_VERSION 1
 
 /* What crosses a reload: small named values, written by the old instance, read by the new one. */
-struct gr_bag;
+struct gr_bag; /* valid during save() or restore(), as is what is read from it; values are copied in */
 GR_API void gr_bag_put_u64(struct gr_bag *bag, const char *key, uint64_t v);
 GR_API void gr_bag_put_str(struct gr_bag *bag, const char *key, const char *v);
 GR_API void gr_bag_put_blob(struct gr_bag *bag, const char *key, const void *v, size_t len);
@@ -50,9 +50,12 @@ struct gr_module {
     /* Judges a configuration across options, before anything changes; main thread. 0, or a gr_err
      * with a static or arena sentence in *why. */
     int (*check)(const void *conf, const char **why);
-    /* Acquires what tables cannot say; may fail with a sentence in *why. Hooks are not visible yet. */
+    /* Acquires what tables cannot say. 0, or a gr_err with a static sentence in *why: the module, and
+     * with it the start or the reload, is refused. stop() is not called then, so what may fail comes
+     * first, or start() frees what it has made (not what was made through self). Hooks are not visible
+     * yet. */
     int (*start)(struct gr_mod *self, const char **why);
-    void (*stop)(struct gr_mod *self);  /* after the last pending callback; cannot fail */
+    void (*stop)(struct gr_mod *self);  /* after start() was right and the last callback; cannot fail */
     void (*save)(struct gr_mod *self, struct gr_bag *bag);           /* reload: old code  */
     void (*restore)(struct gr_mod *self, const struct gr_bag *bag);  /* reload: new code  */
 };
@@ -79,7 +82,7 @@ struct gr_note {
         gr_module_note = { 8, sizeof(uint32_t) + 20 + 40, 1, "Grapnel", GR_ABI_VERSION,           \
                            GR_ABI_TAG, #id };
 
-/* --- the instance --- */
+/* --- the instance: on its loop; what is returned lives as long as the instance --- */
 
 GR_API const void *gr_conf(struct gr_mod *self);   /* the module's conf struct, read-only */
 GR_API void *gr_state(struct gr_mod *self);        /* state_size zeroed bytes */
@@ -103,13 +106,15 @@ struct gr_timer {
     struct gr_mod *self;
     void (*fire)(struct gr_mod *self, struct gr_timer *t);
 };
+/* Calls fire once, in ms milliseconds or more; a timer that runs starts anew. */
 GR_API void gr_timer_start(struct gr_mod *self, struct gr_timer *t, int64_t ms,
                            void (*fire)(struct gr_mod *self, struct gr_timer *t));
 GR_API void gr_timer_stop(struct gr_timer *t);     /* idempotent; before the memory goes */
 
 /* --- blocking or long work on a pool thread --- */
 struct gr_work;
-/* run() sees only `data` (copied in, len bytes, written back before done()); done() is called on
- * this loop. 0, or GR_EAGAIN when the pool's queue is full. */
+/* run() sees only `data`: a copy of len bytes that both functions are given, wiped and freed after
+ * done(). run() is on a thread of the pool and may call nothing of an instance; done() is on this loop,
+ * always later. 0, or GR_EAGAIN when the pool's queue is full: neither is called then. */
 GR_API int gr_work(struct gr_mod *self, const void *data, size_t len, void (*run)(void *data),
                    void (*done)(struct gr_mod *self, void *data));

@@ -2,9 +2,9 @@
  *
  * Exactly one provider per type and host answers all calls; one of strictly higher priority
  * replaces it, an equal or lower one is ignored. Functions left NULL fall through to the provider
- * below and in the end to the built-in default, unless the provider is `complete`. An instance is opened per session, lazily at its first use, and closed with the session;
- * calls that concern an account without a session get an instance of the loop (opened with session
- * NULL).
+ * below and in the end to the built-in default, unless the provider is `complete`. An instance is
+ * opened per session, lazily at its first use, and closed with the session; calls that concern an
+ * account without a session get an instance of the loop (opened with session NULL).
  *
  * Every call carries a gr_ask and is answered once with gr_answer(), at once or later, on the same
  * loop. Strings are prepared (RFC 7622). */
@@ -45,6 +45,8 @@ struct gr_ask;
 typedef void (*gr_answer_f)(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a);
 /* A call with `size` zeroed bytes of the asker's own, freed by the core after done(). */
 GR_API struct gr_ask *gr_ask_new(struct gr_mod *self, size_t size, gr_answer_f done);
+/* The caller's bytes (in done() as well) / what it has asked is answered with after 30 s at the latest:
+ * remote-server-timeout. */
 GR_API void *gr_ask_data(struct gr_ask *ask);
 /* The provider's side: completes the call. Everything in `a` is borrowed for the call. */
 GR_API void gr_answer(struct gr_ask *take, const struct gr_answer *a);
@@ -183,11 +185,15 @@ struct gr_session_provider {
                           const struct gr_jid *full);
 };
 
-/* Installs for self's host, from start(). 1: installed; 0: one of equal or higher priority stays.
- * It is taken back when the module goes, and whoever was below answers again. */
+/* Installs for self's host, from start() only (GR_EINVAL elsewhere). `p` is static data of the module.
+ * 1: installed; 0: one of equal or higher priority stays, and this one is below it. Both are about the
+ * modules that stand before self in the order of starting, also at a reload, where the version that
+ * is being replaced does not count; a later module of a higher priority still comes above. It is taken
+ * back when the module goes, and whoever was below answers again. */
 GR_API int gr_provide_auth(struct gr_mod *self, const struct gr_auth_provider *p, int prio);
 GR_API int gr_provide_roster(struct gr_mod *self, const struct gr_roster_provider *p, int prio);
 GR_API int gr_provide_session(struct gr_mod *self, const struct gr_session_provider *p, int prio);
+/* Of the one in force ("default" when there is none) and, unless prio is NULL, its priority. */
 GR_API const char *gr_provider_name(const struct gr_host *host, enum gr_provider_type type,
                                     int *prio);
 

@@ -36,8 +36,9 @@ struct gr_iq_req;
 struct gr_iq_ev {
     struct gr_ev ev;
     struct gr_session *session;       /* the sender's, when it lives on this loop; else NULL */
-    const struct gr_jid *from, *to;   /* to: host or bare JID, never NULL */
-    const struct gr_stanza *stanza;
+    const struct gr_jid *from, *to;   /* to: host or bare JID, never NULL: use these two, as
+                                       * gr_stanza_to is NULL when a client asks its own account */
+    const struct gr_stanza *stanza;   /* this and the rest: for the call; gr_iq_req_... for later */
     const struct gr_el *payload;
     enum gr_type type;                /* GR_GET or GR_SET */
     struct gr_iq_req *req;            /* answer it exactly once, now or later (RFC 6120, 8.2.3) */
@@ -59,16 +60,20 @@ GR_API const struct gr_stanza *gr_iq_req_stanza(const struct gr_iq_req *req);
 GR_API const struct gr_jid *gr_iq_req_from(const struct gr_iq_req *req);
 GR_API const struct gr_jid *gr_iq_req_to(const struct gr_iq_req *req);
 GR_API struct gr_host *gr_iq_req_host(const struct gr_iq_req *req);
+/* Each answers and ends the request, on the loop of the handler. The result (gr_iq_result, or an error)
+ * is taken; its addresses are set here. A module that is replaced without having answered has
+ * internal-server-error answered for it; an answer after that is dropped. */
 GR_API void gr_iq_reply(struct gr_iq_req *take, struct gr_stanza *take_result);
 GR_API void gr_iq_reply_empty(struct gr_iq_req *take);
 GR_API void gr_iq_reply_error(struct gr_iq_req *take, enum gr_cond cond, const char *text);
 
 /* --- asking --- */
 
-/* `reply` is NULL after the time-out. */
+/* `reply` (a result or an error, borrowed) is NULL after the time-out. */
 typedef void (*gr_iq_f)(struct gr_mod *self, void *data, const struct gr_stanza *reply);
 /* Sends an iq get or set (from: the host or an account of this loop) and calls back with the answer
- * or after timeout_ms. `data` (gr_alloc'ed or NULL) is freed by the core afterwards. */
+ * or after timeout_ms. The stanza's id is replaced. `data` (gr_alloc'ed or NULL) is freed by the core
+ * afterwards. */
 GR_API void gr_iq_ask(struct gr_mod *self, struct gr_stanza *take, int64_t timeout_ms, gr_iq_f f,
                       void *take_data);
 

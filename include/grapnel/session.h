@@ -31,6 +31,7 @@ GR_API enum gr_session_state gr_session_state(const struct gr_session *s);
 GR_API struct gr_host *gr_session_host(const struct gr_session *s); /* NULL before stream header */
 GR_API const struct gr_jid *gr_session_jid(const struct gr_session *s); /* NULL, bare, then full */
 GR_API struct gr_account *gr_session_account(const struct gr_session *s); /* NULL until bound */
+/* Text lives as long as the session. */
 GR_API const char *gr_session_ip(const struct gr_session *s);
 GR_API bool gr_session_is_tls(const struct gr_session *s);
 GR_API const char *gr_session_auth_mech(const struct gr_session *s); /* NULL before SASL */
@@ -46,12 +47,13 @@ GR_API int64_t gr_session_presence_us(const struct gr_session *s); /* wall time 
 GR_API void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
                                     struct gr_stanza *presence, const char *status);
 
-/* The account that lives here (on this loop) with at least one session, else NULL. */
+/* The account that lives here (on this loop) with at least one session, else NULL. Of any host of the
+ * server, not only of self's: compare jid->domain when that matters. */
 GR_API struct gr_account *gr_account_find(struct gr_mod *self, const struct gr_jid *jid);
 GR_API const struct gr_jid *gr_account_jid(const struct gr_account *a); /* bare */
 /* Bound sessions in the order of binding; prev NULL starts. */
 GR_API struct gr_session *gr_account_next(const struct gr_account *a, struct gr_session *prev);
-/* By resource or by gr_session_id; NULL when gone. */
+/* By resource, or by gr_session_id (0: by the resource of `full`); of this loop, NULL when gone. */
 GR_API struct gr_session *gr_account_session(const struct gr_account *a, const char *resource);
 GR_API struct gr_session *gr_session_find(struct gr_mod *self, const struct gr_jid *full,
                                           uint64_t id);

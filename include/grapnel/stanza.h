@@ -82,12 +82,14 @@ GR_API struct gr_stanza *gr_error_reply_type(const struct gr_stanza *st, enum gr
 /* One element of text, e.g. from the store, with GR_NS_CLIENT as the default namespace. 0, or
  * GR_EINVAL, GR_ELIMIT. */
 GR_API int gr_stanza_parse(const char *xml, size_t len, struct gr_stanza **out);
+/* All of it again, for the caller alone. */
 GR_API struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st);
 /* A copy with another `to` (which is copied), for one stanza that goes to many addresses: it reads,
  * routes and writes like any other, but shares the elements of `st` and its text. `st` must not be
  * changed any more while it lives (asserted). The first change to the copy gives it elements of its
  * own; those read from it before are still the ones of `st` then, and not for changing. */
 GR_API struct gr_stanza *gr_stanza_copy_to(struct gr_stanza *st, const struct gr_jid *to);
+/* One more reference / one less; any thread. */
 GR_API struct gr_stanza *gr_stanza_ref(struct gr_stanza *st);
 GR_API void gr_stanza_unref(struct gr_stanza **take); /* accepts NULL, sets NULL */
 
@@ -146,6 +148,7 @@ GR_API void gr_el_append_text(struct gr_stanza *st, struct gr_el *el, const char
 /* Deep copy of an element, of any stanza, as the last child of parent (NULL: root). */
 GR_API struct gr_el *gr_el_append(struct gr_stanza *st, struct gr_el *parent,
                                   const struct gr_el *src);
+/* Out of its parent; its memory stays with the stanza. Not for the root. */
 GR_API void gr_el_remove(struct gr_stanza *st, struct gr_el *child);
 /* <delay xmlns='urn:xmpp:delay' from= stamp=> (XEP-0203); from may be NULL. */
 GR_API void gr_stanza_add_delay(struct gr_stanza *st, const char *from, int64_t wall_us);
