@@ -298,6 +298,8 @@ static void a_signal_from_outside_is_not_blamed(void **state)
 static void want_of_memory_is_not_blamed(void **state)
 {
     (void)state;
+    if (getenv("GRAPNEL_SAN") != NULL)
+        skip(); /* sanitizers have another end for it */
     assert_int_equal(ended_by(load_on_this_thread, out_of_memory, 0), SIGABRT);
     assert_false(blamed());
     assert_int_equal(ended_by(load_on_a_thread, out_of_memory, 0), SIGABRT);
