@@ -33,7 +33,7 @@ static enum gr_verdict become_available(struct gr_mod *self, struct gr_stanza_ev
     struct gr_stanza *kept;
 
     if (hold == NULL)
-        return refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
+        return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
     /* For as long as the session: not the parser's roomy block and the text for the subscribers. */
     kept = gr_stanza_copy(ev->stanza);
     gr_session_set_presence(self, s, kept, NULL);
@@ -63,7 +63,7 @@ static enum gr_verdict become_unavailable(struct gr_mod *self, struct gr_stanza_
         return GR_OK; /* nobody knows that it was ever there */
     hold = gr_hold(self, &ev->ev);
     if (hold == NULL)
-        return refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
+        return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
     if (was)
         gr_session_set_presence(self, s, NULL, status != NULL ? gr_el_text(status, NULL) : NULL);
     broadcast(self, &(struct broadcast_order){
@@ -83,7 +83,7 @@ static enum gr_verdict send_directed(struct gr_mod *self, struct gr_stanza_ev *e
         if (!available)
             directed_remove(d, ev->to);
         else if (!directed_add(d, ev->to))
-            return refuse(self, ev, GR_RESOURCE_CONSTRAINT, "too much directed presence");
+            return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, "too much directed presence");
     }
     gr_send_in(self, &ev->ev, gr_stanza_ref(ev->stanza));
     return GR_OK;
@@ -96,7 +96,7 @@ static enum gr_verdict on_send(struct gr_mod *self, struct gr_stanza_ev *ev)
     switch (type) {
     case GR_AVAILABLE:
         if (gr_presence_priority(ev->stanza) == GR_PRIORITY_INVALID)
-            return refuse(self, ev, GR_BAD_REQUEST, "not a priority"); /* RFC 6121, 4.7.2.3 */
+            return gr_ev_refuse(self, ev, GR_BAD_REQUEST, "not a priority"); /* RFC 6121, 4.7.2.3 */
         return is_broadcast(ev) ? become_available(self, ev) : send_directed(self, ev, true);
     case GR_UNAVAILABLE:
         return is_broadcast(ev) ? become_unavailable(self, ev) : send_directed(self, ev, false);
@@ -111,7 +111,8 @@ static enum gr_verdict on_send(struct gr_mod *self, struct gr_stanza_ev *ev)
             gr_send_in(self, &ev->ev, gr_stanza_ref(ev->stanza));
         return GR_OK;
     default:
-        return refuse(self, ev, GR_BAD_REQUEST, "not a type of presence"); /* RFC 6121, 4.7.1 */
+        /* RFC 6121, 4.7.1 */
+        return gr_ev_refuse(self, ev, GR_BAD_REQUEST, "not a type of presence");
     }
 }
 

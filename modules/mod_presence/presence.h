@@ -52,9 +52,6 @@ void send_copy(struct gr_mod *self, struct gr_stanza *st, const struct gr_jid *t
 
 bool is_subscription(enum gr_type type);
 enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev);
-/* The error to the client that sent ev->stanza; GR_STOP. */
-enum gr_verdict refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
-                       const char *text);
 
 /* --- probe.c: inbound probes (RFC 6121, 4.3.2, 4.6.6) --- */
 

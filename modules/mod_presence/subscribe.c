@@ -24,19 +24,6 @@ bool is_subscription(enum gr_type type)
            type == GR_UNSUBSCRIBED;
 }
 
-enum gr_verdict refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
-                       const char *text)
-{
-    struct gr_stanza *reply = gr_error_reply(ev->stanza, cond, text);
-
-    if (reply != NULL) {
-        gr_stanza_set_from(reply, ev->to);
-        gr_stanza_set_to(reply, ev->from);
-        gr_send_in(self, &ev->ev, reply);
-    }
-    return GR_STOP;
-}
-
 /* RFC 6121, 3.1.5: the new subscriber learns about every available resource. */
 static void show_presence(struct gr_mod *self, const struct outbound *o)
 {
@@ -76,12 +63,12 @@ enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
     struct gr_hold *hold;
 
     if (gr_stanza_to(ev->stanza) == NULL)
-        return refuse(self, ev, GR_BAD_REQUEST, "a subscription needs an address");
+        return gr_ev_refuse(self, ev, GR_BAD_REQUEST, "a subscription needs an address");
     if (gr_jid_bare_equal(ev->from, ev->to)) /* one sees oneself anyway: RFC 6121, 4.2.2 */
-        return refuse(self, ev, GR_NOT_ALLOWED, "this is your own address");
+        return gr_ev_refuse(self, ev, GR_NOT_ALLOWED, "this is your own address");
     hold = gr_hold(self, &ev->ev);
     if (hold == NULL)
-        return refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
+        return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
     o = gr_alloc(sizeof(*o));
     o->hold = hold;
     o->from = gr_jid_dup_bare(ev->from);

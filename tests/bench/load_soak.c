@@ -164,6 +164,7 @@ static int soak_main(void)
         peers[i].asked = 1000; /* ids of the login are not ours */
     }
     signal(SIGINT, on_signal);
+    puts("soaking"); /* from here on SIGINT ends it in order */
     running = true;
     due_reset();
     sample_take(&a, true);

@@ -118,12 +118,13 @@ def main():
     out = os.path.join(b.TMP, 'soak.json')
     load = subprocess.Popen([os.path.join(b.PROGRAMS, 'grapnel-load'), 'soak', '--port', str(server.port), '--sessions',
                              '200', '--rate', str(RATE), '--duration', '86400', '--json', out, '--pid',
-                             str(server.process.pid)])
-    time.sleep(3)
+                             str(server.process.pid)], stdout=subprocess.PIPE, text=True)
+    next((line for line in load.stdout if 'soaking' in line), None)
     before = memory(server)
     result = soak(server, files, reloads)
     load.send_signal(signal.SIGINT)
-    ok = load.wait(120) == 0 and result is not None
+    print(load.communicate(timeout=120)[0])
+    ok = load.returncode == 0 and result is not None
     with open(out, encoding='utf-8') as f:
         traffic = json.load(f)
     server.process.send_signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
  * that differ from the accounts', tokens, web sessions, and what the log says that the client must
  * not hear. Real streams over socket pairs. */
 #include "raw.h"
+#include "trace.h"
 
 #include "loop/loop.h"
 #include "route/session.h"
@@ -14,25 +15,6 @@
 #define HOST "[host localhost]\nplain = always\nscram_iterations = 4096\n"
 #define REGISTER(x) "<iq type='set' id='r' to='localhost'><query xmlns='jabber:iq:register'>" x \
                     "</query></iq>"
-
-static char trace[1024];
-
-static void note(const char *fmt, ...) GR_PRINTF(1, 2);
-static void note(const char *fmt, ...)
-{
-    size_t n = strlen(trace);
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(trace + n, sizeof(trace) - n, fmt, ap);
-    va_end(ap);
-}
-
-static void expect_trace(const char *what)
-{
-    assert_string_equal(trace, what);
-    trace[0] = '\0';
-}
 
 /* --- the module --- */
 

@@ -3,33 +3,13 @@
  * stream is in test_mission_providers.c, the order of the chains in general in
  * test_hooks_order.c. */
 #include "harness.h"
+#include "trace.h"
 
 #include <stdio.h>
 
 #define INFO "http://jabber.org/protocol/disco#info"
 #define ITEMS "http://jabber.org/protocol/disco#items"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
-
-/* --- what ran, in words --- */
-
-static char trace[2048];
-
-static void note(const char *fmt, ...) GR_PRINTF(1, 2);
-static void note(const char *fmt, ...)
-{
-    size_t n = strlen(trace);
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(trace + n, sizeof(trace) - n, fmt, ap);
-    va_end(ap);
-}
-
-static void expect_trace(const char *what)
-{
-    assert_string_equal(trace, what);
-    trace[0] = '\0';
-}
 
 #define SAY(name, word)                                                                            \
     static enum gr_verdict name(struct gr_mod *self, struct gr_stanza_ev *ev)                      \

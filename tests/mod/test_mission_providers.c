@@ -3,6 +3,7 @@
  * time, no TLS ("plain = always"). A test module provides accounts, rosters and sessions, and
  * watches. */
 #include "raw.h"
+#include "trace.h"
 
 #include "loop/loop.h"
 #include "store/store.h"
@@ -17,27 +18,6 @@
 #define SICK PLAIN("AHNpY2sAc2VjcmV0")        /* sick, secret */
 #define HOST "[host localhost]\nplain = always\nscram_iterations = 4096\n"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
-
-/* --- what happened, in words --- */
-
-static char trace[1024];
-
-static void note(const char *fmt, ...) GR_PRINTF(1, 2);
-static void note(const char *fmt, ...)
-{
-    size_t n = strlen(trace);
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(trace + n, sizeof(trace) - n, fmt, ap);
-    va_end(ap);
-}
-
-static void expect_trace(const char *what)
-{
-    assert_string_equal(trace, what);
-    trace[0] = '\0';
-}
 
 /* --- the module: what it provides is set by the test before the start --- */
 

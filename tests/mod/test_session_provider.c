@@ -2,6 +2,7 @@
  * answers, a provider that knows nothing (the mission's default), one of the test's own, and
  * mod_sessiondb. */
 #include "harness.h"
+#include "trace.h"
 
 #include "loop/loop.h"
 #include "mod/node.h"
@@ -9,25 +10,6 @@
 #include "store/store.h"
 
 #include <stdio.h>
-
-static char trace[1024];
-
-static void note(const char *fmt, ...) GR_PRINTF(1, 2);
-static void note(const char *fmt, ...)
-{
-    size_t n = strlen(trace);
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(trace + n, sizeof(trace) - n, fmt, ap);
-    va_end(ap);
-}
-
-static void expect_trace(const char *what)
-{
-    assert_string_equal(trace, what);
-    trace[0] = '\0';
-}
 
 /* --- the module --- */
 
