@@ -200,14 +200,14 @@ static void host_purge(struct gr_mod *self, struct gr_cmd *cmd)
 }
 
 static const struct gr_arg export_args[] = {
-    { "jid", GR_ARG_JID, false, "user@domain" },
-    { "file", GR_ARG_TEXT, false, "a new file, written by the server" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(jid, JID, "user@domain"),
+    GR_ARG(file, TEXT, "a new file, written by the server"),
+    GR_ARG_END
 };
 static const struct gr_arg purge_args[] = {
-    { "domain", GR_ARG_TEXT, false, "a domain, served or not served any more" },
-    { "yes", GR_ARG_TEXT, true, "the domain once more" },
-    { NULL, GR_ARG_TEXT, false, NULL }
+    GR_ARG(domain, TEXT, "a domain, served or not served any more"),
+    GR_ARG_OPTIONAL(yes, TEXT, "the domain once more"),
+    GR_ARG_END
 };
 
 static const struct gr_command commands[] = {
