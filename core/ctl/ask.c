@@ -10,13 +10,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int connect_to(const char *path)
+/* A call that takes longer than `timeout` seconds (0: may take for ever) then fails with EAGAIN: also
+ * connect(), when as many as the server queues wait already (unix(7)). */
+static int connect_to(const char *path, long timeout)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
+    const struct timeval limit = { .tv_sec = timeout };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     if (strlen(path) >= sizeof(a.sun_path)) {
         errno = ENAMETOOLONG;
     } else {
@@ -36,8 +41,8 @@ static bool send_all(int fd, const struct buf *b)
     size_t left = buf_len(b);
 
     while (left > 0) {
-        ssize_t n = write(fd, p, left);
-        if (n <= 0 && errno != EINTR)
+        ssize_t n = send(fd, p, left, MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR)
             return false;
         if (n > 0) {
             p += n;
@@ -47,16 +52,26 @@ static bool send_all(int fd, const struct buf *b)
     return true;
 }
 
-static void read_all(int fd, struct buf *b)
+/* To the end, which may be a broken connection: the answer tells whether it is whole. False: the time
+ * is over. */
+static bool read_all(int fd, struct buf *b)
 {
     for (;;) {
         char *to = buf_reserve(b, 65536);
         ssize_t n = read(fd, to, 65536);
         if (n == 0 || (n < 0 && errno != EINTR))
-            return;
+            return n == 0 || errno != EAGAIN;
         if (n > 0)
             buf_produced(b, (size_t)n);
     }
+}
+
+static int silent(const struct server *s)
+{
+    fprintf(stderr, "grapnelctl: the server at %s has said nothing for %ld s: it may be at work still, "
+                    "or stuck (loop.stuck in its log); --timeout SECONDS waits longer\n",
+            s->path, s->timeout);
+    return CTL_SILENT;
 }
 
 /* --- where the socket is --- */
@@ -105,20 +120,22 @@ static char *socket_of(const char *config)
 
 int server_ask(struct server *s, struct buf *request, struct buf *answer)
 {
+    bool late;
     int fd;
 
     if (s->path == NULL && (s->path = socket_of(s->config)) == NULL)
         return 1;
-    fd = connect_to(s->path);
+    fd = connect_to(s->path, s->timeout);
+    if (fd < 0 && errno == EAGAIN)
+        return silent(s);
     if (fd < 0) {
         fprintf(stderr, "grapnelctl: no server answers at %s: %s\n", s->path, strerror(errno));
         return 1;
     }
     buf_append(request, "", 1);
-    if (send_all(fd, request))
-        read_all(fd, answer);
+    late = send_all(fd, request) ? !read_all(fd, answer) : errno == EAGAIN;
     close(fd);
-    return 0;
+    return late ? silent(s) : 0;
 }
 
 const char *answer_end(const struct buf *answer, const char **error)

@@ -5,10 +5,14 @@
 
 #define CTL_CONFIG "/etc/grapnel/grapnel.ini"
 
+#define CTL_TIMEOUT 60 /* seconds */
+#define CTL_SILENT 3   /* the exit status when there was no answer in time */
+
 /* Whom to ask. */
 struct server {
     const char *config;
-    char *path; /* of the socket; NULL: the configuration tells */
+    char *path;   /* of the socket; NULL: the configuration tells */
+    long timeout; /* seconds without a byte from the server; 0: for ever */
     bool json;
 };
 
@@ -16,7 +20,7 @@ struct server {
 int ctl_fail(const char *what, const char *why);
 
 /* ask.c: sends the words of `request` (each ended by NUL; the closing empty one is added) and waits
- * for the answer. 0, or 1 after saying on stderr that nobody is there. */
+ * for the answer. 0, or the exit status after saying on stderr why there is none: 1, CTL_SILENT. */
 int server_ask(struct server *s, struct buf *request, struct buf *answer);
 /* The items of an answer up to the closing one; NULL: there is none, or an error, put into *error
  * (borrowed from the answer). */

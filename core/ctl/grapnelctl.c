@@ -3,18 +3,26 @@
  * are those for authors of modules, module_*.c. */
 #include "ctl/ctl.h"
 
+#include <grapnel/module.h>
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: grapnelctl [--config FILE | --socket PATH] [--json] COMMAND ...\n"
+    "usage: grapnelctl [--config FILE | --socket PATH] [--timeout SECONDS] [--json] COMMAND ...\n"
     "\n"
-    "  --config FILE   the server's configuration: tells where its socket is\n"
-    "                  (default: /etc/grapnel/grapnel.ini)\n"
-    "  --socket PATH   the socket itself\n"
-    "  --json          print the result as JSON\n"
+    "  --config FILE       the server's configuration: tells where its socket is\n"
+    "                      (default: /etc/grapnel/grapnel.ini)\n"
+    "  --socket PATH       the socket itself\n"
+    "  --timeout SECONDS   give up when the server is silent for so long; 0: never (default: 60)\n"
+    "  --json              print the result as JSON\n"
+    "  --version           print the version\n"
+    "  --help              this text\n"
+    "\n"
+    "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 the server was silent.\n"
     "\n"
     "The commands of the running server, with those of its modules: grapnelctl ... help\n"
     "The most common ones:\n"
@@ -121,22 +129,61 @@ static int local(struct server *s, int argc, char **argv)
     return -1;
 }
 
+#define TIMEOUT_MAX 1000000 /* seconds */
+
+static bool read_timeout(long *seconds, const char *text)
+{
+    char *end;
+
+    *seconds = strtol(text, &end, 10);
+    return end != text && *end == '\0' && *seconds >= 0 && *seconds <= TIMEOUT_MAX;
+}
+
+/* An option that says whom to ask, and how: the number of its words. 0: it is none, -1: its value is
+ * wrong (said on stderr). */
+static int take_option(struct server *s, int argc, char **argv)
+{
+    if (strcmp(argv[0], "--json") == 0) {
+        s->json = true;
+        return 1;
+    }
+    if (argc < 2)
+        return 0;
+    if (strcmp(argv[0], "--config") == 0) {
+        s->config = argv[1];
+        return 2;
+    }
+    if (strcmp(argv[0], "--socket") == 0) {
+        gr_free(s->path);
+        s->path = gr_strdup(argv[1]);
+        return 2;
+    }
+    if (strcmp(argv[0], "--timeout") == 0) {
+        if (read_timeout(&s->timeout, argv[1]))
+            return 2;
+        fprintf(stderr, "grapnelctl: --timeout %s: write seconds, 0 to %d\n", argv[1], TIMEOUT_MAX);
+        return -1;
+    }
+    return 0;
+}
+
 /* -1: go on, else the exit status. */
 static int parse(int argc, char **argv, struct call *c)
 {
     for (int i = 1; i < argc; i++) {
-        int rc = buf_len(&c->request) == 0 ? local(&c->server, argc - i, argv + i) : -1;
-        if (rc >= 0)
-            return rc;
-        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
-            c->server.config = argv[++i];
-        } else if (strcmp(argv[i], "--socket") == 0 && i + 1 < argc) {
-            gr_free(c->server.path);
-            c->server.path = gr_strdup(argv[++i]);
-        } else if (strcmp(argv[i], "--json") == 0) {
-            c->server.json = true;
+        bool first = buf_len(&c->request) == 0;
+        int rc = first ? local(&c->server, argc - i, argv + i) : -1;
+        int words = rc < 0 ? take_option(&c->server, argc - i, argv + i) : 0;
+
+        if (rc >= 0 || words < 0)
+            return rc >= 0 ? rc : 2;
+        if (words > 0) {
+            i += words - 1;
         } else if (strcmp(argv[i], "--help") == 0) {
             fputs(usage, stdout);
+            return 0;
+        } else if (first && strcmp(argv[i], "--version") == 0) {
+            puts("grapnelctl " GR_VERSION_TEXT);
             return 0;
         } else if (strncmp(argv[i], "--", 2) == 0 && ends_with(argv[i], "-stdin")) {
             if (!add_stdin(&c->request, argv[i]))
@@ -174,7 +221,7 @@ static int ask(struct call *c)
 
 int main(int argc, char **argv)
 {
-    struct call c = { .server.config = CTL_CONFIG };
+    struct call c = { .server = { .config = CTL_CONFIG, .timeout = CTL_TIMEOUT } };
     int rc = parse(argc, argv, &c);
 
     if (rc < 0)

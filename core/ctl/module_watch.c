@@ -18,7 +18,7 @@
 #define QUIET_MS 50 /* a file that was copied gets its mode a moment later */
 
 static const char usage[] =
-    "usage: grapnelctl [--config FILE | --socket PATH] module watch NAME|FILE.so\n"
+    "usage: grapnelctl [--config FILE | --socket PATH] [--timeout SECONDS] module watch NAME|FILE.so\n"
     "\n"
     "Whenever the file of a module has been written: checks it (as `module check`), has the\n"
     "server reload, prints what changed; until ^C. With NAME: the file that the server has\n"
@@ -34,7 +34,8 @@ struct watched {
 
 /* --- the server --- */
 
-/* 0, or 1 when the server is not there or refuses (said on stderr). Words end with NULL. */
+/* 0, or an exit status when the server is not there, silent, or refuses (said on stderr). Words end
+ * with NULL. */
 static int ask(struct server *s, const char *const *words, struct buf *answer, const char **end)
 {
     struct buf request = { 0 };
@@ -60,7 +61,7 @@ static const char *value_of(const char *item, const char *name)
            item[2 + len] == '=' ? item + 3 + len : NULL;
 }
 
-/* The file that the server has loaded as mod_NAME; *path NULL: none. 0, or 1 as above. */
+/* The file that the server has loaded as mod_NAME; *path NULL: none. 0, or a status as above. */
 static int loaded_file(struct server *s, const char *name, char **path)
 {
     static const char *const words[] = { "module", "list", "--files", NULL };
@@ -166,18 +167,19 @@ static int watch(struct watched *w)
 
 /* --- the command line --- */
 
-/* What the word on the command line means: 0, or 1 after saying why it means nothing. */
+/* What the word on the command line means: 0, or a status after saying why it means nothing. */
 static int find(struct watched *w, const char *word)
 {
     bool is_file = strchr(word, '/') != NULL || strstr(word, ".so") != NULL;
     char *loaded;
+    int rc;
 
     w->name = is_file ? module_name_of(word) :
                         gr_strdup(strncmp(word, "mod_", 4) == 0 ? word + 4 : word);
     if (w->name == NULL)
         return ctl_fail(word, "is not called mod_NAME.so");
-    if (loaded_file(w->server, w->name, &loaded) != 0)
-        return 1;
+    if ((rc = loaded_file(w->server, w->name, &loaded)) != 0)
+        return rc;
     if (!is_file && loaded == NULL)
         return ctl_fail(w->name, "is not loaded: `module load` it first, or name its file");
     w->path = is_file ? gr_strdup(word) : gr_strdup(loaded);

@@ -6,10 +6,12 @@ import re
 import signal
 import socket
 import subprocess
+import threading
+import time
 import unittest
 
 import tap
-from server import GRAPNEL, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, Server, certificate
+from server import GRAPNEL, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, TMP, Server, certificate
 from xmpp import Client, Failure
 
 
@@ -222,7 +224,10 @@ class Commands(unittest.TestCase):
         self.assertEqual(p.returncode, 2)
         p = run(GRAPNEL, '--help')
         self.assertEqual(p.returncode, 0)
-        self.assertRegex(run(GRAPNEL, '--version').stdout, r'^grapnel \d')
+        for program in (GRAPNEL, GRAPNELCTL):
+            p = run(program, '--version')
+            self.assertRegex(p.stdout, rf'^{os.path.basename(program)} \d+\.\d+\.\d+\n$')
+            self.assertEqual(p.returncode, 0)
 
     def test_socket_option_and_its_permissions(self):
         path = f'{self.server.data}/grapnel.sock'
@@ -259,6 +264,72 @@ class Commands(unittest.TestCase):
             out, err = p.communicate(timeout=TIMEOUT)
             self.assertEqual((p.returncode, err), (0, b''))
             self.assertIn(b'uptime', out)
+
+
+class Silent(unittest.TestCase):
+    """Something listens at the socket and does not answer as a server does."""
+
+    def setUp(self):
+        self.path = f'{TMP}/silent-{self._testMethodName}-{LOOPS}.sock'
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.listener.close)
+        self.listener.bind(self.path)
+
+    def ask(self, seconds):
+        begun = time.monotonic()
+        p = run(GRAPNELCTL, '--socket', self.path, '--timeout', seconds, 'status')
+        self.assertGreaterEqual(time.monotonic() - begun, float(seconds) - 0.1)
+        return p
+
+    def assert_silent(self, p, seconds):
+        self.assertEqual((p.returncode, p.stdout), (3, ''), p.stderr)
+        self.assertRegex(p.stderr, rf'^grapnelctl: the server at {self.path} has said nothing for '
+                                   rf'{seconds} s.*--timeout.*\n$')
+
+    def test_it_never_answers(self):
+        self.listener.listen()
+        self.assert_silent(self.ask('1'), 1)
+
+    def test_it_does_not_even_accept(self):
+        self.listener.listen(0)
+        with socket.socket(socket.AF_UNIX) as first:   # the queue is full
+            first.connect(self.path)
+            self.assert_silent(self.ask('1'), 1)
+
+    def answer(self, pieces, gap):
+        """Accepts one, and sends it something every `gap` seconds."""
+        def serve():
+            s, _ = self.listener.accept()
+            with s:
+                for piece in pieces:
+                    s.sendall(piece)
+                    threading.Event().wait(gap)        # the passing of time is what is tested
+        self.listener.listen()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def test_whoever_says_something_is_waited_for(self):
+        self.answer([b'row\0', b's:one=1\0', b's:two=2\0', b's:three=3\0', b'ok\0\0'], 0.6)
+        p = self.ask('2')
+        self.assertEqual((p.returncode, p.stderr), (0, ''))
+        self.assertIn('three', p.stdout)
+
+    def test_an_answer_that_stops_in_its_middle(self):
+        self.answer([b'row\0s:one=1\0'], 3)
+        self.assert_silent(self.ask('1'), 1)
+
+    def test_a_server_that_goes(self):
+        self.answer([b'row\0'], 0)
+        p = run(GRAPNELCTL, '--socket', self.path, 'status')
+        self.assertEqual((p.returncode, p.stdout), (1, ''))
+        self.assertIn('the server gave no answer', p.stderr)
+
+    def test_time_that_is_none(self):
+        for value in ('', 'x', '-1', '1s', '1000001', '9' * 30):
+            p = run(GRAPNELCTL, '--socket', self.path, '--timeout', value, 'status')
+            self.assertEqual(p.returncode, 2, value)
+            self.assertIn('write seconds', p.stderr)
 
 
 class Life(unittest.TestCase):
