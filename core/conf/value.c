@@ -179,8 +179,8 @@ void words_try(struct words_nearest *best, const char *typed, const char *candid
     int d = words_distance(typed, candidate);
     size_t longer = strlen(typed) > strlen(candidate) ? strlen(typed) : strlen(candidate);
 
-    /* More than two fifths wrong is another word, not a typing error. */
-    if (d < 0 || d * 5 > (int)longer * 2)
+    /* More than a third wrong, or more than three places, is another word, not a typing error. */
+    if (d < 0 || d > 3 || d * 3 > (int)longer)
         return;
     if (best->word == NULL || d < best->distance)
         *best = (struct words_nearest){ candidate, d };

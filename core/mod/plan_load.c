@@ -35,7 +35,7 @@ static void try_names(struct words_nearest *near, struct arena *mem, const char 
         size_t len = strlen(e->d_name);
 
         if (strncmp(e->d_name, "mod_", 4) == 0 && len > 7 && strcmp(e->d_name + len - 3, ".so") == 0)
-            words_try(near, name, arena_strndup(mem, e->d_name, len - 3));
+            words_try(near, bare_name(name), arena_strndup(mem, e->d_name + 4, len - 7));
     }
     if (d != NULL)
         closedir(d);
@@ -50,7 +50,7 @@ static void not_found(struct maker *mk, const struct conf_module *m)
     for (const char *const *dir = path; dir != NULL && *dir != NULL; dir++)
         try_names(&near, &mem, *dir, m->name);
     if (near.word != NULL)
-        conf_errors_add(mk->errs, conf_module_place(m), "there is no module %s: did you mean %s?",
+        conf_errors_add(mk->errs, conf_module_place(m), "there is no module %s: did you mean mod_%s?",
                         m->name, near.word);
     else
         conf_errors_add(mk->errs, conf_module_place(m), "there is no %s.so in module_path (%s%s): "

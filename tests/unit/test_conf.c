@@ -221,6 +221,29 @@ static void finds_near_words(void **state)
     assert_int_equal(words_distance("kitten", "sitting"), 3);
 }
 
+static bool suggests(const char *typed, const char *candidate)
+{
+    struct words_nearest near = { 0 };
+
+    words_try(&near, typed, candidate);
+    return near.word != NULL;
+}
+
+static void suggests_nothing_far_off(void **state)
+{
+    (void)state;
+    assert_true(suggests("tsl", "tls"));
+    assert_true(suggests("prt", "port"));
+    assert_true(suggests("pign", "ping"));
+    assert_true(suggests("rooster", "roster"));
+    assert_true(suggests("logn_tiemot", "login_timeout"));
+    assert_false(suggests("no", "yes"));
+    assert_false(suggests("sm", "say"));
+    assert_false(suggests("limit", "level"));
+    assert_false(suggests("unload_rate", "burst_rate"));
+    assert_false(suggests("a_rather_long_name", "a_rather_tall_lane"));
+}
+
 static void defaults_fill_the_struct(void **state)
 {
     struct fixture *f = *state;
@@ -721,7 +744,8 @@ static void without_preparation_ascii_is_folded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(reads_units), T(prints_values), T(finds_near_words), T(defaults_fill_the_struct),
+        T(reads_units), T(prints_values), T(finds_near_words),
+        T(suggests_nothing_far_off), T(defaults_fill_the_struct),
         T(values_fill_the_struct), T(refuses_values_with_a_sentence), T(all_errors_of_a_section),
         T(required_options_must_be_given), T(checks_a_modules_table), T(core_defaults),
         T(core_values), T(core_refuses), T(modules_per_host_in_order),
