@@ -124,6 +124,23 @@ static size_t index_of(const struct list *list, const char *name)
     return i;
 }
 
+static void miss(struct maker *mk, const struct list *list, size_t i, const char *name,
+                 const char *domain)
+{
+    bool by_hand = list->from[i] != NULL && list->from[i]->by_hand;
+    char *what = gr_asprintf("mod_%s needs %s on %s", list->specs[i]->desc->name, name, domain);
+    struct conf_place at = place_of(list, i);
+
+    if (by_hand)
+        conf_errors_add(mk->errs, at, "%s: `module load %s` first", what, bare_name(name));
+    else if (table_find_str(&mk->conf->ini.sections, name) != NULL)
+        conf_errors_add(mk->errs, at, "%s, where that is switched off: switch it on, or this one off",
+                        what);
+    else
+        conf_errors_add(mk->errs, at, "%s: add a section [%s]", what, name);
+    gr_free(what);
+}
+
 static void check_needs(struct maker *mk, const struct conf_host *host, const struct list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -134,8 +151,7 @@ static void check_needs(struct maker *mk, const struct conf_host *host, const st
 
             /* One that failed to load has been complained about. */
             if (index_of(list, name) == list->count && conf_module(host, name) == NULL)
-                conf_errors_add(mk->errs, place_of(list, i), "mod_%s needs %s on %s: add a section "
-                                "[%s]", list->specs[i]->desc->name, name, host->domain, name);
+                miss(mk, list, i, name, host->domain);
             gr_free(name);
         }
     }

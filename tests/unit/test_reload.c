@@ -687,6 +687,10 @@ static void needs_are_met_and_order_the_start(void **state)
     errors = refused_load(ONE);
     assert_non_null(strstr(errors, "mod_needy needs mod_tally on a.test: add a section [mod_tally]"));
     gr_free(errors);
+    errors = refused_load(ONE "[mod_tally]\nenabled = no\n");
+    assert_non_null(strstr(errors, "mod_needy needs mod_tally on a.test, where that is switched off"));
+    assert_null(strstr(errors, "add a section"));
+    gr_free(errors);
     load(ONE "[mod_tally]\n");
     list_each (self, &host_find("a.test")->instances, struct gr_mod, of_host) {
         strcat(names, self->desc->name);
