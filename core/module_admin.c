@@ -83,16 +83,118 @@ static void print_line(struct buf *result, char *take_line)
 /* How to make it last, unless the configuration says the same: then nothing is remembered. */
 static char *advice(const struct target *t, bool on)
 {
-    const char *blank = t->domain != NULL ? " " : "", *domain = t->domain != NULL ? t->domain : "";
     const struct overlay *o = server_overlay();
+    char *how, *text;
     size_t i = 0;
 
     while (i < o->count && strcmp(o->entries[i].module, t->module) != 0)
         i++;
     if (i == o->count)
         return gr_asprintf("as %s says", server_config());
-    return gr_asprintf("until the server stops; to keep it so, write %s[%s%s%s] to %s",
-                       on ? "" : "`enabled = no` in ", t->module, blank, domain, server_config());
+    how = overlay_advice(mod_current(), t->module, t->domain, on);
+    text = gr_asprintf("until the server stops; to keep it so, %s", how);
+    gr_free(how);
+    return text;
+}
+
+/* --- what is in the way --- */
+
+#define NEEDERS_MAX 8 /* that are named */
+
+/* What one loop tells about a module; the others have the same. */
+struct look {
+    const struct target *target;
+    const struct image *image; /* of an instance of it, or NULL */
+    struct needer {
+        const char *name, *host; /* without mod_; the first host */
+        size_t hosts;
+    } needer[NEEDERS_MAX];
+    size_t needers;
+};
+
+static bool needs(const struct gr_module *desc, const char *module)
+{
+    for (const char *const *need = desc->needs; need != NULL && *need != NULL; need++) {
+        char *name = full_name(*need);
+        bool same = strcmp(name, module) == 0;
+
+        gr_free(name);
+        if (same)
+            return true;
+    }
+    return false;
+}
+
+static void look_at(void *ctx, const struct gr_mod *m)
+{
+    struct look *l = ctx;
+    const char *host = gr_host_name(m->host);
+    size_t i = 0;
+
+    if (m->retired || (l->target->domain != NULL && strcmp(l->target->domain, host) != 0))
+        return;
+    if (m->image != NULL && strcmp(m->desc->name, l->target->module + 4) == 0)
+        l->image = m->image;
+    if (!needs(m->desc, l->target->module))
+        return;
+    while (i < l->needers && strcmp(l->needer[i].name, m->desc->name) != 0)
+        i++;
+    if (i == NEEDERS_MAX)
+        return;
+    if (i == l->needers)
+        l->needer[l->needers++] = (struct needer){ m->desc->name, host, 0 };
+    l->needer[i].hosts++;
+}
+
+/* Images and hosts go when the main thread lets them: what was seen stays true until then. */
+static void look(void *arg)
+{
+    if (loop_index(loop_self()) == 0)
+        mod_each(look_at, arg);
+}
+
+/* NULL: nobody needs it. */
+static char *needed(const struct look *l)
+{
+    struct buf out = { 0 };
+    char *text;
+
+    if (l->needers == 0)
+        return NULL;
+    buf_printf(&out, "%s is not unloaded: ", l->target->module);
+    for (size_t i = 0; i < l->needers; i++) {
+        const struct needer *n = &l->needer[i];
+
+        buf_printf(&out, "%smod_%s (", i > 0 ? ", " : "", n->name);
+        if (n->hosts == 1)
+            buf_printf(&out, "on %s)", n->host);
+        else
+            buf_printf(&out, "on %zu hosts)", n->hosts);
+    }
+    buf_puts(&out, l->needers > 1 ? " need it: unload them first" : " needs it: unload it first");
+    text = gr_strdup(buf_str(&out));
+    buf_fini(&out);
+    return text;
+}
+
+/* NULL: go on. */
+static char *obstacle(const struct target *t, bool on)
+{
+    const char *where = t->domain != NULL ? t->domain : on ? "every host" : "any host";
+    bool idle = count_hosts(t, !on) == 0;
+    struct look l = { .target = t };
+
+    if (idle && !on)
+        return gr_asprintf("%s is not loaded on %s", t->module, where);
+    if (!idle && on)
+        return NULL;
+    loops_call(look, &l);
+    if (!on)
+        return needed(&l);
+    if (l.image != NULL && image_outdated(l.image))
+        return gr_asprintf("%s is loaded already on %s, from a file that has changed since: "
+                           "`module reload %s` takes it over", t->module, where, t->module + 4);
+    return gr_asprintf("%s is loaded already on %s", t->module, where);
 }
 
 static char *change(const struct target *t, bool on, struct buf *result)
@@ -120,14 +222,15 @@ static char *load_or_unload(const struct gr_cmd *cmd, bool on, struct buf *resul
     struct target t;
     char *error = target_of(cmd, &t);
 
-    if (error == NULL && count_hosts(&t, !on) == 0)
-        error = gr_asprintf("%s is %s on %s", t.module, on ? "loaded already" : "not loaded",
-                            t.domain != NULL ? t.domain : on ? "every host" : "any host");
+    if (error == NULL)
+        error = obstacle(&t, on);
     if (error == NULL)
         error = change(&t, on, result);
     gr_free(t.module);
     return error;
 }
+
+/* --- the commands --- */
 
 const struct gr_arg module_load_args[] = {
     GR_ARG(module, TEXT, "its name, with or without mod_"),

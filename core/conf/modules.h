@@ -1,4 +1,4 @@
-/* conf/modules.h: which modules run on which host. Used by conf/conf.c only. */
+/* conf/modules.h: which modules run on which host. Used in conf only. */
 #pragma once
 
 #include "conf/conf.h"

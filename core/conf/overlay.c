@@ -2,6 +2,10 @@
  * when there are any, perhaps with `enabled = no` in them. */
 #include "conf/overlay.h"
 
+#include "base/buf.h"
+#include "conf/modules.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 static void add(struct overlay *o, const char *module, const char *domain, bool on)
@@ -191,4 +195,63 @@ void overlay_apply(struct overlay *o, struct conf *conf)
     }
     remove_unused(o, used);
     gr_free(used);
+}
+
+/* --- making it last --- */
+
+static bool is_about(const struct ini_section *s, const char *domain)
+{
+    struct arena mem = { 0 };
+    const char *is = s->arg != NULL ? schema_address(&mem, s->arg, strlen(s->arg), true) : NULL;
+    bool same = is != NULL && strcmp(is, domain) == 0;
+
+    arena_fini(&mem);
+    return same;
+}
+
+/* Whoever reads it is in another folder than the server. */
+static void put_file(struct buf *out, const char *file)
+{
+    char *full = realpath(file, NULL);
+
+    buf_puts(out, full != NULL ? full : file);
+    free(full);
+}
+
+static void put_change(struct buf *out, const struct ini_section *s, bool on)
+{
+    const struct conf_place at = on ? ini_find(s, "enabled")->at : s->at;
+
+    buf_puts(out, buf_len(out) > 0 ? " and " : "");
+    if (on)
+        buf_printf(out, "remove `enabled = no` from [%s] (", s->title);
+    else
+        buf_printf(out, "write `enabled = no` in [%s] (", s->title);
+    put_file(out, at.file);
+    buf_printf(out, ":%d)", at.line);
+}
+
+char *overlay_advice(const struct conf *conf, const char *module, const char *domain, bool on)
+{
+    const char *blank = domain != NULL ? " " : "", *arg = domain != NULL ? domain : "";
+    struct buf out = { 0 };
+    bool there = false; /* the section that is meant, among those that have a say */
+    char *text;
+
+    for (const struct ini_section *s = conf->ini.first; s != NULL; s = s->next) {
+        if (strcmp(s->name, module) != 0 || (domain != NULL && !is_about(s, domain)))
+            continue;
+        there = there || domain != NULL || s->arg == NULL;
+        if (conf_section_enabled(s) != on)
+            put_change(&out, s, on);
+    }
+    if (!there && (on || domain != NULL)) {
+        buf_puts(&out, buf_len(&out) > 0 ? " and " : "");
+        buf_printf(&out, "write [%s%s%s]%s to ", module, blank, arg,
+                   on ? "" : " with `enabled = no`");
+        put_file(&out, conf->ini.files[0].path);
+    }
+    text = gr_strdup(buf_str(&out));
+    buf_fini(&out);
+    return text;
 }

@@ -25,3 +25,6 @@ struct overlay overlay_copy(const struct overlay *from);
  * removed. */
 void overlay_apply(struct overlay *o, struct conf *conf);
 void overlay_fini(struct overlay *o);
+/* What to write, and into which file, for `conf` to say by itself that the module is on or off there:
+ * half a sentence (caller frees). */
+char *overlay_advice(const struct conf *conf, const char *module, const char *domain, bool on);

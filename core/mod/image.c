@@ -259,6 +259,18 @@ const char *image_path(const struct image *img)
     return img->path;
 }
 
+bool image_outdated(const struct image *img)
+{
+    struct module_file now = { NULL, 0 };
+    char *why = NULL;
+    bool other = module_file_read(&now, img->path, &why) == 0 &&
+                 (now.len != img->size || hash_bytes(now.data, now.len) != img->hash);
+
+    module_file_fini(&now);
+    gr_free(why);
+    return other;
+}
+
 size_t image_count(void)
 {
     size_t n = 0;

@@ -18,6 +18,7 @@ struct image *image_ref(struct image *img);
 void image_unref(struct image **take);
 const struct gr_module *image_desc(const struct image *img);
 const char *image_path(const struct image *img);
+bool image_outdated(const struct image *img); /* its file has other contents by now */
 /* The server has crashed while it loaded this file, with the contents it has now (trial.h). */
 bool image_crashed(const char *path);
 /* Around calls into code that may crash: trial.h. NULL, and images that have been loaded once: nothing.

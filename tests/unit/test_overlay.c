@@ -167,6 +167,31 @@ static void shared_lists_stay_shared(void **state)
     gr_free(many);
 }
 
+static void advises(const char *module, const char *domain, bool on, const char *want)
+{
+    struct conf *conf = load();
+    char *is = overlay_advice(conf, module, domain, on);
+
+    assert_string_equal(is, want);
+    gr_free(is);
+    conf_free(&conf);
+}
+
+static void advice_names_the_place(void **state)
+{
+    (void)state;
+    advises("mod_new", NULL, true, "write [mod_new] to t.ini");
+    advises("mod_new", "a", true, "write [mod_new a] to t.ini");
+    advises("mod_one", NULL, false, "write `enabled = no` in [mod_one] (t.ini:7)");
+    advises("mod_one", "a", false, "write [mod_one a] with `enabled = no` to t.ini");
+    advises("mod_two", NULL, true, "write [mod_two] to t.ini");
+    advises("mod_two", NULL, false, "write `enabled = no` in [mod_two b] (t.ini:8)");
+    advises("mod_three", NULL, true, "remove `enabled = no` from [mod_three] (t.ini:10) and "
+                                     "remove `enabled = no` from [mod_three c] (t.ini:13)");
+    advises("mod_three", "c", true, "remove `enabled = no` from [mod_three c] (t.ini:13)");
+    advises("mod_three", "a", true, "write [mod_three a] to t.ini");
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -174,6 +199,7 @@ int main(void)
         cmocka_unit_test(a_later_entry_wins),        cmocka_unit_test(sections_give_the_options),
         cmocka_unit_test(what_says_nothing_is_forgotten),
         cmocka_unit_test(shared_lists_stay_shared),
+        cmocka_unit_test(advice_names_the_place),
     };
 
     return cmocka_run_group_tests_name("overlay", cases, NULL, NULL);

@@ -2,6 +2,7 @@
 connected: all or nothing, until the server stops, never against what others need; and what
 `grapnelctl modules` tells."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,7 +111,8 @@ class Load(Base):
         c = self.login()
         self.assertTrue(self.pings(c))
         said = self.server.ctl_ok('module', 'unload', 'ping')
-        self.assertIn('write `enabled = no` in [mod_ping] to', said)
+        self.assertRegex(said, r'write `enabled = no` in \[mod_ping\] \('
+                               rf'{re.escape(self.server.ini)}:\d+\)')
         self.assertFalse(self.pings(c))
         self.assertEqual(self.states('mod_ping'), {'*': 'unloaded by hand'})
         self.assertRegex(self.server.ctl_ok('modules'), r'mod_ping +\* .* unloaded by hand +\n')
@@ -150,15 +152,19 @@ class Load(Base):
             self.assertIn('is a part of the server', self.refused('module', 'unload', name))
         self.assertIn('there is no module mod_pign: did you mean mod_ping?',
                       self.refused('module', 'load', 'pign'))
+        self.assertIn('there is no mod_mam.so in', self.refused('module', 'load', 'mam'))
         self.assertRegex(self.refused('module', 'load', 'nothing_like_it'),
                          r'mod_nothing_like_it is not loaded, nothing has changed:\n'
                          r'there is no mod_nothing_like_it\.so in module_path .*: install it\n')
         self.assertIn('far.example is not served here',
                       self.refused('module', 'load', 'ping', '--host', 'far.example'))
         self.assertIn('is not served here', self.refused('module', 'load', 'ping', '--host', '@'))
-        self.assertRegex(self.refused('module', 'unload', 'roster'),
-                         r'(?s)mod_roster is not unloaded, nothing has changed:.*needs mod_roster')
+        self.assertEqual(self.refused('module', 'unload', 'roster'),
+                         'grapnelctl: mod_roster is not unloaded: mod_everyone_roster (on 2 hosts) '
+                         'needs it: unload it first\n')
         self.assertEqual(self.states('mod_roster'), {HOST: '', HOST2: ''})
+        self.assertIn(f'mod_everyone_roster (on {HOST}) needs it',
+                      self.refused('module', 'unload', 'roster', HOST))
         for name in ('../modules/mod_ping', 'mod_/ping', 'Ping', 'ping.so', 'p\u00efng'):
             self.assertIn('is no name of a module', self.refused('module', 'load', name))
         self.assertIn('missing argument', self.refused('module', 'load'))
@@ -167,6 +173,30 @@ class Load(Base):
         self.assertIn('too many arguments', self.refused('module', 'load', 'ping', HOST, 'x'))
         self.assertFalse(self.pings(c))
         self.assertTrue(self.server.has_logged(r'reload\.refused: '))
+
+    def test_what_is_needed_comes_and_goes_in_order(self):
+        self.serve()
+        self.assertRegex(self.refused('module', 'load', 'everyone_roster'),
+                         r'mod_everyone_roster needs mod_roster on localhost: `module load roster` first')
+        for name in ('roster', 'everyone_roster'):
+            self.server.ctl_ok('module', 'load', name)
+        self.assertIn('needs it: unload it first', self.refused('module', 'unload', 'roster'))
+        for name in ('everyone_roster', 'roster'):
+            self.server.ctl_ok('module', 'unload', name)
+        self.assertEqual(self.states('mod_roster'), {})
+
+    def test_advice_names_the_file_in_use(self):
+        """Which may be an included one, and is not called as from the server's folder."""
+        self.serve(server={'include': 'conf.d/../conf.d/*.ini'})
+        place = f'{self.server.dir}/conf.d/ping.ini'
+        self.server.conf_d('ping.ini', '; ours\n[mod_ping]\n')
+        self.server.ctl_ok('reload')
+        self.assertIn(f'write `enabled = no` in [mod_ping] ({place}:2)\n',
+                      self.server.ctl_ok('module', 'unload', 'ping'))
+        self.server.conf_d('ping.ini', '; ours\n[mod_ping]\n\nenabled = no\n')
+        self.server.ctl_ok('reload')
+        self.assertIn(f'remove `enabled = no` from [mod_ping] ({place}:4)\n',
+                      self.server.ctl_ok('module', 'load', 'ping'))
 
     def test_all_or_nothing(self):
         """Something else in the configuration is wrong meanwhile."""
@@ -309,6 +339,18 @@ class Watch(Base):
             watcher.wait('loops paused')               # the last line of a reload
             self.assertEqual(watcher.lines, [])        # said once, though there are two hosts
         watcher.stop()
+
+    def test_load_points_to_reload(self):
+        path, watcher = self.start('seen')
+        watcher.stop()
+        self.assertEqual(self.refused('module', 'load', 'seen'),
+                         'grapnelctl: mod_seen is loaded already on every host\n')
+        self.write(path, 'second')
+        self.assertIn('changed since: `module reload seen` takes it over',
+                      self.refused('module', 'load', 'seen'))
+        self.server.ctl_ok('module', 'reload', 'seen')
+        self.assertEqual(self.summary(), {'second'})
+        self.assertNotIn('changed since', self.refused('module', 'load', 'seen'))
 
     def test_what_is_refused_is_not_reloaded(self):
         path, watcher = self.start()
