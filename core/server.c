@@ -63,22 +63,41 @@ static char *joined(char *take_first, char *take_second)
     return both;
 }
 
-/* Everything that is wrong with it: of the core first, then (once there are loops and a store) of the
- * modules. */
+static int load_tls(const struct conf *conf, struct tls_ctx **out, char **why);
+
+/* What a faulty configuration has besides: certificates, modules. NULL: nothing. Without any certificate
+ * the fault may well be that it was not understood. */
+static char *further_errors(const struct conf *conf)
+{
+    char *of_tls = NULL, *of_modules = NULL;
+    struct tls_ctx *tls = NULL;
+    size_t i = 0;
+
+    while (i < conf->host_count && conf->hosts[i].certificate == NULL)
+        i++;
+    if (i < conf->host_count)
+        load_tls(conf, &tls, &of_tls);
+    tls_ctx_unref(&tls);
+    mod_check_conf(conf, &of_modules);
+    return of_tls != NULL ? joined(of_tls, of_modules) : of_modules;
+}
+
+/* Everything that is wrong with it: of the core first, then (once there are loops and a store) the
+ * rest. */
 static int load_conf(const char *path, struct conf **out, char **errors)
 {
     struct conf_errors *errs = gr_alloc(sizeof(*errs));
     int rc = conf_judge(path, out, errs);
 
     if (rc != 0) {
-        char *text, *of_modules = NULL;
+        char *text, *further = NULL;
         size_t size;
         FILE *f = open_memstream(&text, &size);
         conf_errors_print(errs, f);
         fclose(f);
         if (*out != NULL && loop_count() > 0)
-            mod_check_conf(*out, &of_modules);
-        *errors = joined(gr_strdup(text), of_modules);
+            further = further_errors(*out);
+        *errors = joined(gr_strdup(text), further);
         free(text);
         conf_free(out);
     }

@@ -38,7 +38,10 @@ static const char usage[] =
 
 int ctl_fail(const char *what, const char *why)
 {
-    fprintf(stderr, "grapnelctl: %s%s%s\n", what, *why != '\0' ? ": " : "", why);
+    size_t len = strlen(what);
+
+    len -= len > 0 && what[len - 1] == '\n'; /* several sentences, a line each */
+    fprintf(stderr, "grapnelctl: %.*s%s%s\n", (int)len, what, *why != '\0' ? ": " : "", why);
     return 1;
 }
 

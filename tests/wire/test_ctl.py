@@ -384,6 +384,20 @@ class Life(unittest.TestCase):
         server.set(f'host {HOST}', certificate='/nonexistent/x.pem')
         p = server.ctl('reload')
         self.assertRegex(p.stderr, r'(?s)x\.pem.*\n.*ping_interval')
+        server.set('limits', login_timeout='x')
+        p = server.ctl('reload')
+        self.assertRegex(p.stderr, r'(?s)^grapnelctl: \S+: `login_timeout.*\n.*x\.pem.*\n.*ping_interval')
+        self.assertEqual(p.stderr.count('\n'), 3, p.stderr)
+        self.assertEqual(server.check()[1].splitlines(),
+                         p.stderr.removeprefix('grapnelctl: ').splitlines())
+
+    def test_a_certificate_that_was_not_understood_is_not_missed_as_well(self):
+        server = Server(hosts=(HOST,)).start()
+        self.addCleanup(server.stop)
+        server.set(f'host {HOST}', certificate=None, certifcate=certificate(HOST))
+        p = server.ctl('reload')
+        self.assertRegex(p.stderr, r'`certifcate`: did you mean `certificate`\?\n$')
+        self.assertEqual(p.stderr.count('\n'), 1, p.stderr)
 
     def test_reload_tells_that_a_module_was_switched_on(self):
         server = Server(modules=['ping']).start()
