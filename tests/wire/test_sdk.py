@@ -96,6 +96,31 @@ class New(Base):
                    env=environment(PKG_CONFIG_PATH=f'{self.prefix}/lib/pkgconfig'))
         self.assertIn(f'{self.prefix}/lib/grapnel/modules/mod_mine.so', said)
 
+    def fresh(self, folder, target):
+        """Whether make has nothing to do for it."""
+        env = environment(PKG_CONFIG_PATH=f'{self.prefix}/lib/pkgconfig')
+        return subprocess.run(['make', '-q', '-C', folder, target], env=env, capture_output=True,
+                              timeout=TIMEOUT, check=False).returncode == 0
+
+    def test_other_headers_mean_building_again(self):
+        mine, examples = self.new('mine', 'hook'), f'{self.folder()}/examples'
+        shutil.copytree(f'{SRC}/docs/examples', examples, ignore=shutil.ignore_patterns('*.so'))
+        hello = f'{examples}/mod_hello'
+        files = [(mine, 'mod_mine.so'), (mine, 'test_mine'), (hello, 'mod_hello.so'),
+                 (examples, 'mod_dice/mod_dice.so')]
+        header, library = (f'{self.prefix}/{p}' for p in ('include/grapnel/abi.h',
+                                                          'lib/libgrapnel-test.a'))
+        env = environment(PKG_CONFIG_PATH=f'{self.prefix}/lib/pkgconfig')
+        for folder, file in files:
+            run('make', '-s', '-C', folder, file, env=env)
+        for folder in (mine, examples):
+            for path in glob.glob(f'{folder}/**', recursive=True):
+                os.utime(path, (1e9, 1e9))             # all of the same age
+        for changed, stale in ((None, []), (header, files), (library, [(mine, 'test_mine')])):
+            for path in (header, library):
+                os.utime(path, None if path == changed else (1e9, 1e9))
+            self.assertEqual([f for f in files if not self.fresh(*f)], stale, changed)
+
     def test_every_template_is_taken_by_a_server(self):
         modules = self.folder()
         server = Server(module_path=modules)
