@@ -34,6 +34,7 @@ struct loop {
     struct timer_heap timers;
     struct link flushes;
     uint64_t ran;                  /* things done, for the virtual mode's "until quiet" */
+    _Atomic uint64_t turns;        /* written by its thread only */
 };
 
 static struct loop main_loop = { .index = -1 };
@@ -76,6 +77,19 @@ struct loop *loop_home(uint64_t hash)
 struct ev_loop *loop_ev(struct loop *l)
 {
     return l->ev;
+}
+
+uint64_t loop_turns(const struct loop *l)
+{
+    return atomic_load_explicit(&l->turns, memory_order_relaxed);
+}
+
+static void count_turn(struct loop *l, bool at_work)
+{
+    uint64_t next = loop_turns(l) + 1;
+
+    next += (next % 2 == 1) != at_work;
+    atomic_store_explicit(&l->turns, next, memory_order_relaxed);
 }
 
 bool loop_is_virtual(void)
@@ -282,7 +296,8 @@ static void on_tick(struct ev_loop *ev, ev_timer *t, int events)
 
 static void on_check(struct ev_loop *ev, ev_check *c, int events)
 {
-    (void)ev, (void)c, (void)events;
+    (void)c, (void)events;
+    count_turn(ev_userdata(ev), true);
     clock_set_loop_now(clock_monotonic_ms());
 }
 
@@ -303,6 +318,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *p, int events)
         ev_idle_stop(ev, &l->busy);
     if (l->stop)
         ev_break(ev, EVBREAK_ALL);
+    count_turn(l, false);
 }
 
 static void loop_open(struct loop *l)
@@ -363,6 +379,7 @@ static void *thread_main(void *arg)
     snprintf(name, sizeof(name), "loop-%d", l->index);
     pthread_setname_np(pthread_self(), name);
     clock_set_loop_now(clock_monotonic_ms());
+    count_turn(l, true);
     ev_run(l->ev, 0);
     return NULL;
 }
@@ -388,6 +405,7 @@ void loop_run_main(void)
     self = &main_loop;
     clock_set_loop_now(clock_monotonic_ms());
     main_loop.stop = false;
+    count_turn(&main_loop, true);
     ev_run(main_loop.ev, 0);
 }
 

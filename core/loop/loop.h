@@ -26,6 +26,9 @@ struct loop *loop_main(void);
 struct loop *loop_self(void);                 /* of this thread; NULL on pool and committer */
 int loop_index(const struct loop *l);         /* -1 for the main loop */
 struct loop *loop_home(uint64_t hash);        /* the loop that owns what hashes so */
+/* Counts each beginning and end of work: odd while it is at work, even while it sleeps or does not
+ * run. The same odd number again and again: stuck. Any thread. */
+uint64_t loop_turns(const struct loop *l);
 static inline bool loop_is_self(const struct loop *l) { return l == loop_self(); }
 
 /* Any thread. Never blocks; wakes the loop when its mailbox was empty. */

@@ -85,12 +85,15 @@ static enum gr_verdict call_handler(struct gr_run *run, struct gr_mod *before)
 {
     const struct hook_handler *h = run_handler(run);
     struct mod_loop *ml = h->self->host->of;
+    unsigned outer = atomic_load_explicit(&ml->used.hook, memory_order_relaxed);
     enum gr_verdict verdict;
     int64_t slow;
 
-    ml->used.by = h->self;
+    usage_set(ml, h->self);
+    atomic_store_explicit(&ml->used.hook, run->id + 1, memory_order_relaxed);
     h->self->calls++;
     verdict = call[run->id](h, run->ev);
+    atomic_store_explicit(&ml->used.hook, outer, memory_order_relaxed);
     slow = usage_turn(ml, before);
     if (slow > 0)
         gr_warn("hook.slow", "%s: mod_%s (%d) kept its loop for about %lld ms", run->name,
@@ -162,7 +165,7 @@ static enum gr_verdict settle_hold(struct gr_run *run, enum gr_verdict verdict)
 static enum gr_verdict advance(struct gr_run *run)
 {
     struct mod_loop *ml = mod_loop();
-    struct gr_mod *before = ml->used.by;
+    struct gr_mod *before = usage_by(ml);
     enum gr_verdict verdict;
 
     usage_turn(ml, before);

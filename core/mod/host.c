@@ -30,6 +30,11 @@ struct mod_loop *mod_loop(void)
     return *at;
 }
 
+struct mod_loop *mod_loop_at(int index)
+{
+    return of_loop[index + 1];
+}
+
 static struct gr_host *lookup(const struct mod_loop *ml, const char *domain)
 {
     struct table_node *n = table_find_str(&ml->hosts, domain);

@@ -39,7 +39,8 @@ struct mod_loop {
     bool stopping;                      /* nobody can hold a chain any more */
     uint64_t runs[GR_HOOK_COUNT + 1];   /* per hook; the last one: custom hooks */
     struct {
-        struct gr_mod *by;              /* at work; NULL: the core (usage.h) */
+        struct gr_mod *_Atomic by;      /* at work; NULL: the core (usage.h) */
+        _Atomic unsigned hook;          /* 1 + the enum gr_hook_id whose handler is called; 0: none */
         int64_t tick_ns;                /* when it was looked at */
         int64_t cpu_ns;
         int64_t waited_ns;              /* for a processor */
@@ -47,6 +48,8 @@ struct mod_loop {
 };
 /* Of the calling loop (the main loop has one without hosts); made at its first use. */
 struct mod_loop *mod_loop(void);
+/* Of the loop with that number; NULL: not made yet. While the loops run, or on their thread. */
+struct mod_loop *mod_loop_at(int index);
 /* A served host of this loop, or NULL. `domain` is prepared. */
 struct gr_host *host_find(const char *domain);
 /* Of this loop, served or not; made when it is new (not served then, and with empty tables). */

@@ -11,6 +11,7 @@
 #include "mod/provider_priv.h"
 #include "mod/run.h"
 #include "mod/spec.h"
+#include "mod/usage.h"
 
 static void go(struct gr_mod *self);
 
@@ -75,12 +76,15 @@ struct gr_mod *instance_new(struct mod_spec *spec, struct gr_host *host)
 
 int instance_start(struct gr_mod *self, struct provider_set *staging, const char **why)
 {
+    struct gr_mod *before = usage_by(self->host->of);
     int rc = 0;
 
     self->staging = staging;
     image_enter(self->image);
+    usage_set(self->host->of, self); /* to be seen: not counted */
     if (self->desc->start != NULL)
         rc = self->desc->start(self, why);
+    usage_set(self->host->of, before);
     image_leave(self->image);
     self->staging = NULL;
     self->started = rc == 0;
@@ -138,6 +142,7 @@ static void go(struct gr_mod *self)
     holds_forget(self);
     provider_forget(self);
     list_remove(&self->of_host);
+    usage_gone();
     spec_unref(&self->spec);
     gr_free(self);
 }

@@ -7,6 +7,7 @@
 #include "mod/usage.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -43,14 +44,15 @@ static int64_t waited_ns(void)
 int64_t usage_look(struct mod_loop *ml, int64_t now)
 {
     int64_t took = now - ml->used.tick_ns, cpu = ml->used.cpu_ns, waited = ml->used.waited_ns;
+    struct gr_mod *by = usage_by(ml);
     struct timespec ts;
 
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
     ml->used.tick_ns = now;
     ml->used.cpu_ns = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
     ml->used.waited_ns = waited_ns();
-    if (ml->used.by != NULL)
-        ml->used.by->cpu_us += (uint64_t)(ml->used.cpu_ns - cpu) / 1000;
+    if (by != NULL)
+        by->cpu_us += (uint64_t)(ml->used.cpu_ns - cpu) / 1000;
     took -= ml->used.waited_ns - waited;
     return took > slow_ns() ? took : 0;
 }
@@ -59,7 +61,7 @@ int64_t usage_look(struct mod_loop *ml, int64_t now)
 struct gr_mod *usage_begin(struct gr_mod *self)
 {
     struct mod_loop *ml = self->host->of;
-    struct gr_mod *before = ml->used.by;
+    struct gr_mod *before = usage_by(ml);
 
     self->calls++;
     if (before != self)
@@ -71,4 +73,31 @@ void usage_end(struct gr_mod *self, struct gr_mod *before)
 {
     if (before != self)
         usage_turn(self->host->of, before);
+}
+
+/* --- from outside --- */
+
+/* Between looking at an instance and freeing it; instances go rarely, and nobody looks at those of a
+ * loop that works as it should. */
+static pthread_mutex_t looking = PTHREAD_MUTEX_INITIALIZER;
+
+void usage_seen(int loop, struct usage_seen *seen)
+{
+    const struct mod_loop *ml = mod_loop_at(loop);
+    unsigned hook = ml != NULL ? atomic_load_explicit(&ml->used.hook, memory_order_relaxed) : 0;
+    const struct gr_mod *by;
+
+    *seen = (struct usage_seen){ "", hook > 0 ? hook_name((enum gr_hook_id)(hook - 1)) : NULL };
+    pthread_mutex_lock(&looking);
+    by = ml != NULL ? usage_by(ml) : NULL;
+    if (by != NULL)
+        snprintf(seen->module, sizeof(seen->module), "%s%s", by->image != NULL ? "mod_" : "",
+                 by->desc->name);
+    pthread_mutex_unlock(&looking);
+}
+
+void usage_gone(void)
+{
+    pthread_mutex_lock(&looking);
+    pthread_mutex_unlock(&looking);
 }

@@ -7,12 +7,35 @@
 
 #include "mod/instance.h"
 
+#include <stdatomic.h>
 #include <time.h>
 
 /* From here on self is at work, which counts as a call. Returns who was until now (NULL: the core),
  * for usage_end. */
 struct gr_mod *usage_begin(struct gr_mod *self);
 void usage_end(struct gr_mod *self, struct gr_mod *before);
+
+/* Who is at work, as this loop sees it, and who is from here on. Other threads may look (usage_seen). */
+static inline struct gr_mod *usage_by(const struct mod_loop *ml)
+{
+    return atomic_load_explicit(&ml->used.by, memory_order_relaxed);
+}
+static inline void usage_set(struct mod_loop *ml, struct gr_mod *to)
+{
+    atomic_store_explicit(&ml->used.by, to, memory_order_relaxed);
+}
+
+/* What the loop with that number does right now, for whoever watches it from outside. module "": the
+ * core, or what is not counted; hook NULL: none. Any thread, while the loops run. */
+struct usage_seen {
+    char module[64];
+    const char *hook; /* whose handler was called last and has not returned; static */
+};
+void usage_seen(int loop, struct usage_seen *seen);
+/* An instance that is not at work is about to be freed: when this returns nobody looks at it any more.
+ * On its loop. */
+void usage_gone(void);
+
 /* The clock has moved since the last look. What usage_turn returns. */
 #define USAGE_SLOW_NS 5000000
 int64_t usage_look(struct mod_loop *ml, int64_t now);
@@ -29,6 +52,6 @@ static inline int64_t usage_turn(struct mod_loop *ml, struct gr_mod *to)
     now = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
     if (now != ml->used.tick_ns)
         slow = usage_look(ml, now);
-    ml->used.by = to;
+    usage_set(ml, to);
     return slow;
 }

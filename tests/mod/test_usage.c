@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include "mod/instance.h"
+#include "mod/usage.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -227,11 +228,82 @@ static void nested_calls_are_told_apart(void **state)
     h_stop(&h);
 }
 
+/* What somebody who looks from outside would see, in calls within calls. */
+static char seen[400];
+
+static void look(const char *where)
+{
+    struct usage_seen now;
+    size_t len = strlen(seen);
+
+    usage_seen(loop_index(loop_self()), &now);
+    snprintf(seen + len, sizeof(seen) - len, "%s: %s %s\n", where, now.module,
+             now.hook != NULL ? now.hook : "-");
+}
+
+static enum gr_verdict inner_seen(struct gr_mod *self, struct gr_domain_ev *ev)
+{
+    (void)self, (void)ev;
+    look("inner");
+    return GR_OK;
+}
+
+static enum gr_verdict outer_seen(struct gr_mod *self, struct gr_domain_ev *ev)
+{
+    struct gr_domain_ev other_ev = { .domain = ev->domain };
+
+    look("before");
+    gr_hook_run(self, GR_HOOK_remove_domain, &other_ev.ev, NULL);
+    look("after");
+    return GR_OK;
+}
+
+static void timer_seen(struct gr_mod *self, struct gr_timer *t)
+{
+    (void)self, (void)t;
+    look("timer");
+}
+
+static const struct gr_hook outer_hooks[] = { GR_ON(node_cleanup, 7, outer_seen), GR_HOOK_END };
+static const struct gr_hook inner_hooks[] = { GR_ON(remove_domain, 7, inner_seen), GR_HOOK_END };
+static const struct gr_module outer_module = {
+    .name = "outer", .summary = "test", .hooks = outer_hooks, .state_size = sizeof(struct state),
+};
+static const struct gr_module inner_module = {
+    .name = "inner", .summary = "test", .hooks = inner_hooks,
+};
+
+static void who_is_at_work_can_be_seen(void **state)
+{
+    (void)state;
+    h_module(&outer_module);
+    h_module(&inner_module);
+    struct h *h = h_start(NULL);
+    struct gr_domain_ev ev = { .domain = "x" };
+    struct gr_mod *self;
+
+    *seen = '\0';
+    h_run(h);
+    self = h_mod(h, "outer", "localhost");
+    gr_hook_run(self, GR_HOOK_node_cleanup, &ev.ev, NULL);
+    look("core");
+    self = h_mod(h, "outer", "localhost");
+    gr_timer_start(self, &((struct state *)gr_state(self))->timer, 10, timer_seen);
+    h_advance(h, 20);
+    assert_string_equal(seen, "before: outer node_cleanup\n"
+                              "inner: inner remove_domain\n"
+                              "after: outer node_cleanup\n"
+                              "core:  -\n"
+                              "timer: outer -\n");
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(every_way_in_is_counted),
         cmocka_unit_test(nested_calls_are_told_apart),
+        cmocka_unit_test(who_is_at_work_can_be_seen),
     };
     return H_RUN("usage", cases);
 }
