@@ -19,6 +19,7 @@
 #include "store/store.h"
 #include "stream/auth.h"
 #include "stream/c2s.h"
+#include "watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -473,6 +474,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
         return rc;
     }
     loops_start();
+    watchdog_start(WATCHDOG_MS);
     use_tls(tls);
     clean_up();
     if (server.stopping) /* somebody did not want to wait */
@@ -498,6 +500,7 @@ static void stop_all(void)
     store_close();
     work_fini();
     loops_stop();
+    watchdog_stop();
     loops_drain();
     route_fini();
     mod_fini();
