@@ -11,7 +11,7 @@ import time
 import unittest
 
 import tap
-from server import GRAPNEL, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, TMP, Server, certificate
+from server import BUILD, GRAPNEL, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, TMP, Server, certificate
 from xmpp import Client, Failure
 
 
@@ -330,6 +330,41 @@ class Silent(unittest.TestCase):
             p = run(GRAPNELCTL, '--socket', self.path, '--timeout', value, 'status')
             self.assertEqual(p.returncode, 2, value)
             self.assertIn('write seconds', p.stderr)
+
+
+class Stuck(unittest.TestCase):
+    """A module that does not come back: whoever waits for it gives up, and the log says where it is."""
+
+    def stuck(self, *words, says, file='stuck', loaded=('stuck',)):
+        server = Server(modules=loaded, module_path=f'{BUILD}/tests/modules').start()
+        self.addCleanup(server.stop)
+        file = f'{server.dir}/{file}'
+        with open(file, 'w', encoding='ascii'):
+            pass
+        if words[0] == 'stuck':
+            words = (*words, file)
+        p = run(GRAPNELCTL, '--config', server.ini, '--timeout', '1', *words)
+        self.assertEqual((p.returncode, p.stdout), (3, ''))
+        self.assertIn('has said nothing for 1 s', p.stderr)
+        ask = subprocess.Popen([GRAPNELCTL, '--config', server.ini, 'status'],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        server.wait_log(rf'error loop\.stuck: loop \d has been at one thing for 5000 ms, in {says}: ')
+        server.wait_log(r'error loop\.stuck: the main thread ')  # it waits for that loop
+        os.unlink(file)
+        server.wait_log(r'info loop\.back: loop \d ')
+        server.wait_log(r'info loop\.back: the main thread ')
+        ask.communicate(timeout=TIMEOUT)
+        self.assertEqual(ask.returncode, 0)
+        self.assertEqual(len([l for l in server.lines if ' loop.stuck: loop ' in l]), 1)
+
+    def test_in_a_hook(self):
+        self.stuck('stuck', 'hook', says='mod_stuck, hook remove_domain')
+
+    def test_in_a_command(self):
+        self.stuck('stuck', 'here', says='mod_stuck')
+
+    def test_in_its_start(self):
+        self.stuck('module', 'load', 'stuck', file='start', loaded=(), says='mod_stuck')
 
 
 class Life(unittest.TestCase):
