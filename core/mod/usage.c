@@ -89,7 +89,7 @@ void usage_seen(int loop, struct usage_seen *seen)
 
     *seen = (struct usage_seen){ "", hook > 0 ? hook_name((enum gr_hook_id)(hook - 1)) : NULL };
     pthread_mutex_lock(&looking);
-    by = ml != NULL ? usage_by(ml) : NULL;
+    by = ml != NULL ? atomic_load_explicit(&ml->used.by, memory_order_acquire) : NULL;
     if (by != NULL)
         snprintf(seen->module, sizeof(seen->module), "%s%s", by->image != NULL ? "mod_" : "",
                  by->desc->name);

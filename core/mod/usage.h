@@ -22,7 +22,7 @@ static inline struct gr_mod *usage_by(const struct mod_loop *ml)
 }
 static inline void usage_set(struct mod_loop *ml, struct gr_mod *to)
 {
-    atomic_store_explicit(&ml->used.by, to, memory_order_relaxed);
+    atomic_store_explicit(&ml->used.by, to, memory_order_release); /* with all that it has */
 }
 
 /* What the loop with that number does right now, for whoever watches it from outside. module "": the
