@@ -28,22 +28,6 @@ struct last {
 
 /* --- writing --- */
 
-/* The value: time in microseconds (8 bytes, big-endian), then the status. */
-static void put_time(unsigned char *out, int64_t us)
-{
-    for (int i = 0; i < 8; i++)
-        out[i] = (unsigned char)((uint64_t)us >> (56 - 8 * i));
-}
-
-static int64_t get_time(const unsigned char *in)
-{
-    uint64_t us = 0;
-
-    for (int i = 0; i < 8; i++)
-        us = us << 8 | in[i];
-    return (int64_t)us;
-}
-
 /* At most STATUS_MAX bytes, not ending inside a character. */
 static size_t status_len(const char *status)
 {
@@ -56,16 +40,16 @@ static size_t status_len(const char *status)
     return len;
 }
 
+/* The value: time in microseconds (8 bytes, big-endian), then the status. */
 static void remember(struct gr_mod *self, const struct gr_jid *jid, const char *status)
 {
-    unsigned char value[8 + STATUS_MAX];
-    size_t len = status != NULL ? status_len(status) : 0;
+    uint8_t value[8 + STATUS_MAX];
+    struct gr_writer w = gr_writer_on(value, sizeof(value));
     struct gr_txn *t = gr_txn_new(self);
 
-    put_time(value, gr_wall_us());
-    if (len > 0)
-        memcpy(value + 8, status, len);
-    gr_txn_put(t, &collections[0], jid->bare, row_key, sizeof(row_key) - 1, value, 8 + len);
+    gr_write_i64(&w, gr_wall_us());
+    gr_write_bytes(&w, status, status != NULL ? status_len(status) : 0);
+    gr_txn_put(t, &collections[0], jid->bare, row_key, sizeof(row_key) - 1, w.data, w.len);
     gr_txn_commit(t, NULL);
 }
 
@@ -180,19 +164,23 @@ struct reading {
 static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct gr_iq_req *iq = ((struct reading *)gr_req_data(req))->req;
-    const struct gr_row *row = rows->row;
+    struct gr_reader r;
+    const char *status;
+    int64_t us;
+    size_t len;
 
     (void)self;
-    if (rows->rc == GR_ENOENT || (rows->rc == 0 && row->val_len < 8)) {
-        gr_iq_reply_error(iq, GR_SERVICE_UNAVAILABLE, NULL); /* never was online */
-        return;
-    }
-    if (rows->rc != 0) {
+    if (rows->rc != 0 && rows->rc != GR_ENOENT) {
         gr_iq_reply_error(iq, gr_cond_of(rows->rc), NULL);
         return;
     }
-    reply(iq, (gr_wall_us() - get_time(row->val)) / 1000000, (const char *)row->val + 8,
-          row->val_len - 8);
+    r = rows->rc == 0 ? gr_reader_of(rows->row->val, rows->row->val_len) : gr_reader_of(NULL, 0);
+    us = gr_read_i64(&r);
+    status = gr_read_rest(&r, &len);
+    if (gr_read_done(&r))
+        reply(iq, (gr_wall_us() - us) / 1000000, status, len);
+    else
+        gr_iq_reply_error(iq, GR_SERVICE_UNAVAILABLE, NULL); /* never was online */
 }
 
 static void answer(struct gr_mod *self, struct gr_iq_req *req)

@@ -15,6 +15,7 @@
 #include <grapnel/log.h>
 #include <grapnel/option.h>
 #include <grapnel/provider.h>
+#include <grapnel/record.h>
 #include <grapnel/route.h>
 #include <grapnel/session.h>
 #include <grapnel/stanza.h>

@@ -9,6 +9,8 @@
 
 #include <grapnel/log.h>
 
+enum { ROW_VERSION = 1 };
+
 #define NS_HINTS "urn:xmpp:hints"
 #define NS_CHATSTATES "http://jabber.org/protocol/chatstates"
 #define NS_CARBONS "urn:xmpp:carbons:2"
@@ -89,34 +91,31 @@ static struct gr_stanza *without_forged_delay(struct gr_mod *self, const struct 
     return st;
 }
 
-static char *row_new(struct gr_mod *self, const struct gr_stanza_ev *ev, size_t *len)
+/* A row: version, time of arrival (8 bytes), the message as text. */
+static void *row_new(struct gr_mod *self, const struct gr_stanza_ev *ev, size_t *len)
 {
     struct gr_stanza *st = without_forged_delay(self, ev);
-    uint64_t us = (uint64_t)gr_acc_time_us(ev->ev.acc);
     size_t xml_len;
     const char *xml = gr_stanza_xml(st, &xml_len);
-    char *row = gr_alloc(ROW_HEAD + xml_len);
+    struct gr_writer w = gr_writer_new(9 + xml_len);
 
-    row[0] = ROW_VERSION;
-    for (int i = 8; i > 0; i--, us >>= 8)
-        row[i] = (char)(us & 0xff);
-    memcpy(row + ROW_HEAD, xml, xml_len);
-    *len = ROW_HEAD + xml_len;
+    gr_write_u8(&w, ROW_VERSION);
+    gr_write_i64(&w, gr_acc_time_us(ev->ev.acc));
+    gr_write_bytes(&w, xml, xml_len);
     gr_stanza_unref(&st);
-    return row;
+    return gr_writer_take(&w, len);
 }
 
 int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out)
 {
-    const uint8_t *val = row->val;
-    uint64_t us = 0;
+    struct gr_reader r = gr_reader_of(row->val, row->val_len);
+    unsigned version = gr_read_u8(&r);
+    size_t len;
+    const char *xml;
 
-    if (row->val_len <= ROW_HEAD || val[0] != ROW_VERSION)
-        return GR_EINVAL;
-    for (int i = 1; i < ROW_HEAD; i++)
-        us = us << 8 | val[i];
-    *time_us = (int64_t)us;
-    if (gr_stanza_parse((const char *)val + ROW_HEAD, row->val_len - ROW_HEAD, out) != 0)
+    *time_us = gr_read_i64(&r);
+    xml = gr_read_rest(&r, &len);
+    if (!gr_read_done(&r) || version != ROW_VERSION || gr_stanza_parse(xml, len, out) != 0)
         return GR_EINVAL;
     if (gr_stanza_kind(*out) == GR_MESSAGE && gr_stanza_from(*out) != NULL)
         return 0;
@@ -202,7 +201,7 @@ static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev, struct gr_h
     struct gr_req *req = gr_req_new(self, sizeof(struct keep *), on_kept);
     struct gr_txn *t = gr_txn_new(self);
     size_t len;
-    char *row = row_new(self, ev, &len);
+    void *row = row_new(self, ev, &len);
 
     *(struct keep **)gr_req_data(req) = keep_new(gr_state(self), hold, ev);
     gr_txn_append_max(t, MESSAGES, ev->to->bare, row, len, (uint64_t)conf->limit,

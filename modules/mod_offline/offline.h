@@ -67,8 +67,6 @@ void queue_drop_sent(struct queue *q, struct sent *take);
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev);
 void keep_forget(struct offline *o); /* at shutdown: nothing completes any more */
 
-#define ROW_VERSION 1
-#define ROW_HEAD 9 /* version, 8 bytes of arrival time */
 /* 0 or GR_EINVAL: damaged. */
 int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out);
 

@@ -105,37 +105,18 @@ void queue_drop_sent(struct queue *q, struct sent *take)
 
 /* --- reload --- */
 
-static void put_u64(uint8_t *out, uint64_t v)
-{
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        out[i] = (uint8_t)v;
-}
-
-static uint64_t get_u64(const uint8_t *in)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | in[i];
-    return v;
-}
-
 /* "0": bare JID, NUL, numbers; "1": the next one; ... */
 static void save_queue(const struct queue *q, struct gr_bag *bag, unsigned n)
 {
-    size_t len = q->owner->bare_len + 1u, at = len;
-    uint8_t *blob;
+    struct gr_writer w = gr_writer_new(256);
     char key[16];
 
+    gr_write_bytes(&w, q->owner->bare, q->owner->bare_len + 1u);
     for (const struct sent *s = q->sent; s != NULL; s = s->next)
-        len += 8;
-    blob = gr_alloc(len);
-    memcpy(blob, q->owner->bare, at);
-    for (const struct sent *s = q->sent; s != NULL; s = s->next, at += 8)
-        put_u64(blob + at, s->seq);
+        gr_write_u64(&w, s->seq);
     snprintf(key, sizeof(key), "%u", n);
-    gr_bag_put_blob(bag, key, blob, len);
-    gr_free(blob);
+    gr_bag_put_blob(bag, key, w.data, w.len);
+    gr_free(w.data);
 }
 
 void queues_save(struct offline *o, struct gr_bag *bag)
@@ -162,7 +143,7 @@ static void restore_queue(struct gr_mod *self, const uint8_t *blob, size_t len)
     for (at++; at + 8 <= len; at += 8) {
         struct sent *s = gr_alloc(sizeof(*s));
 
-        s->seq = get_u64(blob + at);
+        s->seq = gr_get_u64(blob + at);
         s->state = FOREIGN;
         s->next = q->sent;
         q->sent = s;

@@ -29,7 +29,7 @@ static void got_oldest_removal(struct gr_mod *self, struct gr_req *req, const st
         return;
     }
     if (rows->count > 0)
-        op->forgotten = get_u64(rows->row[0].key);
+        op->forgotten = gr_get_u64(rows->row[0].key);
     op_write(op);
 }
 

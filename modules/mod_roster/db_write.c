@@ -97,12 +97,12 @@ static void write_item(struct op *op, struct gr_txn *t)
         return;
     }
     gr_txn_del(t, &roster_colls[COLL_ITEMS], owner, key, key_len);
-    put_u64(ver, op->now.ver);
+    gr_put_u64(ver, op->now.ver);
     gr_txn_put(t, &roster_colls[COLL_REMOVED], owner, ver, sizeof(ver), key, key_len);
     op->meta.removed++;
     if (op->forgotten == 0)
         return;
-    put_u64(ver, op->forgotten);
+    gr_put_u64(ver, op->forgotten);
     gr_txn_del(t, &roster_colls[COLL_REMOVED], owner, ver, sizeof(ver));
     op->meta.removed--;
     op->meta.floor = op->forgotten;

@@ -57,7 +57,7 @@ static void got_removed(struct gr_mod *self, struct gr_req *req, const struct gr
             rc = GR_EIO;
             break;
         }
-        one.ver = get_u64(row->key);
+        one.ver = gr_get_u64(row->key);
         r->removed[r->history.count++] = one;
     }
     known(r, rc);

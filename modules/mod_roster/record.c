@@ -9,148 +9,71 @@
 
 #include <string.h>
 
-enum { VERSION = 1, FROM = 1, TO = 2, ASK = 4, APPROVED = 8, FLAGS = 15, TEXT_MAX = 65535 };
+enum { VERSION = 1, FROM = 1, TO = 2, ASK = 4, APPROVED = 8, FLAGS = 15 };
 
-struct reader {
-    const uint8_t *at, *end;
-    bool bad;
-};
+/* --- items --- */
 
-void put_u64(uint8_t out[8], uint64_t v)
+void *contact_encode(const struct contact *c, size_t *len)
 {
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        out[i] = (uint8_t)v;
-}
+    struct gr_writer w = gr_writer_new(128);
+    size_t n = 0;
 
-uint64_t get_u64(const void *in)
-{
-    const uint8_t *p = in;
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static const uint8_t *take(struct reader *r, size_t len)
-{
-    static const uint8_t none[8];
-    const uint8_t *p = r->at;
-
-    if (r->bad || (size_t)(r->end - r->at) < len) {
-        r->bad = true;
-        return none;
+    while (c->groups != NULL && c->groups[n] != NULL)
+        n++;
+    gr_write_u8(&w, VERSION);
+    gr_write_u8(&w, (uint8_t)((c->from ? FROM : 0) | (c->to ? TO : 0) | (c->ask ? ASK : 0) |
+                              (c->approved ? APPROVED : 0)));
+    gr_write_u64(&w, c->ver);
+    gr_write_str(&w, c->name);
+    gr_write_u16(&w, (uint16_t)n);
+    w.failed = w.failed || n > UINT16_MAX;
+    for (size_t i = 0; i < n; i++) {
+        w.failed = w.failed || c->groups[i][0] == '\0';
+        gr_write_str(&w, c->groups[i]);
     }
-    r->at += len;
-    return p;
+    return gr_writer_take(&w, len);
 }
 
-static unsigned take_u16(struct reader *r)
+/* A NUL-terminated copy of the text at *to, which moves behind it. */
+static const char *copy_text(char **to, const char *text, size_t len)
 {
-    const uint8_t *p = take(r, 2);
-
-    return (unsigned)p[0] << 8 | p[1];
-}
-
-/* Copies the text to *to and steps over it; "" when there is none. */
-static const char *take_text(struct reader *r, char **to)
-{
-    size_t len = take_u16(r);
-    const uint8_t *p = r->at;
     char *out = *to;
 
-    take(r, len);
-    if (r->bad)
-        return "";
-    if (memchr(p, '\0', len) != NULL)
-        r->bad = true;
-    memcpy(out, p, len);
+    memcpy(out, text, len);
     out[len] = '\0';
     *to += len + 1;
     return out;
 }
 
-/* --- items --- */
-
-static uint8_t *write_text(uint8_t *at, const char *s)
-{
-    size_t len = strlen(s);
-
-    *at++ = (uint8_t)(len >> 8);
-    *at++ = (uint8_t)len;
-    while (*s != '\0')
-        *at++ = (uint8_t)*s++;
-    return at;
-}
-
-void *contact_encode(const struct contact *c, size_t *len)
-{
-    const char *name = c->name != NULL ? c->name : "";
-    size_t size = 2 + 8 + 2 + strlen(name) + 2, n = 0;
-    bool fits = strlen(name) <= TEXT_MAX;
-    uint8_t *row, *at;
-
-    for (; c->groups != NULL && c->groups[n] != NULL; n++) {
-        size += 2 + strlen(c->groups[n]);
-        fits = fits && c->groups[n][0] != '\0' && strlen(c->groups[n]) <= TEXT_MAX;
-    }
-    if (!fits || n > TEXT_MAX)
-        return NULL;
-    row = at = gr_alloc(size);
-    *at++ = VERSION;
-    *at++ = (uint8_t)((c->from ? FROM : 0) | (c->to ? TO : 0) | (c->ask ? ASK : 0) |
-                      (c->approved ? APPROVED : 0));
-    put_u64(at, c->ver);
-    at = write_text(at + 8, name);
-    *at++ = (uint8_t)(n >> 8);
-    *at++ = (uint8_t)n;
-    for (size_t i = 0; i < n; i++)
-        at = write_text(at, c->groups[i]);
-    *len = size;
-    return row;
-}
-
-/* The texts take less room than in the row: there each has two bytes in front, here one behind. */
-static void take_groups(struct reader *r, struct contact *out, const char **list, size_t n,
-                        char *texts)
-{
-    for (size_t i = 0; i < n && !r->bad; i++) {
-        list[i] = take_text(r, &texts);
-        r->bad = r->bad || list[i][0] == '\0';
-    }
-    if (n > 0)
-        out->groups = list;
-}
-
 int contact_decode(const void *data, size_t len, struct contact *out)
 {
-    struct reader r = { .at = data, .end = (const uint8_t *)data + len };
-    const uint8_t *head = take(&r, 2), *name;
-    unsigned flags = head[1], version = head[0];
-    size_t name_len, groups;
-    char *texts;
+    struct gr_reader r = gr_reader_of(data, len);
+    unsigned version = gr_read_u8(&r), flags = gr_read_u8(&r);
+    uint64_t ver = gr_read_u64(&r);
+    size_t text_len;
+    const char *text = gr_read_str(&r, &text_len), **list;
+    size_t groups = gr_read_u16(&r);
+    char *to;
 
-    *out = (struct contact){ .ver = get_u64(take(&r, 8)) };
-    name = r.at;
-    name_len = take_u16(&r);
-    take(&r, name_len);
-    groups = take_u16(&r);
+    *out = (struct contact){ .from = (flags & FROM) != 0, .to = (flags & TO) != 0,
+                             .ask = (flags & ASK) != 0, .approved = (flags & APPROVED) != 0,
+                             .ver = ver };
     /* Each group has two bytes at least: the memory is bounded by the row. */
-    if (r.bad || version != VERSION || flags > FLAGS || out->ver == 0 || groups > len / 2)
+    if (r.failed || version != VERSION || flags > FLAGS || ver == 0 || groups > len / 2)
         return GR_EIO;
-    out->mem = gr_alloc((groups + 1) * sizeof(char *) + len);
-    texts = (char *)out->mem + (groups + 1) * sizeof(char *);
-    r = (struct reader){ .at = name, .end = (const uint8_t *)data + len };
-    out->name = take_text(&r, &texts);
-    take_u16(&r);
-    take_groups(&r, out, out->mem, groups, texts);
-    if (out->name[0] == '\0')
-        out->name = NULL;
-    out->from = (flags & FROM) != 0;
-    out->to = (flags & TO) != 0;
-    out->ask = (flags & ASK) != 0;
-    out->approved = (flags & APPROVED) != 0;
-    if (!r.bad && r.at == r.end)
+    list = out->mem = gr_alloc((groups + 1) * sizeof(*list) + len);
+    to = (char *)(list + groups + 1);
+    if (text_len > 0)
+        out->name = copy_text(&to, text, text_len);
+    /* Here they take less room: a byte behind each, in the row two in front. */
+    for (size_t i = 0; i < groups && !r.failed; i++) {
+        text = gr_read_str(&r, &text_len);
+        r.failed = r.failed || text_len == 0;
+        list[i] = copy_text(&to, text, text_len);
+    }
+    if (groups > 0)
+        out->groups = list;
+    if (gr_read_done(&r))
         return 0;
     contact_fini(out);
     return GR_EIO;
@@ -166,56 +89,48 @@ void contact_fini(struct contact *c)
 
 void *request_encode(const struct request *r, size_t *len)
 {
-    uint8_t *row = gr_alloc(9 + r->len);
+    struct gr_writer w = gr_writer_new(9 + r->len);
 
-    row[0] = VERSION;
-    put_u64(row + 1, (uint64_t)r->time_us);
-    memcpy(row + 9, r->xml, r->len);
-    *len = 9 + r->len;
-    return row;
+    gr_write_u8(&w, VERSION);
+    gr_write_i64(&w, r->time_us);
+    gr_write_bytes(&w, r->xml, r->len);
+    return gr_writer_take(&w, len);
 }
 
 int request_decode(const void *data, size_t len, struct request *out)
 {
-    const uint8_t *p = data;
+    struct gr_reader r = gr_reader_of(data, len);
+    unsigned version = gr_read_u8(&r);
 
-    if (len < 10 || p[0] != VERSION || memchr(p + 9, '\0', len - 9) != NULL)
-        return GR_EIO;
-    *out = (struct request){ (int64_t)get_u64(p + 1), (const char *)p + 9, len - 9 };
-    return out->time_us < 0 ? GR_EIO : 0;
+    out->time_us = gr_read_i64(&r);
+    out->xml = gr_read_rest_str(&r, &out->len);
+    return gr_read_done(&r) && version == VERSION && out->time_us >= 0 && out->len > 0 ? 0
+                                                                                       : GR_EIO;
 }
 
 /* --- the row of the owner --- */
 
-static void put_u32(uint8_t *out, uint32_t v)
-{
-    for (int i = 3; i >= 0; i--, v >>= 8)
-        out[i] = (uint8_t)v;
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 void meta_encode(uint8_t out[META_SIZE], const struct meta *m)
 {
-    out[0] = VERSION;
-    put_u64(out + 1, m->ver);
-    put_u64(out + 9, m->floor);
-    put_u32(out + 17, m->items);
-    put_u32(out + 21, m->requests);
-    put_u32(out + 25, m->removed);
+    struct gr_writer w = gr_writer_on(out, META_SIZE);
+
+    gr_write_u8(&w, VERSION);
+    gr_write_u64(&w, m->ver);
+    gr_write_u64(&w, m->floor);
+    gr_write_u32(&w, m->items);
+    gr_write_u32(&w, m->requests);
+    gr_write_u32(&w, m->removed);
 }
 
 int meta_decode(const void *data, size_t len, struct meta *out)
 {
-    const uint8_t *p = data;
+    struct gr_reader r = gr_reader_of(data, len);
+    unsigned version = gr_read_u8(&r);
 
-    if (len != META_SIZE || p[0] != VERSION)
-        return GR_EIO;
-    *out = (struct meta){ .ver = get_u64(p + 1), .floor = get_u64(p + 9),
-                          .items = get_u32(p + 17), .requests = get_u32(p + 21),
-                          .removed = get_u32(p + 25) };
-    return out->floor > out->ver ? GR_EIO : 0;
+    out->ver = gr_read_u64(&r);
+    out->floor = gr_read_u64(&r);
+    out->items = gr_read_u32(&r);
+    out->requests = gr_read_u32(&r);
+    out->removed = gr_read_u32(&r);
+    return gr_read_done(&r) && version == VERSION && out->floor <= out->ver ? 0 : GR_EIO;
 }

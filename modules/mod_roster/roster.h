@@ -60,9 +60,6 @@ enum { META_SIZE = 29 };
 void meta_encode(uint8_t out[META_SIZE], const struct meta *m);
 int meta_decode(const void *data, size_t len, struct meta *out);
 
-void put_u64(uint8_t out[8], uint64_t v);
-uint64_t get_u64(const void *in);
-
 /* --- state.c --- */
 
 /* Where a contact stands: listed in the roster, may see us, we may see it, we asked, approved

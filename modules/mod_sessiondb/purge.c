@@ -47,7 +47,7 @@ static void remove_row(struct gr_mod *self, struct purge *p, struct gr_txn *t,
 {
     struct gr_jid *full = index_jid(row);
 
-    if (full != NULL && (int64_t)get_u64(row->val) < p->before_us) {
+    if (full != NULL && (int64_t)gr_get_u64(row->val) < p->before_us) {
         row_del(t, full, p->node);
         gr_post_host(self, full, on_gone, NULL, 0); /* else its host is gone as well */
         p->count++;

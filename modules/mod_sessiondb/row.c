@@ -1,5 +1,4 @@
-/* mod_sessiondb/row.c: rows and index keys as bytes. Big-endian numbers; the first byte is the
- * version.
+/* mod_sessiondb/row.c: rows and index keys as bytes; the first byte is the version.
  *
  *   row     1 | available 1 | priority 1 | session 8 | login 8 | updated 8 | server id, NUL | XML
  *   index   key: bare JID, NUL, resource; value: login 8 */
@@ -7,53 +6,42 @@
 
 #include <string.h>
 
-enum { VERSION = 1, HEAD = 3 + 3 * 8 };
-
-void put_u64(uint8_t out[8], uint64_t v)
-{
-    for (int i = 7; i >= 0; i--, v >>= 8)
-        out[i] = (uint8_t)v;
-}
-
-uint64_t get_u64(const void *in)
-{
-    const uint8_t *p = in;
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
-}
+enum { VERSION = 1 };
 
 void *row_encode(const struct row *r, size_t *len)
 {
     size_t server_len = strlen(r->server) + 1;
-    uint8_t *val = gr_alloc(HEAD + server_len + r->xml_len);
+    struct gr_writer w = gr_writer_new(3 + 3 * 8 + server_len + r->xml_len);
 
-    val[0] = VERSION;
-    val[1] = r->available;
-    val[2] = (uint8_t)(r->priority + 128);
-    put_u64(val + 3, r->session);
-    put_u64(val + 11, (uint64_t)r->login_us);
-    put_u64(val + 19, (uint64_t)r->updated_us);
-    memcpy(val + HEAD, r->server, server_len);
-    if (r->xml_len > 0)
-        memcpy(val + HEAD + server_len, r->xml, r->xml_len);
-    *len = HEAD + server_len + r->xml_len;
-    return val;
+    gr_write_u8(&w, VERSION);
+    gr_write_u8(&w, r->available);
+    gr_write_u8(&w, (uint8_t)(r->priority + 128));
+    gr_write_u64(&w, r->session);
+    gr_write_i64(&w, r->login_us);
+    gr_write_i64(&w, r->updated_us);
+    gr_write_bytes(&w, r->server, server_len);
+    gr_write_bytes(&w, r->xml, r->xml_len);
+    return gr_writer_take(&w, len);
 }
 
 int row_decode(const void *val, size_t len, struct row *r)
 {
-    const uint8_t *p = val, *nul;
+    struct gr_reader in = gr_reader_of(val, len);
+    unsigned version = gr_read_u8(&in), available = gr_read_u8(&in);
+    int priority = gr_read_u8(&in) - 128;
+    const char *nul;
+    size_t left;
 
-    if (len <= HEAD || p[0] != VERSION || p[1] > 1 ||
-        (nul = memchr(p + HEAD, '\0', len - HEAD)) == NULL)
+    *r = (struct row){ .available = available == 1, .priority = priority };
+    r->session = gr_read_u64(&in);
+    r->login_us = gr_read_i64(&in);
+    r->updated_us = gr_read_i64(&in);
+    r->server = gr_read_rest(&in, &left);
+    nul = memchr(r->server, '\0', left);
+    if (!gr_read_done(&in) || version != VERSION || available > 1 || nul == NULL)
         return GR_EINVAL;
-    *r = (struct row){ .available = p[1], .priority = p[2] - 128, .session = get_u64(p + 3),
-                       .login_us = (int64_t)get_u64(p + 11),
-                       .updated_us = (int64_t)get_u64(p + 19), .server = (const char *)p + HEAD,
-                       .xml = (const char *)nul + 1, .xml_len = (size_t)(p + len - nul) - 1 };
+    r->xml = nul + 1;
+    r->xml_len = left - (size_t)(r->xml - r->server);
     return 0;
 }
 
@@ -100,7 +88,7 @@ void index_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r)
     void *key = index_key(full, &key_len);
     uint8_t login[8];
 
-    put_u64(login, (uint64_t)r->login_us);
+    gr_put_u64(login, (uint64_t)r->login_us);
     gr_txn_put(t, INDEX, r->server, key, key_len, login, sizeof(login));
     gr_free(key);
 }

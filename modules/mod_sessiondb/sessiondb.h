@@ -47,8 +47,6 @@ int row_decode(const void *val, size_t len, struct row *r);
 void *index_key(const struct gr_jid *full, size_t *len);
 /* The address in an index key; NULL: it is damaged. */
 struct gr_jid *index_jid(const struct gr_row *row);
-void put_u64(uint8_t out[8], uint64_t v);
-uint64_t get_u64(const void *in);
 /* Adds the row, or its entry in the index, to a transaction / takes both away. `fresh`: fails when
  * there is one already. */
 void row_put(struct gr_txn *t, const struct gr_jid *full, const struct row *r, bool fresh);

@@ -480,6 +480,30 @@ static void time_and_status_of_leaving(void **state)
     h_stop(&h);
 }
 
+/* To the byte: time, status. Too short to hold a time: as if there was none. */
+static void a_row_of_an_earlier_version(void **state)
+{
+    static const struct gr_coll coll = GR_MAP("last");
+    static const char row[] = "\0\0\0\0\0\x1e\x84\x80" "gone"; /* 2 s after 1970 */
+    struct h *h = start("[mod_last]\n");
+    struct hs *bob = h_login(h, "bob@localhost/b");
+
+    (void)state;
+    roster.sub = GR_SUB_BOTH;
+    for (size_t cut = 0; cut < 2; cut++) {
+        struct gr_txn *t = gr_txn_new(h_mod(h, "last", "alice@localhost"));
+        gr_txn_put(t, &coll, "alice@localhost", "last", 4, row, cut ? 7 : sizeof(row) - 1);
+        gr_txn_commit(t, NULL);
+        h_run(h);
+        if (cut)
+            h_iq_error(bob, "get", "alice@localhost", LAST, GR_SERVICE_UNAVAILABLE);
+        else
+            assert_int_equal(seconds(bob, "alice@localhost", "gone"),
+                             gr_wall_us() / 1000000 - 2);
+    }
+    h_stop(&h);
+}
+
 static void a_long_status_is_cut_between_characters(void **state)
 {
     struct h *h = start("[mod_last]\n");
@@ -655,6 +679,7 @@ int main(void)
         cmocka_unit_test(uptime),
         cmocka_unit_test(online_is_zero),
         cmocka_unit_test(time_and_status_of_leaving),
+        cmocka_unit_test(a_row_of_an_earlier_version),
         cmocka_unit_test(a_long_status_is_cut_between_characters),
         cmocka_unit_test(never_seen),
         cmocka_unit_test(strangers_are_told_nothing),

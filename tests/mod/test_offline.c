@@ -517,6 +517,29 @@ static void a_full_disk_during_redelivery(void **state)
     }
 }
 
+/* What earlier versions have stored, to the byte: version, time, text. */
+static void a_row_of_an_earlier_version(void **state)
+{
+    static const struct gr_coll messages = GR_LOG("offline.messages");
+    static const char row[] = "\1" "\0\0\0\0\0\x1e\x84\x80" /* 2 s after 1970 */
+                              "<message xmlns='jabber:client' from='a@b' to='bob@localhost'>"
+                              "<body>x</body></message>";
+    struct h *h = start(NULL);
+    struct gr_txn *t = gr_txn_new(h_mod(h, "offline", "bob@localhost"));
+
+    (void)state;
+    gr_txn_append(t, &messages, "bob@localhost", row, sizeof(row) - 1);
+    gr_txn_commit(t, NULL);
+    h_run(h);
+    struct hs *bob = h_login(h, "bob@localhost/b");
+    h_send(bob, "<presence/>");
+    drop_presence(bob);
+    const struct gr_stanza *st = h_expect_body(bob, "a@b", "x");
+    const struct gr_el *delay = gr_stanza_child(st, GR_NS_DELAY, "delay");
+    assert_string_equal(gr_el_attr(delay, "stamp"), "1970-01-01T00:00:02.000Z");
+    h_stop(&h);
+}
+
 static void damaged_rows(void **state)
 {
     static const struct gr_coll messages = GR_LOG("offline.messages");
@@ -1051,6 +1074,7 @@ int main(void)
         cmocka_unit_test(the_size_limit_is_exact),
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(a_full_disk_during_redelivery),
+        cmocka_unit_test(a_row_of_an_earlier_version),
         cmocka_unit_test(damaged_rows),
         cmocka_unit_test(nobody_there_any_more),
         cmocka_unit_test(going_unavailable_on_the_way),
