@@ -47,8 +47,8 @@ struct gr_reader {
     bool failed;
 };
 
-/* Borrows the bytes; so do the pointers that it hands out, none of which is ever NULL. `data` may be
- * NULL when len is 0. */
+/* Borrows the bytes; so do the pointers that it hands out, none of which is ever NULL. `data` may
+ * be NULL when len is 0. */
 GR_API struct gr_reader gr_reader_of(const void *data, size_t len);
 
 GR_API uint8_t gr_read_u8(struct gr_reader *r);
