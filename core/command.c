@@ -1,40 +1,13 @@
-/* command.c: finds a command by its words, runs it on the loop or loops it asks for, and gathers the
- * rows (design 3.8). The registry is the descriptors' tables: what an enabled module declares exists. */
-#include "command.h"
+/* command.c: finds a command by its words and runs it on the loop or loops it asks for (design
+ * 3.8). The registry is the descriptors' tables: what an enabled module declares exists. */
+#include "command_priv.h"
 
 #include "base/list.h"
 #include "mod/reload.h"
 #include "mod/usage.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define ARGS_MAX 16
-
-/* One invocation; lives on the main loop while parts of it work elsewhere. */
-struct invocation {
-    struct post post;
-    command_done_f done;
-    void *arg;
-    int parts;                /* not back yet */
-    char *error;
-    struct gr_cmd *part[LOOPS_MAX];
-    int part_count;
-};
-struct gr_cmd {
-    struct post post;
-    struct invocation *inv;
-    struct gr_mod *self;
-    const struct gr_command *command;
-    const char *module, *host;
-    struct loop *loop;
-    char *value[ARGS_MAX];    /* by position in command->args */
-    struct gr_jid *jid[ARGS_MAX];
-    struct buf out;
-    unsigned rows;
-    char *error;
-};
 
 static const struct main_command *mains;
 static size_t main_count;
@@ -45,149 +18,24 @@ void command_add_main(const struct main_command *table, size_t count)
     main_count = count;
 }
 
-/* --- rows --- */
-
-static void put(struct buf *out, char kind, const char *name, const char *value)
-{
-    buf_printf(out, "%c:%s=%s", kind, name, value);
-    buf_append(out, "", 1);
-}
-
-void command_row(struct buf *result)
-{
-    buf_append(result, "row", 4);
-}
-
-void command_text(struct buf *result, const char *name, const char *value)
-{
-    put(result, 's', name, value);
-}
-
-void command_number(struct buf *result, const char *name, int64_t value)
-{
-    char text[32];
-
-    snprintf(text, sizeof(text), "%lld", (long long)value);
-    put(result, 'n', name, text);
-}
-
-void gr_cmd_row(struct gr_cmd *cmd)
-{
-    command_row(&cmd->out);
-    cmd->rows++;
-}
-
-void gr_cmd_field(struct gr_cmd *cmd, const char *name, const char *fmt, ...)
-{
-    char value[2048];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(value, sizeof(value), fmt, ap);
-    va_end(ap);
-    put(&cmd->out, 's', name, value);
-}
-
-void gr_cmd_number(struct gr_cmd *cmd, const char *name, int64_t value)
-{
-    command_number(&cmd->out, name, value);
-}
-
-/* --- arguments --- */
-
-static int arg_index(const struct gr_command *c, const char *name)
-{
-    for (int i = 0; c->args != NULL && c->args[i].name != NULL; i++)
-        if (strcmp(c->args[i].name, name) == 0)
-            return i;
-    return -1;
-}
-
-const char *gr_cmd_text(const struct gr_cmd *cmd, const char *arg)
-{
-    int i = arg_index(cmd->command, arg);
-
-    return i >= 0 ? cmd->value[i] : NULL;
-}
-
-const struct gr_jid *gr_cmd_jid(const struct gr_cmd *cmd, const char *arg)
-{
-    int i = arg_index(cmd->command, arg);
-
-    return i >= 0 ? cmd->jid[i] : NULL;
-}
-
-int64_t gr_cmd_int(const struct gr_cmd *cmd, const char *arg, int64_t otherwise)
-{
-    const char *v = gr_cmd_text(cmd, arg);
-
-    return v != NULL ? strtoll(v, NULL, 10) : otherwise;
-}
-
 /* --- finishing --- */
 
 static void cmd_free(struct gr_cmd *cmd)
 {
-    for (int i = 0; i < ARGS_MAX; i++) {
-        if (cmd->value[i] != NULL)
-            gr_wipe(cmd->value[i], strlen(cmd->value[i]));
-        gr_free(cmd->value[i]);
-        gr_jid_free(&cmd->jid[i]);
-    }
+    cmd_args_fini(cmd);
     buf_fini(&cmd->out);
     gr_free(cmd->error);
     gr_free(cmd);
 }
 
-/* Value of a number field in a part's only row; 0 when it is not there. */
-static int64_t number_in(const struct gr_cmd *cmd, const char *field, size_t name_len)
-{
-    const char *p = buf_data(&cmd->out), *end = p + buf_len(&cmd->out);
-
-    for (; p < end; p += strlen(p) + 1)
-        if (strncmp(p, field, name_len) == 0)
-            return strtoll(p + name_len, NULL, 10);
-    return 0;
-}
-
-/* One row from each loop is one row about the server: numbers add up. */
-static void add_up(const struct invocation *inv, struct buf *out)
-{
-    const struct gr_cmd *first = inv->part[0];
-    const char *p = buf_data(&first->out), *end = p + buf_len(&first->out);
-
-    for (; p < end; p += strlen(p) + 1) {
-        const char *eq = strchr(p, '=');
-        if (p[0] != 'n' || eq == NULL) {
-            buf_append(out, p, strlen(p) + 1);
-            continue;
-        }
-        size_t name_len = (size_t)(eq - p) + 1;
-        int64_t sum = 0;
-        for (int i = 0; i < inv->part_count; i++)
-            sum += number_in(inv->part[i], p, name_len);
-        buf_append(out, p, name_len);
-        buf_printf(out, "%lld", (long long)sum);
-        buf_append(out, "", 1);
-    }
-}
-
 static void finish(struct invocation *inv)
 {
     struct buf out = { 0 };
-    bool single = inv->part_count > 1;
     const char *error = inv->error;
 
-    for (int i = 0; i < inv->part_count; i++) {
-        single = single && inv->part[i]->rows == 1;
-        if (error == NULL)
-            error = inv->part[i]->error;
-    }
-    if (single)
-        add_up(inv, &out);
-    else
-        for (int i = 0; i < inv->part_count; i++)
-            buf_append(&out, buf_data(&inv->part[i]->out), buf_len(&inv->part[i]->out));
+    for (int i = 0; i < inv->part_count && error == NULL; i++)
+        error = inv->part[i]->error;
+    command_gather(inv, &out);
     inv->done(inv->arg, error, &out);
     buf_fini(&out);
     for (int i = 0; i < inv->part_count; i++)
@@ -251,30 +99,6 @@ static size_t matches(const char *name, const char *const *words, size_t count)
     return n;
 }
 
-static void usage(struct buf *out, const char *name, const struct gr_arg *args)
-{
-    buf_puts(out, name);
-    for (; args != NULL && args->name != NULL; args++) {
-        if (args->kind == GR_ARG_SECRET)
-            buf_printf(out, " [--%s-stdin | --%s TEXT]", args->name, args->name);
-        else if (args->kind == GR_ARG_FLAG)
-            buf_printf(out, " [--%s]", args->name);
-        else
-            buf_printf(out, args->optional ? " [%s]" : " %s", args->name);
-    }
-}
-
-static void help_row(struct buf *out, const char *name, const struct gr_arg *args, const char *help)
-{
-    struct buf line = { 0 };
-
-    usage(&line, name, args);
-    command_row(out);
-    command_text(out, "command", buf_str(&line));
-    command_text(out, "help", help);
-    buf_fini(&line);
-}
-
 static void consider(void *ctx, const struct gr_mod *mod)
 {
     struct search *s = ctx;
@@ -283,7 +107,7 @@ static void consider(void *ctx, const struct gr_mod *mod)
     for (; c != NULL && c->name != NULL; c++) {
         if (s->help != NULL) {
             if (mod->host == host_default())
-                help_row(s->help, c->name, c->args, c->help);
+                command_help_row(s->help, c->name, c->args, c->help);
             continue;
         }
         size_t n = matches(c->name, s->words, s->count);
@@ -306,62 +130,10 @@ static void search_loop(void *arg)
 
 /* --- starting --- */
 
-/* Arguments of these kinds are not given by their place. */
-static bool is_named(enum gr_arg_kind kind)
-{
-    return kind == GR_ARG_SECRET || kind == GR_ARG_FLAG;
-}
-
-static char *take_args(struct gr_cmd *cmd, const char *const *words, size_t count)
-{
-    const struct gr_arg *args = cmd->command->args;
-    int next = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        int at;
-        if (strncmp(words[i], "--", 2) == 0) {
-            at = arg_index(cmd->command, words[i] + 2);
-            if (at < 0 || (args[at].kind != GR_ARG_FLAG && ++i == count))
-                return gr_asprintf("%s: unknown option, or its value is missing",
-                                   words[i < count ? i : count - 1]);
-        } else {
-            while (args != NULL && args[next].name != NULL && is_named(args[next].kind))
-                next++;
-            if (args == NULL || args[next].name == NULL)
-                return gr_asprintf("too many arguments: %s", words[i]);
-            at = next++;
-        }
-        gr_free(cmd->value[at]);
-        cmd->value[at] = gr_strdup(words[i]);
-    }
-    for (int i = 0; args != NULL && args[i].name != NULL; i++) {
-        if (cmd->value[i] == NULL && !args[i].optional && args[i].kind != GR_ARG_FLAG)
-            return gr_asprintf("missing argument: %s (%s)", args[i].name, args[i].help);
-        if (cmd->value[i] != NULL && args[i].kind == GR_ARG_JID &&
-            gr_jid_parse(cmd->value[i], strlen(cmd->value[i]), &cmd->jid[i]) != 0)
-            return gr_asprintf("%s is not an address", cmd->value[i]);
-        if (cmd->value[i] != NULL && args[i].kind == GR_ARG_INT) {
-            char *end;
-            strtoll(cmd->value[i], &end, 10);
-            if (*end != '\0' || end == cmd->value[i])
-                return gr_asprintf("%s is not a number", cmd->value[i]);
-        }
-    }
-    return NULL;
-}
-
-static const struct gr_jid *first_jid(const struct gr_cmd *cmd)
-{
-    for (int i = 0; i < ARGS_MAX; i++)
-        if (cmd->jid[i] != NULL)
-            return cmd->jid[i];
-    return NULL;
-}
-
 static void run_part(struct post *p)
 {
     struct gr_cmd *cmd = GR_CONTAINER_OF(p, struct gr_cmd, post);
-    const struct gr_jid *jid = first_jid(cmd);
+    const struct gr_jid *jid = cmd_first_jid(cmd);
     struct gr_host *host = host_find(jid != NULL ? jid->domain : cmd->host);
     struct gr_mod *before;
 
@@ -414,13 +186,13 @@ static void dispatch(struct invocation *inv, const struct search *s, const char 
 
     for (int i = 0; i < (all ? loop_count() : 1); i++) {
         struct gr_cmd *cmd = cmd_new(s);
-        char *error = take_args(cmd, rest, count);
+        char *error = cmd_take_args(cmd, rest, count);
         if (error != NULL) {
             cmd_free(cmd);
             fail_now(inv, error);
             return;
         }
-        const struct gr_jid *jid = first_jid(cmd);
+        const struct gr_jid *jid = cmd_first_jid(cmd);
         start(inv, cmd, s->command->where == GR_RUN_HOME && jid != NULL ? loop_home(jid->hash)
                                                                          : loop_at(i));
     }
@@ -434,7 +206,7 @@ static void run_help(struct invocation *inv)
     struct search s = { .help = &out };
 
     for (size_t i = 0; i < main_count; i++)
-        help_row(&out, mains[i].name, mains[i].args, mains[i].help);
+        command_help_row(&out, mains[i].name, mains[i].args, mains[i].help);
     loops_call(search_loop, &s);
     inv->done(inv->arg, NULL, &out);
     buf_fini(&out);
@@ -459,7 +231,7 @@ static void run_main(struct invocation *inv, const struct main_command *m, const
     struct buf out = { 0 };
 
     cmd->command = &as;
-    inv->error = take_args(cmd, words + named, count - named);
+    inv->error = cmd_take_args(cmd, words + named, count - named);
     if (inv->error == NULL)
         inv->error = m->run(cmd, &out);
     inv->done(inv->arg, inv->error, &out);
