@@ -76,12 +76,8 @@ static void run_kill(struct gr_mod *self, struct gr_cmd *cmd)
     gr_session_ask(self, ask, GR_SESSION_KILL_RESOURCE, full);
 }
 
-static const struct gr_arg account[] = {
-    { "jid", GR_ARG_JID, false, "user@domain" }, { NULL, GR_ARG_TEXT, false, NULL }
-};
-static const struct gr_arg resource[] = {
-    { "jid", GR_ARG_JID, false, "user@domain/resource" }, { NULL, GR_ARG_TEXT, false, NULL }
-};
+static const struct gr_arg account[] = { GR_ARG(jid, JID, "user@domain"), GR_ARG_END };
+static const struct gr_arg resource[] = { GR_ARG(jid, JID, "user@domain/resource"), GR_ARG_END };
 
 const struct gr_command sessiondb_commands[] = {
     { "sessiondb list", "the sessions of an account that are in the store", account, GR_RUN_HOME,

@@ -663,6 +663,40 @@ static void so_many_presences_are_written_now(void **state)
     h_stop(&h);
 }
 
+/* Presences of 5 MiB are five transactions, not one: the committer takes up to 4 MiB at once, and
+ * what others write need not wait for the rest. */
+static void large_presences_are_written_in_parts(void **state)
+{
+    enum { MANY = 80, SIZE = 64 * 1024 };
+    struct h *h = begin("[limits]\nsessions_per_account = 80\n" DB);
+    struct gr_stanza *st = gr_presence_new(GR_AVAILABLE, NULL, NULL);
+    char *text = gr_alloc(SIZE + 1), full[64];
+    uint64_t commits, ops;
+
+    (void)state;
+    memset(text, 'x', SIZE);
+    gr_el_add_text(st, NULL, NULL, "status", text);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(full, sizeof(full), "bob@localhost/%d", i);
+        h_drop_all(h_login(h, full));
+    }
+    h_enter(h, "bob@localhost");
+    for (int i = 0; i < MANY; i++) {
+        snprintf(full, sizeof(full), "%d", i);
+        gr_session_set_presence(NULL, gr_account_session(gr_account_find(NULL, h_parse_jid(
+                                    h, "bob@localhost")), full), st, NULL);
+    }
+    h_run(h);
+    commits = batch_stats.commits;
+    ops = batch_stats.ops;
+    h_advance(h, 1000);
+    assert_int_equal(batch_stats.ops - ops, MANY);
+    assert_int_equal(batch_stats.commits - commits, 2);
+    gr_stanza_unref(&st);
+    gr_free(text);
+    h_stop(&h);
+}
+
 /* The module goes or a new version comes: what waits is written before. */
 static void what_waits_is_written_at_a_reload(void **state)
 {
@@ -894,6 +928,7 @@ int main(void)
         cmocka_unit_test(rows_follow_the_sessions),
         cmocka_unit_test(presences_are_written_later),
         cmocka_unit_test(so_many_presences_are_written_now),
+        cmocka_unit_test(large_presences_are_written_in_parts),
         cmocka_unit_test(what_waits_is_written_at_a_reload),
         cmocka_unit_test(whose_row_is_believed),
         cmocka_unit_test(a_replaced_session_leaves_the_row_alone),
