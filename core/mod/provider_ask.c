@@ -96,6 +96,20 @@ static void call_roster(const struct provider_call *c, struct gr_ask *ask, enum 
     }
 }
 
+/* Nobody has the function. Of a roster that cannot be changed the contacts stay, and subscription
+ * stanzas go nowhere (NONE would have them routed). */
+static void answer_otherwise(struct gr_ask *ask, const struct gr_host *h, enum gr_roster_op op)
+{
+    bool fixed = h->providers->count[GR_PROVIDER_ROSTER] > 0;
+
+    if (fixed && op == GR_ROSTER_REMOVE_CONTACT)
+        gr_answer_error(ask, GR_NOT_ALLOWED, NULL);
+    else if (fixed && (op == GR_ROSTER_OUT_SUBSCRIBE || op == GR_ROSTER_OUT_UNSUBSCRIBE))
+        gr_answer_result(ask, GR_R_FALSE);
+    else
+        gr_answer_result(ask, roster_op[op].otherwise);
+}
+
 void gr_roster_ask(struct gr_mod *self, struct gr_ask *take, enum gr_roster_op op,
                    struct gr_session *session, const struct gr_jid *user,
                    const struct gr_jid *contact, struct gr_stanza *stanza)
@@ -107,10 +121,7 @@ void gr_roster_ask(struct gr_mod *self, struct gr_ask *take, enum gr_roster_op o
     ask_issue(take);
     if (!provider_call_find(&c, take, self->host, GR_PROVIDER_ROSTER, roster_op[op].offset,
                             insts_of(session), session)) {
-        if (op == GR_ROSTER_REMOVE_CONTACT && self->host->providers->count[GR_PROVIDER_ROSTER] > 0)
-            gr_answer_error(take, GR_NOT_ALLOWED, NULL); /* there are contacts, which stay */
-        else
-            gr_answer_result(take, roster_op[op].otherwise);
+        answer_otherwise(take, self->host, op);
         return;
     }
     user = bare(user, &made_user);

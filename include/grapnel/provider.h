@@ -130,9 +130,10 @@ struct gr_roster_provider {
     void (*get_pending)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                         const struct gr_jid *user); /* OK: stanzas; NONE: unsupported */
     GR_ROSTER_CALL(is_pending);        /* OK, FALSE, NONE */
+    /* OK before/after and NONE: the request is routed; FALSE: it is not. So outbound_unsubscribe. */
     void (*outbound_subscribe)(struct gr_mod *self, void *inst, struct gr_ask *ask,
                                const struct gr_jid *user, const struct gr_jid *contact,
-                               struct gr_stanza *stanza); /* OK before/after; NONE */
+                               struct gr_stanza *stanza);
     /* OK: now pending, deliver; FALSE: already pending; NONE: already subscribed, answer
      * subscribed; OK with after.sub changed (pre-approved): answer subscribed and push. */
     void (*inbound_subscribe)(struct gr_mod *self, void *inst, struct gr_ask *ask,

@@ -195,6 +195,8 @@ static void nothing_below_is_asked(void **state)
                GR_NOT_ALLOWED);
     struct hs *x = h_online(h, "x@localhost/x");
     h_send(alice, "<presence type='subscribe' to='x@localhost'/>");
+    h_send(alice, "<presence type='subscribe' to='x@remote.example'/>"); /* routed, it comes back */
+    h_send(alice, "<presence type='unsubscribe' to='x@remote.example'/>");
     h_expect_nothing(alice);
     h_expect_nothing(x);
     assert_int_equal(h_user_create(h, "new@localhost", "secret"), GR_R_ERROR);
