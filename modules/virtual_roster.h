@@ -4,8 +4,7 @@
  *
  * A roster provider (backends.md 3.4): everybody's roster is the list of active accounts, or of
  * the staff among them, without oneself; everybody is subscribed to everybody. It cannot be
- * changed: sets are refused and subscription stanzas ignored. No function is left out, so that
- * none falls through to the provider below.
+ * changed: sets are refused and subscription stanzas ignored.
  *
  * Each loop keeps its copy of the list for a while. An account that comes or goes is told to
  * every account at its home loop (gr_post): the copy there is dropped and who is interested gets
@@ -369,52 +368,10 @@ static void virtual_contact(struct gr_mod *self, void *inst, struct gr_ask *ask,
     virtual_need(self, ask, user, contact);
 }
 
-static void virtual_update(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                           const struct gr_jid *user, const struct gr_roster_item *item)
-{
-    (void)self, (void)inst, (void)user, (void)item;
-    gr_answer_error(ask, GR_NOT_ALLOWED, "this roster cannot be changed");
-}
-
-static void virtual_remove(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                           const struct gr_jid *user, const struct gr_jid *contact)
-{
-    (void)self, (void)inst, (void)user, (void)contact;
-    gr_answer_error(ask, GR_NOT_ALLOWED, "this roster cannot be changed");
-}
-
-static void virtual_no_pending(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                               const struct gr_jid *user)
-{
-    (void)self, (void)inst, (void)user;
-    gr_answer_result(ask, GR_R_NONE);
-}
-
-/* Neither done nor an error: the stanza is not for us. */
-static void virtual_ignore(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                           const struct gr_jid *user, const struct gr_jid *contact)
-{
-    (void)self, (void)inst, (void)user, (void)contact;
-    gr_answer_result(ask, GR_R_FALSE);
-}
-
-static void virtual_ignore_request(struct gr_mod *self, void *inst, struct gr_ask *ask,
-                                   const struct gr_jid *user, const struct gr_jid *contact,
-                                   struct gr_stanza *stanza)
-{
-    (void)stanza;
-    virtual_ignore(self, inst, ask, user, contact);
-}
-
+/* Complete: what is left out is refused or without effect, and no provider below is asked. */
 #define VIRTUAL_PROVIDER(text)                                                                    \
-    { .name = (text), .get_contacts = virtual_contacts, .get_contact = virtual_contact,           \
-      .update_contact = virtual_update, .remove_contact = virtual_remove,                         \
-      .get_pending = virtual_no_pending, .is_pending = virtual_ignore,                            \
-      .outbound_subscribe = virtual_ignore_request, .inbound_subscribe = virtual_ignore_request,  \
-      .outbound_subscribed = virtual_ignore, .inbound_subscribed = virtual_ignore,                \
-      .outbound_unsubscribe = virtual_ignore, .inbound_unsubscribe = virtual_ignore,              \
-      .outbound_unsubscribed = virtual_ignore, .inbound_unsubscribed = virtual_ignore,            \
-      .remove_user = virtual_ignore }
+    { .name = (text), .complete = true, .get_contacts = virtual_contacts,                         \
+      .get_contact = virtual_contact }
 
 /* --- for the descriptor --- */
 
