@@ -1,9 +1,10 @@
 /* mod/provider_session.c: what session providers are asked. What nobody else answers is answered by
  * the table of this process: route/sm.c installs it at priority 0 (backends.md 4). On the calling
  * loop. */
-#include <string.h>
-
 #include "mod/provider_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 #define SESSION(f) GR_PROVIDER_SESSION, offsetof(struct gr_session_provider, f)
 
@@ -109,14 +110,16 @@ void gr_session_ask(struct gr_mod *self, struct gr_ask *take, enum gr_session_op
 
 /* --- the presences of many --- */
 
-/* Without get_all_roster_presences each user is asked about at home, one after the other: a journey
- * over the loops that ends where it began. */
+/* Without get_all_roster_presences each user is asked about at home: a journey that visits each loop
+ * once and ends where it began. */
+enum { STOP_USERS = 500 };           /* asked about before others get their turn */
 struct tour {
     struct post post;
     struct loop *back;
     struct gr_ask *outer;
     struct gr_jid **user;            /* copies */
-    size_t users, next;
+    size_t users, next;              /* sorted by home */
+    bool asking, answered;           /* the call has not returned / its answer is there */
     struct gr_presence_row *row;     /* of copies, and references to the stanzas */
     size_t rows;
 };
@@ -152,6 +155,14 @@ static void tour_go(struct tour *t)
     loop_post(loop_home(t->user[t->next]->hash), &t->post);
 }
 
+static int by_home(const void *a, const void *b)
+{
+    int x = loop_index(loop_home((*(struct gr_jid *const *)a)->hash));
+    int y = loop_index(loop_home((*(struct gr_jid *const *)b)->hash));
+
+    return x - y;
+}
+
 static void tour_answered(void *arg, const struct gr_answer *a)
 {
     struct tour *t = arg;
@@ -165,19 +176,36 @@ static void tour_answered(void *arg, const struct gr_answer *a)
         };
     }
     t->next++;
-    tour_go(t);
+    t->answered = true;
+    if (!t->asking)
+        tour_go(t);
+}
+
+static void tour_ask(struct tour *t)
+{
+    const struct gr_jid *user = t->user[t->next];
+    struct gr_host *h = host_find(user->domain);
+
+    t->asking = true;
+    t->answered = false;
+    if (h != NULL)
+        provider_session_ask(h, GR_SESSION_GET_ALL_PRESENCES, user, tour_answered, t);
+    else /* somebody else's user */
+        tour_answered(t, &(struct gr_answer){ .result = GR_R_NONE });
+    t->asking = false;
 }
 
 static void tour_stop(struct post *p)
 {
     struct tour *t = GR_CONTAINER_OF(p, struct tour, post);
-    const struct gr_jid *user = t->user[t->next];
-    struct gr_host *h = host_find(user->domain);
+    size_t n = 0;
 
-    if (h != NULL)
-        provider_session_ask(h, GR_SESSION_GET_ALL_PRESENCES, user, tour_answered, t);
-    else /* somebody else's user */
-        tour_answered(t, &(struct gr_answer){ .result = GR_R_NONE });
+    do
+        tour_ask(t);
+    while (t->answered && ++n < STOP_USERS && t->next < t->users &&
+           loop_home(t->user[t->next]->hash) == loop_self());
+    if (t->answered)
+        tour_go(t);
 }
 
 void gr_session_ask_all(struct gr_mod *self, struct gr_ask *take, const struct gr_jid *const *users,
@@ -200,5 +228,6 @@ void gr_session_ask_all(struct gr_mod *self, struct gr_ask *take, const struct g
     t->users = count;
     for (size_t i = 0; i < count; i++)
         t->user[i] = gr_jid_dup_bare(users[i]);
+    qsort(t->user, count, sizeof(*t->user), by_home);
     tour_go(t);
 }

@@ -259,7 +259,7 @@ enum gr_session_op {
 /* jid: the full address (of a resource) or the account's. Home loop of jid. */
 GR_API void gr_session_ask(struct gr_mod *self, struct gr_ask *take, enum gr_session_op op,
                            const struct gr_jid *jid);
-/* OK: the presences of every available resource of these users, of whatever home; users that are
- * not of this server have none. Any loop. */
+/* OK: the presences of every available resource of these users, of whatever home and in no order;
+ * users that are not of this server have none. Any loop. */
 GR_API void gr_session_ask_all(struct gr_mod *self, struct gr_ask *take,
                                const struct gr_jid *const *users, size_t count);

@@ -268,8 +268,9 @@ static void kill_resource(struct gr_mod *self, void *inst, struct gr_ask *ask,
 /* --- the descriptor --- */
 
 /* Messages go on to follow the core's table (get_preferred_resource is left to it): that one knows
- * the sessions that can be reached from here, and asks no disk for each message. The presences of a
- * whole roster are asked for at each contact's home, which knows better than the rows. */
+ * the sessions that can be reached from here, and asks no disk for each message. There is no
+ * get_all_roster_presences: rows are found by account, so it would read as many of them, from a loop
+ * that does not know who is online here; the core asks at each contact's home. */
 static const struct gr_session_provider provider = {
     .name = "sessiondb", .open = open_inst, .close = close_inst, .bind = bind, .unbind = unbind,
     .set_presence = set_presence, .get_presence = get_presence,
