@@ -1,8 +1,8 @@
 /* fuzz_elf: the judges of module files (core/base/elf.c, elf_look.c) see whatever lies in the module
  * folder. They must not read outside, and give a reason for every refusal. */
-#include "base/elf.h"
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "base/elf.h"
 
 static void say(void *ctx, bool refused, const char *sentence)
 {

@@ -3,12 +3,11 @@
  * Beyond "no crash": either there is a configuration and no error, or none and every error has a
  * sentence and a line of the text (0: the text as a whole); reading twice gives the same; what
  * schema_text says about a value reads back as that value. Includes are off: no file is opened. */
+#include "fuzz.h"
+
 #include <stdio.h>
-#include <string.h>
 
 #include "conf/conf.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct everything {
     const char *text, *jid;

@@ -3,15 +3,12 @@
  * The first byte chooses what the rest is: an address, or two of them split at the first NUL, or
  * one string for a profile. Beyond not crashing: what comes out is a fixed point, no longer than
  * 3071 bytes, made of the same parts, and addresses are equal exactly when their bytes are. */
-#include <stdint.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include <grapnel/jid.h>
 
 #include "base/table.h"
 #include "xml/prep.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef int prep_f(const char *s, size_t len, char *out, size_t cap);
 

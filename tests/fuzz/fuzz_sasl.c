@@ -5,12 +5,10 @@
  * `%C` the c= that belongs to the first message, `%P` a proof by somebody who knows the password
  * ("pencil", user "romeo"), `%Q` the same with another password, `%0` a NUL.
  * Property: success only after %P for romeo, or PLAIN with his password. */
-#include <string.h>
+#include "fuzz.h"
 
 #include "stream/sasl.h"
 #include "stream/scram_client.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint32_t counts[SCRAM_HASHES] = { 4096, 4096, 4096 };
 static const struct scram_binding bindings[] = { { "tls-exporter", "EXPORTED", 8 } };
@@ -230,7 +228,7 @@ static void fuzz_record(const uint8_t *p, size_t len)
 
     if (creds_decode(p, len, &c) < 0)
         return;
-    gr_assert(creds_encode(&c, back, sizeof(back)) == len && memcmp(back, p, len) == 0);
+    fuzz_same(back, creds_encode(&c, back, sizeof(back)), p, len);
 }
 
 /* The client against a server that says anything: never a verified server without the keys. */

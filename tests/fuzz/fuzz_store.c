@@ -3,12 +3,13 @@
  * Input: (database, key form, key length, value length, key, value)*; these pairs are put under the
  * engine, which is then read and written through, and taken out again. The pairs also go straight
  * to the decoders. */
+#include "fuzz.h"
+
 #include "base/log.h"
 #include "store/lmdb.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define OWNER "o@x"
@@ -64,7 +65,6 @@ static void restore(void)
     raw(0, (struct bytes){ "next", 4 }, &(struct bytes){ rec, CODEC_COUNTER });
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     char *why = NULL;
@@ -93,9 +93,8 @@ static void decode(const struct pair *p)
         size_t n = codec_map_key(skey, codec_get_u64(p->k.data), k.data, k.len);
 
         codec_row(sval, k.data, k.len, v.data, v.len);
-        gr_assert(n == p->k.len && memcmp(skey, p->k.data, n) == 0);
-        gr_assert(codec_row_size(k.len, v.len) == p->v.len &&
-                  memcmp(sval, p->v.data, p->v.len) == 0);
+        fuzz_same(skey, n, p->k.data, p->k.len);
+        fuzz_same(sval, codec_row_size(k.len, v.len), p->v.data, p->v.len);
         gr_free(sval);
     }
     if (codec_get_log_row(p->k, p->v, &k, &v) == 0)
@@ -224,7 +223,6 @@ static size_t next_pair(struct pair *p, const uint8_t *data, size_t size)
     return n;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pair pair[PAIRS_MAX];

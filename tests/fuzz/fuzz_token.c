@@ -3,11 +3,9 @@
  *
  * Beyond not crashing: the token is what is behind the marker; a time that was read is written the
  * same way, and nothing but the very token made for an address, time and key is equal to it. */
+#include "fuzz.h"
+
 #include "stream/token.h"
-
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

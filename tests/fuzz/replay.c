@@ -3,15 +3,14 @@
  * Linked with a fuzz_x.c in place of libFuzzer: `replay_x FILE-OR-FOLDER...` gives each file to the
  * target once and prints TAP. A finding ends the process as it would end the fuzzer; the last
  * "# NAME" line says with which input. */
+#include "fuzz.h"
+
 #include <dirent.h>
 #include <errno.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
 static char **files;
