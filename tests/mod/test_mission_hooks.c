@@ -1,7 +1,7 @@
 /* tests/mod/test_mission_hooks.c: rows of the mission's section C (hooks.md) that no other test
  * performs, each by a module T on the chain and the trigger that the row names. What needs a real
- * stream is in test_mission_providers.c, the order of the chains in general in
- * test_hooks_order.c. */
+ * stream is in test_mission_providers.c and test_mission_streams.c, the order of the chains in
+ * general in test_hooks_order.c and test_hooks_session.c. */
 #include "harness.h"
 #include "trace.h"
 

@@ -1,5 +1,5 @@
-/* tests/mod/test_session_provider.c: who is here (backends.md 4): what the core's own table answers,
- * a provider that knows nothing (the mission's default), and some of the test's own. */
+/* tests/mod/test_session_provider.c: who is here (backends.md 4): what the core's own table
+ * answers, a provider that knows nothing (the mission's default), and some of the test's own. */
 #include "session_asks.h"
 
 #include "loop/loop.h"

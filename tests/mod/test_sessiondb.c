@@ -1,4 +1,4 @@
-/* tests/mod/test_sessiondb.c: mod_sessiondb: rows follow the sessions, and whose row is believed. */
+/* tests/mod/test_sessiondb.c: mod_sessiondb: rows follow the sessions, whose row is believed. */
 #include "session_asks.h"
 
 #include "loop/loop.h"
