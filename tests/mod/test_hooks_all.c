@@ -2,7 +2,8 @@
  * other. A day in the life of a server with every shipped module makes each hook run that does not wait
  * for its owner, and no other; scope, state of the session and origin are checked at every run, and a
  * handler that fails changes nothing of it. What each verdict does to a chain is shown for each hook by
- * itself. Orders and effects in particular: test_hooks_order.c, test_mission_hooks.c. */
+ * itself. Orders and effects in particular: test_hooks_order.c, test_hooks_session.c,
+ * test_mission_hooks.c. */
 #include "harness.h"
 
 #include "admin_data.h"
