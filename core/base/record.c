@@ -2,6 +2,7 @@
  * take(): these two are all that has to be right about bounds. */
 #include <grapnel/record.h>
 
+#include <endian.h>
 #include <string.h>
 
 /* --- writing --- */
@@ -33,26 +34,40 @@ static uint8_t *room(struct gr_writer *w, size_t len)
     return at;
 }
 
-static void write_number(struct gr_writer *w, uint64_t v, size_t size)
-{
-    uint8_t *at = room(w, size);
-
-    for (; at != NULL && size > 0; v >>= 8)
-        at[--size] = (uint8_t)v;
-}
-
-void gr_write_u8(struct gr_writer *w, uint8_t v) { write_number(w, v, 1); }
-void gr_write_u16(struct gr_writer *w, uint16_t v) { write_number(w, v, 2); }
-void gr_write_u32(struct gr_writer *w, uint32_t v) { write_number(w, v, 4); }
-void gr_write_u64(struct gr_writer *w, uint64_t v) { write_number(w, v, 8); }
-void gr_write_i64(struct gr_writer *w, int64_t v) { write_number(w, (uint64_t)v, 8); }
-
 void gr_write_bytes(struct gr_writer *w, const void *data, size_t len)
 {
     uint8_t *at = room(w, len);
 
     if (at != NULL && len > 0)
         memcpy(at, data, len);
+}
+
+void gr_write_u8(struct gr_writer *w, uint8_t v)
+{
+    gr_write_bytes(w, &v, sizeof(v));
+}
+
+void gr_write_u16(struct gr_writer *w, uint16_t v)
+{
+    v = htobe16(v);
+    gr_write_bytes(w, &v, sizeof(v));
+}
+
+void gr_write_u32(struct gr_writer *w, uint32_t v)
+{
+    v = htobe32(v);
+    gr_write_bytes(w, &v, sizeof(v));
+}
+
+void gr_write_u64(struct gr_writer *w, uint64_t v)
+{
+    v = htobe64(v);
+    gr_write_bytes(w, &v, sizeof(v));
+}
+
+void gr_write_i64(struct gr_writer *w, int64_t v)
+{
+    gr_write_u64(w, (uint64_t)v);
 }
 
 void gr_write_blob(struct gr_writer *w, const void *data, size_t len)
@@ -89,9 +104,9 @@ void *gr_writer_take(struct gr_writer *w, size_t *len)
 
 struct gr_reader gr_reader_of(const void *data, size_t len)
 {
-    const uint8_t *at = data != NULL ? data : (const void *)"";
-
-    return (struct gr_reader){ .at = at, .end = at + len };
+    if (data == NULL)
+        return gr_reader_of("", 0);
+    return (struct gr_reader){ .at = data, .end = (const uint8_t *)data + len };
 }
 
 /* The next `len` bytes; NULL: there are not as many. */
@@ -106,22 +121,6 @@ static const uint8_t *take(struct gr_reader *r, size_t len)
     return at;
 }
 
-static uint64_t read_number(struct gr_reader *r, size_t size)
-{
-    const uint8_t *at = take(r, size);
-    uint64_t v = 0;
-
-    for (size_t i = 0; at != NULL && i < size; i++)
-        v = v << 8 | at[i];
-    return v;
-}
-
-uint8_t gr_read_u8(struct gr_reader *r) { return (uint8_t)read_number(r, 1); }
-uint16_t gr_read_u16(struct gr_reader *r) { return (uint16_t)read_number(r, 2); }
-uint32_t gr_read_u32(struct gr_reader *r) { return (uint32_t)read_number(r, 4); }
-uint64_t gr_read_u64(struct gr_reader *r) { return read_number(r, 8); }
-int64_t gr_read_i64(struct gr_reader *r) { return (int64_t)read_number(r, 8); }
-
 void gr_read_bytes(struct gr_reader *r, void *out, size_t len)
 {
     const uint8_t *at = take(r, len);
@@ -130,6 +129,42 @@ void gr_read_bytes(struct gr_reader *r, void *out, size_t len)
         memcpy(out, at, len);
     else if (len > 0)
         memset(out, 0, len);
+}
+
+uint8_t gr_read_u8(struct gr_reader *r)
+{
+    const uint8_t *at = take(r, 1);
+
+    return at != NULL ? *at : 0;
+}
+
+uint16_t gr_read_u16(struct gr_reader *r)
+{
+    uint16_t v;
+
+    gr_read_bytes(r, &v, sizeof(v));
+    return be16toh(v);
+}
+
+uint32_t gr_read_u32(struct gr_reader *r)
+{
+    uint32_t v;
+
+    gr_read_bytes(r, &v, sizeof(v));
+    return be32toh(v);
+}
+
+uint64_t gr_read_u64(struct gr_reader *r)
+{
+    uint64_t v;
+
+    gr_read_bytes(r, &v, sizeof(v));
+    return be64toh(v);
+}
+
+int64_t gr_read_i64(struct gr_reader *r)
+{
+    return (int64_t)gr_read_u64(r);
 }
 
 static const void *borrow(struct gr_reader *r, size_t want, size_t *len)
