@@ -13,6 +13,7 @@
 #include "mod/iq_table.h"
 #include "mod/provider.h"
 #include "mod/reload.h"
+#include "mod/usage.h"
 
 void (*mod_reload_objects)(struct gr_mod *old, struct gr_mod *now);
 void (*mod_host_gone)(struct gr_host *host);
@@ -146,10 +147,14 @@ static void hand_over(struct gr_mod *old, struct gr_mod *now)
     struct gr_bag bag = { 0 };
 
     if (now != NULL && old->desc->save != NULL && now->desc->restore != NULL) {
+        struct gr_mod *before = usage_begin(old);
         old->desc->save(old, &bag);
+        usage_end(old, before);
+        before = usage_begin(now);
         image_enter(now->image);
         now->desc->restore(now, &bag);
         image_leave(now->image);
+        usage_end(now, before);
     }
     bag_fini(&bag);
     slots_reload_all(old, now);

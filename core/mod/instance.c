@@ -76,16 +76,18 @@ struct gr_mod *instance_new(struct mod_spec *spec, struct gr_host *host)
 
 int instance_start(struct gr_mod *self, struct provider_set *staging, const char **why)
 {
-    struct gr_mod *before = usage_by(self->host->of);
-    int rc = 0;
+    struct gr_mod *before;
+    int rc;
 
+    self->started = self->desc->start == NULL;
+    if (self->started)
+        return 0;
     self->staging = staging;
+    before = usage_begin(self);
     image_enter(self->image);
-    usage_set(self->host->of, self); /* to be seen: not counted */
-    if (self->desc->start != NULL)
-        rc = self->desc->start(self, why);
-    usage_set(self->host->of, before);
+    rc = self->desc->start(self, why);
     image_leave(self->image);
+    usage_end(self, before);
     self->staging = NULL;
     self->started = rc == 0;
     return rc;
@@ -118,8 +120,11 @@ static void leave(struct gr_mod *self)
     provider_close_all(self);
     asks_expire(self);
     slots_reload_all(self, NULL);
-    if (self->started && self->desc->stop != NULL)
+    if (self->started && self->desc->stop != NULL) {
+        struct gr_mod *before = usage_begin(self);
         self->desc->stop(self);
+        usage_end(self, before);
+    }
     own_stop_timers(self); /* should stop() have started one */
     self->stopped = true;
     asks_forget(self);

@@ -8,6 +8,7 @@
 #include <grapnel/log.h>
 
 #include "mod/provider_priv.h"
+#include "mod/usage.h"
 
 struct provider_insts *(*provider_insts_of)(struct gr_session *s);
 
@@ -160,15 +161,19 @@ static void *call_open(const struct provider *p, struct gr_session *session)
     const struct gr_auth_provider *auth = p->vt;
     const struct gr_roster_provider *roster = p->vt;
     const struct gr_session_provider *sess = p->vt;
+    void *(*open)(struct gr_mod *self, struct gr_session *session) =
+        p->type == GR_PROVIDER_AUTH     ? auth->open
+        : p->type == GR_PROVIDER_ROSTER ? roster->open
+                                        : sess->open;
+    struct gr_mod *before;
+    void *inst;
 
-    switch (p->type) {
-    case GR_PROVIDER_AUTH:
-        return auth->open != NULL ? auth->open(p->self, session) : NULL;
-    case GR_PROVIDER_ROSTER:
-        return roster->open != NULL ? roster->open(p->self, session) : NULL;
-    default:
-        return sess->open != NULL ? sess->open(p->self, session) : NULL;
-    }
+    if (open == NULL)
+        return NULL;
+    before = usage_begin(p->self);
+    inst = open(p->self, session);
+    usage_end(p->self, before);
+    return inst;
 }
 
 static void call_close(const struct provider_inst *pi)
@@ -176,15 +181,17 @@ static void call_close(const struct provider_inst *pi)
     const struct gr_auth_provider *auth = pi->vt;
     const struct gr_roster_provider *roster = pi->vt;
     const struct gr_session_provider *sess = pi->vt;
+    void (*close)(struct gr_mod *self, void *inst) = pi->type == GR_PROVIDER_AUTH ? auth->close
+                                                     : pi->type == GR_PROVIDER_ROSTER
+                                                         ? roster->close
+                                                         : sess->close;
+    struct gr_mod *before;
 
-    if (pi->self->stopped)
+    if (close == NULL || pi->self->stopped)
         return;
-    if (pi->type == GR_PROVIDER_AUTH && auth->close != NULL)
-        auth->close(pi->self, pi->inst);
-    else if (pi->type == GR_PROVIDER_ROSTER && roster->close != NULL)
-        roster->close(pi->self, pi->inst);
-    else if (pi->type == GR_PROVIDER_SESSION && sess->close != NULL)
-        sess->close(pi->self, pi->inst);
+    before = usage_begin(pi->self);
+    close(pi->self, pi->inst);
+    usage_end(pi->self, before);
 }
 
 /* bind and unbind of a session provider are calls with answers and not here. */
@@ -193,6 +200,7 @@ static void call_bind(struct provider_inst *pi, bool bind)
     const struct gr_auth_provider *auth = pi->vt;
     const struct gr_roster_provider *roster = pi->vt;
     void (*f)(struct gr_mod *self, void *inst, struct gr_session *session) = NULL;
+    struct gr_mod *before;
 
     if (pi->bound == bind || pi->session == NULL || pi->self->stopped)
         return;
@@ -201,8 +209,11 @@ static void call_bind(struct provider_inst *pi, bool bind)
     else if (pi->type == GR_PROVIDER_ROSTER)
         f = bind ? roster->bind : roster->unbind;
     pi->bound = bind;
-    if (f != NULL)
-        f(pi->self, pi->inst, pi->session);
+    if (f == NULL)
+        return;
+    before = usage_begin(pi->self);
+    f(pi->self, pi->inst, pi->session);
+    usage_end(pi->self, before);
 }
 
 struct provider_inst *provider_open(struct provider *p, struct provider_insts *holder,

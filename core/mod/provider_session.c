@@ -2,6 +2,7 @@
  * the table of this process: route/sm.c installs it at priority 0 (backends.md 4). On the calling
  * loop. */
 #include "mod/provider_priv.h"
+#include "mod/usage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +30,14 @@ void provider_session_unbind(struct gr_host *h, struct provider_insts *p, struct
 {
     struct provider *pr = provider_find(h, SESSION(unbind));
     struct provider_inst *pi;
+    struct gr_mod *before;
 
     if (pr == NULL)
         return;
     pi = provider_open(pr, p, s);
+    before = usage_begin(pr->self);
     ((const struct gr_session_provider *)pr->vt)->unbind(pr->self, pi->inst, full);
+    usage_end(pr->self, before);
 }
 
 void provider_session_presence(struct gr_host *h, struct provider_insts *p, struct gr_session *s,

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "mod/instance.h"
 #include "mod/spec.h"
+#include "mod/usage.h"
 
 struct slot_data {
     struct slot_data *next;
@@ -79,17 +79,39 @@ void *slots_peek(const struct slots *s, const struct gr_mod *self, const struct 
     return d != NULL ? d->data : NULL;
 }
 
+static void call_release(struct slot_data *d)
+{
+    struct gr_mod *self = d->self, *before = NULL;
+
+    if (d->slot->release == NULL || (self != NULL && self->stopped))
+        return;
+    if (self != NULL) /* detached: no instance to charge */
+        before = usage_begin(self);
+    d->slot->release(d->data);
+    if (self != NULL)
+        usage_end(self, before);
+}
+
+static void call_moved(struct slot_data *d)
+{
+    struct gr_mod *self = d->self, *before;
+
+    if (d->slot->moved == NULL)
+        return;
+    before = usage_begin(self);
+    d->slot->moved(self, d->data);
+    usage_end(self, before);
+}
+
 /* Off its lists; with the code that is in force for it. */
 static void release(struct slot_data *d)
 {
     struct slot_data **at = &d->holder->first;
-    bool callable = d->self == NULL || !d->self->stopped;
 
     while (*at != d)
         at = &(*at)->next;
     *at = d->next;
-    if (callable && d->slot->release != NULL)
-        d->slot->release(d->data);
+    call_release(d);
     if (d->self != NULL)
         leave_self(d);
     spec_unref(&d->spec);
@@ -158,8 +180,7 @@ void slots_tell_moved(struct gr_mod *now)
 
         list_remove(&d->of_self);
         list_append(&now->slots, &d->of_self);
-        if (d->slot->moved != NULL)
-            d->slot->moved(now, d->data);
+        call_moved(d);
     }
 }
 
@@ -190,7 +211,7 @@ void slots_attach(struct slots *s, struct gr_host *host)
 
         next = d->next;
         d->holder = s;
-        if (hand_over(d, now) && d->slot->moved != NULL)
-            d->slot->moved(now, d->data);
+        if (hand_over(d, now))
+            call_moved(d);
     }
 }

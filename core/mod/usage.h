@@ -1,8 +1,8 @@
 /* mod/usage.h: which module keeps the loop, and for how long.
  *
  * Calls into a module stand between usage_begin and usage_end. They may be nested: what one module
- * does in a call of another's is its own. start(), stop() and what goes with a reload are not
- * counted. Of the loop of `self`, which must not be stopped. */
+ * does in a call of another's is its own. check() has no instance and is not counted. Of the loop of
+ * `self`, which must not be stopped. */
 #pragma once
 
 #include "mod/instance.h"

@@ -298,12 +298,145 @@ static void who_is_at_work_can_be_seen(void **state)
     h_stop(&h);
 }
 
+/* --- from start to stop --- */
+
+/* Calls that are over too soon, or whose instance goes too soon, to be measured: whoever is at work then
+ * is charged. */
+enum way { START, STOP, SAVE, RESTORE, OPEN, CLOSE, BIND, UNBIND, RELEASE, MOVED, WAYS };
+static unsigned charged[WAYS], missed[WAYS];
+
+static void called(enum way way)
+{
+    const struct gr_mod *by = usage_by(mod_loop());
+
+    if (by != NULL && strcmp(by->desc->name, "life") == 0)
+        charged[way]++;
+    else
+        missed[way]++;
+}
+
+static void life_release(void *data)
+{
+    (void)data;
+    called(RELEASE);
+}
+
+static void life_moved(struct gr_mod *self, void *data)
+{
+    (void)self, (void)data;
+    called(MOVED);
+}
+
+static const struct gr_slot piece = { "piece", 1, 8, life_release, life_moved };
+static const struct gr_slot *const pieces[] = { &piece, NULL };
+
+static void *life_open(struct gr_mod *self, struct gr_session *session)
+{
+    (void)self, (void)session;
+    called(OPEN);
+    return NULL;
+}
+
+static void life_close(struct gr_mod *self, void *inst)
+{
+    (void)self, (void)inst;
+    called(CLOSE);
+}
+
+static void life_bind(struct gr_mod *self, void *inst, struct gr_session *session)
+{
+    (void)self, (void)inst, (void)session;
+    called(BIND);
+}
+
+static void life_unbind(struct gr_mod *self, void *inst, struct gr_session *session)
+{
+    (void)self, (void)inst, (void)session;
+    called(UNBIND);
+}
+
+static void life_unbound(struct gr_mod *self, void *inst, const struct gr_jid *full)
+{
+    (void)self, (void)inst, (void)full;
+    called(UNBIND);
+}
+
+static const struct gr_auth_provider life_auth = {
+    .name = "life", .open = life_open, .close = life_close, .bind = life_bind, .unbind = life_unbind,
+};
+static const struct gr_roster_provider life_roster = {
+    .name = "life", .open = life_open, .close = life_close, .bind = life_bind, .unbind = life_unbind,
+};
+static const struct gr_session_provider life_session = {
+    .name = "life", .open = life_open, .close = life_close, .unbind = life_unbound,
+};
+
+static int life_start(struct gr_mod *self, const char **why)
+{
+    (void)why;
+    called(START);
+    gr_provide_auth(self, &life_auth, 6000);
+    gr_provide_roster(self, &life_roster, 6000);
+    gr_provide_session(self, &life_session, 6000);
+    return 0;
+}
+
+static void life_stop(struct gr_mod *self)
+{
+    (void)self;
+    called(STOP);
+}
+
+static void life_save(struct gr_mod *self, struct gr_bag *bag)
+{
+    (void)self, (void)bag;
+    called(SAVE);
+}
+
+static void life_restore(struct gr_mod *self, const struct gr_bag *bag)
+{
+    (void)self, (void)bag;
+    called(RESTORE);
+}
+
+struct life_conf { int64_t n; };
+static const struct gr_opt life_options[] = {
+    GR_OPT_INT(struct life_conf, n, 0, 0, 9, "changes"), GR_OPT_END
+};
+static const struct gr_module life = {
+    .name = "life", .summary = "test", .conf_size = sizeof(struct life_conf),
+    .options = life_options, .slots = pieces, .start = life_start,
+    .stop = life_stop, .save = life_save, .restore = life_restore,
+};
+
+static void everything_from_start_to_stop_is_counted(void **state)
+{
+    (void)state;
+    memset(charged, 0, sizeof(charged));
+    memset(missed, 0, sizeof(missed));
+    h_module(&life);
+    struct h *h = h_start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    struct hs *bob = h_login(h, "bob@localhost/b");
+
+    gr_session_slot(h_mod(h, "life", "alice@localhost"), h_session(alice), &piece);
+    gr_session_slot(h_mod(h, "life", "bob@localhost"), h_session(bob), &piece);
+    h_disconnect(&bob, true);
+    h_reload(h, "[host localhost]\n[mod_life]\nn = 1\n", NULL);
+    h_stop(&h);
+    for (int way = 0; way < WAYS; way++) {
+        if (charged[way] == 0 || missed[way] > 0)
+            fail_msg("way %d: %u calls were charged, %u were not", way, charged[way], missed[way]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(every_way_in_is_counted),
         cmocka_unit_test(nested_calls_are_told_apart),
         cmocka_unit_test(who_is_at_work_can_be_seen),
+        cmocka_unit_test(everything_from_start_to_stop_is_counted),
     };
     return H_RUN("usage", cases);
 }
