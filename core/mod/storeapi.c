@@ -160,6 +160,17 @@ void gr_txn_put_new(struct gr_txn *t, const struct gr_coll *coll, const char *ow
     add(t, STORE_PUT_NEW, coll, owner, key, key_len, val, val_len);
 }
 
+void gr_txn_add(struct gr_txn *t, const struct gr_coll *coll, const char *owner, const void *key,
+                size_t key_len, int64_t n)
+{
+    struct store_coll *c = coll_of(t->self, coll);
+
+    if (c == NULL)
+        t->broken = true;
+    else
+        store_txn_add_to(t->txn, c, owner, key, key_len, n);
+}
+
 void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                    const void *val, size_t val_len)
 {

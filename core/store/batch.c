@@ -1,7 +1,7 @@
 /* store/batch.c: many transactions in one engine transaction, none at the cost of the others.
  *
  * Every transaction sees those before it, and happens as a whole or not at all. One that cannot
- * happen (PUT_NEW of what is there, a full log) is mostly found out at or before its first
+ * happen (PUT_NEW of what is there, a full log or counter) is mostly found out at or before its first
  * operation, so the batch goes on without it; where that is only seen half-way, the engine
  * transaction is taken back and tried again without the culprit (no nested transactions: LMDB
  * 0.9.24 has open bugs in them).
@@ -50,7 +50,7 @@ static int precheck(struct engine *e, const struct store_txn *t)
 /* What concerns one transaction only. */
 static bool is_own(int rc)
 {
-    return rc == GR_EEXIST || rc == GR_EIO || rc == ENGINE_LOGFULL;
+    return rc == GR_EEXIST || rc == GR_EIO || rc == GR_EINVAL || rc == ENGINE_LIMIT;
 }
 
 /* 0 (t->rc tells), AGAIN without t, or the engine's error. */
@@ -63,12 +63,12 @@ static int apply(struct engine *e, struct store_txn *t)
         struct engine_op op = txn_engine_op(t, i);
 
         rc = e->ops->apply(e, &op);
-        t->op[i].seq = op.seq;
+        t->op[i].result = op.result;
         half = i > 0 || rc == GR_EIO;
     }
     if (!is_own(rc))
         return rc;
-    t->rc = rc == ENGINE_LOGFULL ? GR_ELIMIT : rc;
+    t->rc = rc == ENGINE_LIMIT ? GR_ELIMIT : rc;
     t->poison = half;
     return half ? AGAIN : 0;
 }

@@ -5,7 +5,9 @@
  * Loops read at any time from the last committed state, each call with a snapshot of its own. An
  * engine does its own locking between the two. All results are 0 or a gr_err, and for the writer:
  *   ENGINE_MAPFULL   the map is full: abort, grow(), again
- *   ENGINE_LOGFULL   from apply only: the log has as much as STORE_APPEND allows; nothing was done
+ *   ENGINE_LIMIT     from apply only: the log has as much as STORE_APPEND allows, or STORE_ADD would
+ *                    leave the range of its counter; nothing was done
+ *   GR_EINVAL        from apply only: STORE_ADD to what is no counter; nothing was done
  *   ENGINE_FATAL     the environment failed (logged): abort, and never begin again
  *   GR_ELIMIT        the transaction is too large: abort, try smaller ones
  *   GR_EFULL, GR_ENOMEM   as they say: abort
@@ -15,10 +17,11 @@
 #include <string.h>
 
 #include "base/table.h"
+#include "store/codec.h"
 #include "store/rowset.h"
 #include "store/store.h"
 
-enum { ENGINE_MAPFULL = -100, ENGINE_FATAL = -101, ENGINE_LOGFULL = -102 };
+enum { ENGINE_MAPFULL = -100, ENGINE_FATAL = -101, ENGINE_LIMIT = -102 };
 
 struct store_coll {
     char *name;
@@ -38,7 +41,7 @@ struct engine_op {
     const void *val;
     size_t val_len;
     struct log_max max;    /* of STORE_APPEND */
-    uint64_t seq;          /* out: what STORE_APPEND gave */
+    uint64_t result;       /* out: the number that STORE_APPEND gave, the sum of STORE_ADD */
 };
 
 /* Does STORE_APPEND keep its bounds with a log that has this much? */
@@ -47,6 +50,21 @@ static inline bool engine_log_room(const struct engine_op *op, uint64_t rows, ui
     return (op->max.rows == 0 || rows < op->max.rows) &&
            (op->max.bytes == 0 || (op->val_len <= op->max.bytes &&
                                    bytes <= op->max.bytes - op->val_len));
+}
+
+/* STORE_ADD: op->val is what to add, `was` the row's value (data NULL: there is no row). 0 and the sum in
+ * op->result, or what apply returns. */
+static inline int engine_sum(struct engine_op *op, struct bytes was)
+{
+    int64_t sum;
+
+    if (was.data != NULL && was.len != CODEC_ID)
+        return GR_EINVAL;
+    if (__builtin_add_overflow(was.data != NULL ? (int64_t)codec_get_u64(was.data) : 0,
+                               (int64_t)codec_get_u64(op->val), &sum))
+        return ENGINE_LIMIT;
+    op->result = (uint64_t)sum;
+    return 0;
 }
 
 /* Is the owner the domain, or an account of it? */

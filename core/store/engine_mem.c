@@ -137,6 +137,23 @@ static void put(struct mem *m, struct mem_owner *mo, const void *key, size_t key
     insert(mo, i, new_row(key, key_len, val, val_len));
 }
 
+static int add_to_counter(struct mem *m, struct mem_owner *mo, struct engine_op *op)
+{
+    size_t i = lower_bound(mo, op->key, op->key_len);
+    struct bytes was = { NULL, 0 };
+    uint8_t sum[CODEC_ID];
+    int rc;
+
+    if (at(mo, i, op->key, op->key_len))
+        was = (struct bytes){ mo->row[i].bytes + op->key_len, mo->row[i].val_len };
+    rc = engine_sum(op, was);
+    if (rc != 0)
+        return rc;
+    codec_u64(sum, op->result);
+    put(m, mo, op->key, op->key_len, sum, sizeof(sum));
+    return 0;
+}
+
 static int mem_begin(struct engine *e)
 {
     pthread_rwlock_wrlock(&GR_CONTAINER_OF(e, struct mem, base)->lock);
@@ -171,13 +188,15 @@ static int mem_apply(struct engine *e, struct engine_op *op)
     case STORE_PUT_NEW:
         put(m, mo, op->key, op->key_len, op->val, op->val_len);
         break;
+    case STORE_ADD:
+        return add_to_counter(m, mo, op);
     case STORE_APPEND:
         if (!engine_log_room(op, mo->count, mo->bytes))
-            return ENGINE_LOGFULL;
-        op->seq = mo->last + 1;
-        codec_u64(seq, op->seq);
+            return ENGINE_LIMIT;
+        op->result = mo->last + 1;
+        codec_u64(seq, op->result);
         put(m, mo, seq, sizeof(seq), op->val, op->val_len);
-        mo->last = op->seq;
+        mo->last = op->result;
         break;
     case STORE_DEL:
         i = lower_bound(mo, op->key, op->key_len);

@@ -121,7 +121,7 @@ static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
     if (rc != 0)
         return rc;
     if (!engine_log_room(op, head.count, head.bytes))
-        return ENGINE_LOGFULL;
+        return ENGINE_LIMIT;
     if (head.last == UINT64_MAX)
         return lmdb_damaged(op->coll->name, "log head");
     codec_log_key(key, id, head.last + 1);
@@ -131,7 +131,7 @@ static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
     if (rc != 0)
         return lmdb_error(rc, "put");
     codec_row(v.mv_data, NULL, CODEC_ID, op->val, op->val_len);
-    op->seq = ++head.last;
+    op->result = ++head.last;
     head.count++;
     head.bytes += op->val_len;
     return put_head(l, op, id, &head);
@@ -177,6 +177,27 @@ static int put(struct lmdb *l, const struct engine_op *op, uint64_t id)
     if (rc == 0)
         codec_row(v.mv_data, op->key, op->key_len, op->val, op->val_len);
     return rc;
+}
+
+static int add_to_counter(struct lmdb *l, struct engine_op *op, uint64_t id)
+{
+    uint8_t key[CODEC_KEY_MAX], sum[CODEC_ID];
+    MDB_val k = { codec_map_key(key, id, op->key, op->key_len), key }, v;
+    struct bytes row_key, was = { NULL, 0 };
+    struct engine_op as_put = *op;
+    int rc = lmdb_error(mdb_get(l->txn, op->coll->dbi, &k, &v), "get");
+
+    if (rc == 0 && codec_get_map_row(lmdb_bytes(k), lmdb_bytes(v), &row_key, &was) != 0)
+        return lmdb_damaged(op->coll->name, "row");
+    if (rc != 0 && rc != GR_ENOENT)
+        return rc;
+    rc = engine_sum(op, was);
+    if (rc != 0)
+        return rc;
+    codec_u64(sum, op->result);
+    as_put.val = sum;
+    as_put.val_len = sizeof(sum);
+    return put(l, &as_put, id);
 }
 
 static int del_map_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
@@ -241,6 +262,8 @@ int lmdb_apply(struct engine *e, struct engine_op *op)
     case STORE_PUT:
     case STORE_PUT_NEW:
         return put(l, op, id);
+    case STORE_ADD:
+        return add_to_counter(l, op, id);
     case STORE_APPEND:
         return append(l, op, id);
     case STORE_DEL:

@@ -129,7 +129,7 @@ static void finish_txn(struct ctx *ctx, struct store_txn *t)
     if (t->req != NULL) {
         struct rowset rows = { .count = 0 };
 
-        if (t->rc == 0 && t->appends > 0)
+        if (t->rc == 0 && t->results > 0)
             txn_rows(t, &rows);
         t->req->rows = (struct gr_rows){ .rc = t->rc, .row = rows.row, .count = rows.count };
         finish_req(ctx, t->req);

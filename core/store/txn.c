@@ -74,7 +74,7 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
                           .key_len = (uint32_t)key_len, .val_len = (uint32_t)val_len };
     o->key = keep(t, key, key_len);
     o->val = keep(t, val, val_len);
-    t->appends += op == STORE_APPEND;
+    t->results += op == STORE_APPEND || op == STORE_ADD;
     if (op != STORE_DEL && op != STORE_DEL_ALL)
         t->frees = false;
 }
@@ -87,6 +87,15 @@ void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const ch
     store_txn_add(t, STORE_APPEND, coll, owner, NULL, 0, val, val_len);
     if (t->ops > before)
         t->op[before].max = max;
+}
+
+void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *owner, const void *key,
+                      size_t key_len, int64_t n)
+{
+    uint8_t val[CODEC_ID];
+
+    codec_u64(val, (uint64_t)n);
+    store_txn_add(t, STORE_ADD, coll, owner, key, key_len, val, sizeof(val));
 }
 
 bool store_txn_empty(const struct store_txn *t)
@@ -115,13 +124,15 @@ struct engine_op txn_engine_op(const struct store_txn *t, size_t i)
 
 void txn_rows(const struct store_txn *t, struct rowset *out)
 {
-    uint8_t seq[CODEC_ID];
+    uint8_t number[CODEC_ID];
 
     for (size_t i = 0; i < t->ops; i++) {
-        if (t->op[i].op != STORE_APPEND)
+        bool key = t->op[i].op == STORE_APPEND;
+
+        if (!key && t->op[i].op != STORE_ADD)
             continue;
-        codec_u64(seq, t->op[i].seq);
-        rowset_add(out, seq, sizeof(seq), NULL, 0);
+        codec_u64(number, t->op[i].result);
+        rowset_add(out, number, key ? CODEC_ID : 0, number, key ? 0 : CODEC_ID);
     }
     rowset_seal(out);
 }
@@ -143,4 +154,10 @@ uint64_t gr_row_seq(const struct gr_row *row)
 {
     gr_assert(row->key_len == CODEC_ID);
     return codec_get_u64(row->key);
+}
+
+int64_t gr_row_counter(const struct gr_row *row)
+{
+    gr_assert(row->val_len == CODEC_ID);
+    return (int64_t)codec_get_u64(row->val);
 }

@@ -12,7 +12,7 @@ struct txn_op {              /* offsets into the bytes: these move while they gr
     uint32_t key_len, val_len;
     size_t key, val;
     struct log_max max;
-    uint64_t seq;
+    uint64_t result;
 };
 struct txn_owner {
     size_t at;
@@ -22,7 +22,7 @@ struct txn_owner {
 struct store_txn {
     struct store_txn *next;  /* in the committer's queue, then in the loop's completions */
     struct txn_op *op;
-    size_t ops, ops_cap, appends;
+    size_t ops, ops_cap, results; /* results: operations that have one */
     struct txn_owner *owner;
     size_t owners, owners_cap;
     struct buf bytes;
@@ -41,5 +41,5 @@ static inline const char *txn_owner(const struct store_txn *t, size_t i)
 }
 size_t txn_size(const struct store_txn *t);
 struct engine_op txn_engine_op(const struct store_txn *t, size_t i);
-/* The rows of a completed transaction: its appended numbers. */
+/* The rows of a completed transaction: its results. */
 void txn_rows(const struct store_txn *t, struct rowset *out);

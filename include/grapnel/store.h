@@ -31,13 +31,14 @@ struct gr_row {
     size_t val_len;
 };
 struct gr_rows {
-    int rc;                  /* 0, GR_ENOENT (get only), GR_EEXIST, GR_ELIMIT, GR_EFULL, GR_EIO,
-                                GR_ECANCELED */
+    int rc;                  /* 0, GR_ENOENT (get only), GR_EEXIST, GR_ELIMIT, GR_EINVAL, GR_EFULL,
+                                GR_EIO, GR_ECANCELED */
     const struct gr_row *row;/* borrowed until done() returns */
     size_t count;
     bool more;               /* the range has further rows behind the limit */
 };
 GR_API uint64_t gr_row_seq(const struct gr_row *row); /* sequence number of a log row */
+GR_API int64_t gr_row_counter(const struct gr_row *row); /* of a counter's row: see gr_txn_add */
 
 struct gr_req;
 typedef void (*gr_store_f)(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows);
@@ -66,6 +67,12 @@ GR_API void gr_txn_put(struct gr_txn *t, const struct gr_coll *coll, const char 
 /* Fails the whole transaction with GR_EEXIST when the key is there. */
 GR_API void gr_txn_put_new(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                            const void *key, size_t key_len, const void *val, size_t val_len);
+/* Adds n, which may be negative, to a counter: a map's row whose value is 8 bytes, a signed number in
+ * big-endian order; it starts at 0. Exact, whoever else adds at the same time on whatever loop, and
+ * needs no reading beforehand. Fails the whole transaction with GR_ELIMIT when the sum does not fit into
+ * 64 bits, with GR_EINVAL when the row has another length. */
+GR_API void gr_txn_add(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                       const void *key, size_t key_len, int64_t n);
 GR_API void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                           const void *val, size_t val_len);
 /* Fails the whole transaction with GR_ELIMIT when the log would then have more than max_rows rows,
@@ -78,6 +85,7 @@ GR_API void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char 
 GR_API void gr_txn_del_seq(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                            uint64_t seq);
 GR_API void gr_txn_del_all(struct gr_txn *t, const struct gr_coll *coll, const char *owner);
-/* Takes both. req may be NULL when nobody needs to know (failures are logged then). */
+/* Takes both. req may be NULL when nobody needs to know (failures are logged then). With rc 0 done() is
+ * given a row for each append (gr_row_seq) and each addition (gr_row_counter: the sum), in their order. */
 GR_API void gr_txn_commit(struct gr_txn *take, struct gr_req *take_req);
 GR_API void gr_txn_drop(struct gr_txn **take);

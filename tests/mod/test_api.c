@@ -204,12 +204,88 @@ static void nothing_below_is_asked(void **state)
     h_stop(&h);
 }
 
+/* --- counters in the store --- */
+
+static const struct gr_coll counts[] = { GR_MAP("counts"), GR_COLL_END };
+static const struct gr_module counter = {
+    .name = "counter", .summary = "test", .collections = counts,
+};
+static const struct gr_coll not_mine = GR_MAP("not_mine");
+
+struct sums { int rc; size_t count; int64_t sum[2]; };
+
+static void on_sums(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    struct sums *to = *(struct sums **)gr_req_data(req);
+
+    (void)self;
+    to->rc = rows->rc;
+    to->count = rows->count;
+    for (size_t i = 0; i < rows->count && i < 2; i++)
+        to->sum[i] = gr_row_counter(&rows->row[i]);
+}
+
+static struct gr_req *sums_to(struct gr_mod *self, struct sums *to)
+{
+    struct gr_req *req = gr_req_new(self, sizeof(to), on_sums);
+
+    *(struct sums **)gr_req_data(req) = to;
+    return req;
+}
+
+static void add_at(struct h *h, const char *jid, const struct gr_coll *coll, int64_t n,
+                   struct sums *to)
+{
+    struct gr_mod *self = h_mod(h, "counter", jid);
+    struct gr_txn *t = gr_txn_new(self);
+
+    gr_txn_add(t, coll, "localhost", "n", 1, n);
+    gr_txn_add(t, coll, "localhost", "each", 4, 1);
+    gr_txn_commit(t, sums_to(self, to));
+}
+
+/* From two loops, when there are: in one commit, and neither is lost. */
+static void counters_of_all_loops(void **state)
+{
+    (void)state;
+    struct sums one, two, all;
+
+    h_module(&counter);
+    struct h *h = h_start(NULL);
+    const char *far = h_user_near(h, "alice@localhost", false);
+
+    h_hold_store(h, true);
+    add_at(h, "alice@localhost", &counts[0], 40, &one);
+    add_at(h, far, &counts[0], -2, &two);
+    h_hold_store(h, false);
+    h_run(h);
+    assert_int_equal(one.rc, 0);
+    assert_int_equal(two.rc, 0);
+    assert_int_equal(one.count, 2);
+    assert_int_equal(one.sum[1] + two.sum[1], 3);       /* one was the first, the other the second */
+    assert_int_equal(one.sum[1] == 2 ? one.sum[0] : two.sum[0], 38);
+
+    struct gr_mod *self = h_mod(h, "counter", far);
+    gr_store_get(sums_to(self, &all), &counts[0], "localhost", "n", 1);
+    h_run(h);
+    assert_int_equal(all.rc, 0);
+    assert_int_equal(all.sum[0], 38);
+    add_at(h, far, &counts[0], INT64_MAX, &two);
+    h_run(h);
+    assert_int_equal(two.rc, GR_ELIMIT);
+    add_at(h, far, &not_mine, 1, &two);
+    h_run(h);
+    assert_int_equal(two.rc, GR_ENOTSUP);
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(sessions_of_a_host),
         cmocka_unit_test(refused_stanzas_are_answered),
         cmocka_unit_test(nothing_below_is_asked),
+        cmocka_unit_test(counters_of_all_loops),
     };
     return H_RUN("api", cases);
 }
