@@ -382,7 +382,7 @@ class Examples(Installed):
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             p = self.server.ctl('--json', 'visits', 'localhost')
-            if p.returncode == 0 and f'"{number}"' in p.stdout:
+            if p.returncode == 0 and f'"count": {number},' in p.stdout:
                 return True
         raise AssertionError(f'{number} visits were expected: {p.stdout}{p.stderr}')
 
