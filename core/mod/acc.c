@@ -10,6 +10,12 @@
 
 #include <grapnel/log.h>
 
+struct acc_base {
+    _Atomic unsigned refs;
+    struct arena arena;
+    struct acc_base *before;     /* one reference */
+};
+
 static _Atomic uint64_t last_ref;
 
 static void init(struct gr_acc *acc, enum gr_origin origin, int64_t time_us)
@@ -135,10 +141,40 @@ const struct gr_jid *acc_keep_jid(struct gr_acc *acc, const struct gr_jid *jid)
     return copy;
 }
 
+void acc_part(struct gr_acc *own, struct gr_acc *acc)
+{
+    struct acc_base *base = gr_alloc(sizeof(*base));
+
+    base->refs = 2;
+    base->arena = acc->arena;
+    base->before = acc->base;
+    acc->arena = (struct arena){ NULL, 0, 0 };
+    acc->base = base;
+    *own = (struct gr_acc){ .ref = acc->ref, .time_us = acc->time_us, .origin = acc->origin,
+                            .base = base, .notes = acc->notes };
+}
+
+/* Rare; not in the way of those that were never parted. */
+static __attribute__((noinline)) void release_base(struct gr_acc *acc)
+{
+    struct acc_base *base = acc->base;
+
+    acc->base = NULL;
+    while (base != NULL && atomic_fetch_sub(&base->refs, 1) == 1) {
+        struct acc_base *before = base->before;
+
+        arena_fini(&base->arena);
+        gr_free(base);
+        base = before;
+    }
+}
+
 void acc_fini(struct gr_acc *acc)
 {
     acc_rollback(acc, NULL, NULL);
     arena_fini(&acc->arena);
+    if (acc->base != NULL)
+        release_base(acc);
 }
 
 void acc_free(struct gr_acc **take)

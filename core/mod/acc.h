@@ -19,6 +19,7 @@ struct acc_request {
     struct gr_stanza *stanza;     /* one reference, ACC_WRITE and ACC_ROUTE */
     const char *text;             /* condition */
 };
+struct acc_base;                  /* memory of several accumulators, to which nobody adds */
 struct receipt;
 struct gr_acc {
     struct receipt *receipt;      /* the job's, for what handlers send on its behalf; or NULL */
@@ -26,6 +27,7 @@ struct gr_acc {
     int64_t time_us;
     enum gr_origin origin;
     struct arena arena;           /* initialised at first use */
+    struct acc_base *base;        /* or NULL; once it was parted: what came before */
     const struct acc_note *notes;
     struct acc_request *requests;
 };
@@ -34,6 +36,9 @@ struct gr_acc {
 void acc_init(struct gr_acc *acc, enum gr_origin origin);
 /* The same with the time and the permanent notes of another one, for a copy of its stanza. */
 void acc_fork(struct gr_acc *fork, const struct gr_acc *acc);
+/* The same as it stands, without requests, for a chain that may outlive acc: from here on each has its
+ * own. Both may be used at the same time on different loops. */
+void acc_part(struct gr_acc *own, struct gr_acc *acc);
 void acc_fini(struct gr_acc *acc);
 struct gr_acc *acc_new(enum gr_origin origin);
 /* Entering local delivery: only permanent notes stay (hooks.md 2.2). */

@@ -3,16 +3,100 @@
  * A hold belongs to the module until gr_resume gives it back, also when the chain went on without it
  * (time-out, another verdict, shutdown): it is then an empty shell. Shells count towards the bound, so
  * a module that loses holds runs into it and not the server into its memory; they go with the instance.
+ *
+ * A chain that a module runs meanwhile shares the accumulator of the held one (gr_hook_run_held). Should
+ * that go on first, the inner one, and what was started in its time, gets one of its own.
  * On the loop of the instance. */
 #include "mod/run.h"
 
 #include <grapnel/log.h>
+
+/* --- accumulators of chains within chains --- */
+
+struct lone_acc {
+    struct gr_acc acc;
+    unsigned runs;
+};
+
+static void lone_release(struct lone_acc *lone)
+{
+    if (lone == NULL || --lone->runs > 0)
+        return;
+    acc_fini(&lone->acc);
+    gr_free(lone);
+}
+
+/* With all that shares its accumulator. What they have requested so far is the outer chain's. */
+static void give_lone(struct inner_run *inner, struct lone_acc *lone)
+{
+    struct gr_run *run = inner->run;
+
+    lone->runs++;
+    lone_release(inner->lone);
+    inner->lone = lone;
+    run->ev->acc = run->before.ev.acc = &lone->acc;
+    run->requests = NULL;
+    if (run->hold == NULL)
+        return;
+    list_each (within, &run->hold->inner, struct inner_run, of_outer)
+        give_lone(within, lone);
+}
+
+static struct lone_acc *lone_new(struct gr_acc *acc)
+{
+    struct lone_acc *lone = gr_alloc(sizeof(*lone));
+
+    acc_part(&lone->acc, acc);
+    return lone;
+}
+
+/* The held chain goes on: nobody else may use its accumulator. */
+static void part_inner(struct gr_hold *h)
+{
+    struct lone_acc *lone;
+
+    if (list_empty(&h->inner))
+        return;
+    lone = lone_new(h->run->ev->acc);
+    list_each (inner, &h->inner, struct inner_run, of_outer) {
+        list_remove(&inner->of_outer);
+        give_lone(inner, lone);
+    }
+}
+
+void inner_begin(struct gr_run *run, struct gr_hold *outer)
+{
+    run->inner = gr_alloc(sizeof(*run->inner));
+    run->inner->run = run;
+    list_append(&outer->inner, &run->inner->of_outer);
+}
+
+void inner_suspend(struct gr_run *run)
+{
+    if (run->inner != NULL) {
+        run->inner->run = run; /* it has moved */
+    } else if (run->ev->acc != NULL) { /* nothing keeps the accumulator's owner waiting */
+        run->inner = gr_alloc(sizeof(*run->inner));
+        run->inner->run = run;
+        give_lone(run->inner, lone_new(run->ev->acc));
+    }
+}
+
+void inner_free(struct inner_run *inner)
+{
+    if (inner != NULL)
+        lone_release(inner->lone);
+    gr_free(inner);
+}
+
+/* --- holds --- */
 
 void hold_free(struct gr_hold *h)
 {
     struct gr_mod *self = h->self;
     bool counted = h->run != NULL;
 
+    part_inner(h);
     timer_stop(&h->timer);
     list_remove(&h->of_self);
     self->hold_count--;
@@ -27,6 +111,7 @@ static struct gr_run *detach(struct gr_hold *h)
 {
     struct gr_run *run = h->run;
 
+    part_inner(h);
     timer_stop(&h->timer);
     h->run = NULL;
     mod_unpend(h->self);
@@ -73,6 +158,7 @@ struct gr_hold *gr_hold(struct gr_mod *self, struct gr_ev *ev)
     h = gr_alloc(sizeof(*h));
     h->self = self;
     h->run = run;
+    list_init(&h->inner);
     run->hold = h;
     list_append(&self->holds, &h->of_self);
     self->hold_count++;

@@ -189,13 +189,18 @@ static enum gr_verdict advance(struct gr_run *run)
 static void finish(struct gr_run *run, enum gr_verdict verdict)
 {
     run->ev->run = NULL;
-    if (run->done != NULL) {
+    if (run->asker == NULL) {
         run->done(run->ev, verdict);
-    } else if (run->ran != NULL) {
+        return;
+    }
+    if (run->inner != NULL)
+        list_remove(&run->inner->of_outer);
+    if (run->ran != NULL) {
         struct gr_mod *before = usage_begin(run->asker);
         run->ran(run->asker, run->ev, verdict);
         usage_end(run->asker, before);
     }
+    inner_free(run->inner);
 }
 
 /* From the caller's stack to the heap. */
@@ -208,8 +213,10 @@ static void suspend(struct gr_run *run)
     heap->hold->run = heap;
     heap->ev->run = heap;
     hook_table_ref(heap->table);
-    if (heap->asker != NULL)
-        mod_pend(heap->asker);
+    if (heap->asker == NULL)
+        return;
+    inner_suspend(heap);
+    mod_pend(heap->asker);
 }
 
 void run_continue(struct gr_run *run, enum gr_verdict verdict)
@@ -250,8 +257,6 @@ static void run_init(struct gr_run *run, enum gr_hook_id id, struct gr_ev *ev,
     run->may_pend = info[id].async;
     run->suspended = false;
     run->hold = NULL;
-    run->done = NULL;
-    run->ran = NULL;
     run->asker = NULL;
     run->original = NULL;
     run->private_copy = false;
@@ -331,8 +336,10 @@ enum gr_verdict hook_run_now(enum gr_hook_id id, struct gr_ev *ev)
 
 /* --- for modules --- */
 
+/* outer: the hold that keeps the accumulator's chain waiting, or NULL. */
 static void run_for(struct gr_mod *self, enum gr_hook_id id, const char *name, struct gr_ev *ev,
-                    struct hook_table *t, const struct hook_chain *chain, gr_ran_f done)
+                    struct hook_table *t, const struct hook_chain *chain, struct gr_hold *outer,
+                    gr_ran_f done)
 {
     struct gr_run run;
 
@@ -345,17 +352,33 @@ static void run_for(struct gr_mod *self, enum gr_hook_id id, const char *name, s
     run.name = name;
     run.asker = self;
     run.ran = done;
+    run.inner = NULL;
+    if (outer != NULL)
+        inner_begin(&run, outer);
     go(&run);
 }
 
-void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done)
+static void run_listed(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev,
+                       struct gr_hold *outer, gr_ran_f done)
 {
     struct hook_table *t;
 
     gr_assert((unsigned)id < GR_HOOK_COUNT);
     ev->host = info[id].global ? NULL : self->host;
     t = table_for(id, ev);
-    run_for(self, id, info[id].name, ev, t, t != NULL ? t->chain[id] : NULL, done);
+    run_for(self, id, info[id].name, ev, t, t != NULL ? t->chain[id] : NULL, outer, done);
+}
+
+void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done)
+{
+    run_listed(self, id, ev, NULL, done);
+}
+
+void gr_hook_run_held(struct gr_mod *self, struct gr_hold *hold, enum gr_hook_id id,
+                      struct gr_ev *ev, gr_ran_f done)
+{
+    ev->acc = hold->run != NULL ? hold->run->ev->acc : NULL;
+    run_listed(self, id, ev, ev->acc != NULL ? hold : NULL, done);
 }
 
 void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev, gr_ran_f done)
@@ -368,5 +391,5 @@ void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,
     ev->failed = 0;
     mod_loop()->runs[GR_HOOK_COUNT]++;
     run_for(self, GR_HOOK_COUNT, n != NULL ? n->key : name, ev, t,
-            n != NULL ? GR_CONTAINER_OF(n, struct hook_custom, by_name)->chain : NULL, done);
+            n != NULL ? GR_CONTAINER_OF(n, struct hook_custom, by_name)->chain : NULL, NULL, done);
 }

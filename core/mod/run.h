@@ -23,9 +23,12 @@ struct gr_run {
     unsigned next;                   /* handlers[next - 1] runs, or pends */
     bool may_pend, suspended;        /* suspended: the run is on the heap */
     struct gr_hold *hold;            /* of that handler */
-    hook_done_f done;                /* or, for modules: */
-    gr_ran_f ran;
-    struct gr_mod *asker;
+    struct gr_mod *asker;            /* NULL: the core */
+    union {
+        hook_done_f done;
+        gr_ran_f ran;                /* asker's; may be NULL */
+    };
+    struct inner_run *inner;         /* asker's, or NULL */
     /* The savepoint before that handler. */
     const struct acc_note *notes;
     struct acc_request *requests;
@@ -35,11 +38,19 @@ struct gr_run {
     union run_event before;
 };
 
+/* A chain that shares the accumulator of one that is held, or has one of its own. */
+struct inner_run {
+    struct link of_outer;            /* gr_hold.inner, while it shares */
+    struct gr_run *run;
+    struct lone_acc *lone;           /* NULL while it shares */
+};
+
 struct gr_hold {
     struct link of_self;
     struct timer timer;
     struct gr_mod *self;
     struct gr_run *run;              /* NULL: the chain went on without it */
+    struct link inner;               /* inner_run.of_outer: chains run meanwhile */
     bool resumed;                    /* before the handler returned */
     enum gr_verdict verdict;
 };
@@ -59,6 +70,11 @@ size_t hook_event_size(enum gr_hook_id id);
 /* hold.c: the handler did not want it after all. */
 void hold_abandon(struct gr_hold *h);
 void hold_free(struct gr_hold *h);
+/* Of a module's chain: it is run in the time of that hold; it has been suspended; nobody looks at its
+ * event any more. */
+void inner_begin(struct gr_run *run, struct gr_hold *outer);
+void inner_suspend(struct gr_run *run);
+void inner_free(struct inner_run *inner);
 /* Frees those whose chain went on long ago; the instance goes. */
 void holds_forget(struct gr_mod *self);
 /* roster_list.c */

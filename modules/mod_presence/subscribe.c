@@ -4,17 +4,12 @@
  * Both addresses are reduced to bare JIDs, roster_out_subscription records the new state and says
  * whether the stanza travels; it is routed after that, because a subscription that travels without
  * being on disk would be answered by a contact that we then do not know. The session's next stanza
- * waits meanwhile.
- *
- * The hook's event has no accumulator: the client's stanza owns that one, and it goes after 30 s
- * when the core gives up our hold, while a handler of this chain may still be waiting (and is
- * given up later). */
+ * waits meanwhile. */
 #include "presence.h"
 
 struct outbound {
     struct gr_stanza_ev e;
     struct gr_hold *hold;
-    struct gr_acc *acc;       /* the client's stanza's; while the hold waits */
     struct gr_jid *from, *to; /* bare */
 };
 
@@ -40,13 +35,10 @@ static void recorded(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verd
 {
     struct gr_stanza_ev *e = GR_CONTAINER_OF(ev, struct gr_stanza_ev, ev);
     struct outbound *o = GR_CONTAINER_OF(e, struct outbound, e);
-    bool fresh = gr_hold_waits(o->hold);
 
     (void)verdict; /* a value hook */
-    if (e->deliver) {
-        struct gr_ev of = { .acc = fresh ? o->acc : NULL };
-        gr_send_in(self, &of, gr_stanza_ref(e->stanza));
-    }
+    if (e->deliver)
+        gr_send_in(self, ev, gr_stanza_ref(e->stanza));
     /* An approval travels only when it grants something (A.2, table 4). */
     if (e->deliver && gr_stanza_type(e->stanza) == GR_SUBSCRIBED)
         show_presence(self, o);
@@ -73,7 +65,6 @@ enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
     o->hold = hold;
     o->from = gr_jid_dup_bare(ev->from);
     o->to = gr_jid_dup_bare(ev->to);
-    o->acc = ev->ev.acc;
     o->e.session = ev->session;
     o->e.from = o->from;
     o->e.to = o->to;
@@ -81,6 +72,6 @@ enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev)
     gr_stanza_set_from(o->e.stanza, o->from);
     gr_stanza_set_to(o->e.stanza, o->to);
     o->e.deliver = true; /* without a roster nothing is recorded, and everything travels */
-    gr_hook_run(self, GR_HOOK_roster_out_subscription, &o->e.ev, recorded);
+    gr_hook_run_held(self, hold, GR_HOOK_roster_out_subscription, &o->e.ev, recorded);
     return GR_PENDING;
 }

@@ -92,6 +92,7 @@ static enum gr_verdict on_info(struct gr_mod *self, struct gr_jid_info_ev *ev)
 
 static enum gr_verdict on_out(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
+    assert_int_equal(gr_acc_origin(ev->ev.acc), GR_FROM_C2S); /* the client's stanza's */
     seen.outbound++;
     snprintf(seen.out_from, sizeof(seen.out_from), "%s", ev->from->full);
     snprintf(seen.out_to, sizeof(seen.out_to), "%s", ev->to->full);

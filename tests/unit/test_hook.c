@@ -682,6 +682,152 @@ static void modules_run_hooks_of_their_host(void **state)
     run_free(r);
 }
 
+/* --- chains within chains --- */
+
+static const char *word; /* what the playing handler notes */
+
+static void note_and_hold(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    gr_acc_set(ev->ev.acc, "t", "word", word);
+    gr_ev_request_stop(&ev->ev, word);
+    take_hold(self, ev);
+}
+
+static const struct gr_acc *inner_acc;
+static char inner_word[16];
+static unsigned inner_done;
+
+static void on_inner(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    (void)self;
+    (void)verdict;
+    inner_done++;
+    inner_acc = ev->acc;
+    snprintf(inner_word, sizeof(inner_word), "%s",
+             ev->acc != NULL ? gr_acc_get(ev->acc, "t", "word") : "none");
+}
+
+/* Held by its third handler, which has noted the word. */
+static struct run *outer_held(void)
+{
+    struct run *r = run_new();
+
+    play = note_and_hold;
+    give = GR_PENDING;
+    word = "outer";
+    inner_done = 0;
+    hook_run(GR_HOOK_user_send_message, &r->e.ev, on_done);
+    assert_non_null(held);
+    return r;
+}
+
+static struct run *inner_held(struct gr_hold *outer, const char *its_word)
+{
+    struct run *r = run_new();
+
+    acc_free(&r->e.ev.acc);
+    word = its_word;
+    gr_hook_run_held(holder, outer, GR_HOOK_user_send_message, &r->e.ev, on_inner);
+    return r;
+}
+
+/* Its accumulator is not its own. */
+static void inner_free(struct run *r)
+{
+    r->e.ev.acc = NULL;
+    run_free(r);
+}
+
+static void an_inner_chain_has_the_accumulator(void **state)
+{
+    struct run *outer = outer_held(), *inner;
+    struct gr_hold *hold = held;
+
+    (void)state;
+    inner = inner_held(hold, "inner");
+    assert_ptr_equal(inner->e.ev.acc, outer->e.ev.acc);
+    gr_resume(held, GR_OK);
+    assert_int_equal(inner_done, 1);
+    assert_ptr_equal(inner_acc, outer->e.ev.acc);
+    assert_string_equal(inner_word, "inner");
+    inner_free(inner);
+    inner = inner_held(hold, "failed");
+    gr_resume(held, GR_FAIL);
+    assert_int_equal(inner_done, 2);
+    assert_string_equal(inner_word, "inner");
+    assert_string_equal(gr_acc_get(outer->e.ev.acc, "t", "word"), "inner");
+    inner_free(inner);
+    gr_resume(hold, GR_OK);
+    assert_int_equal(outer->done, 1);
+    assert_string_equal(gr_acc_get(outer->e.ev.acc, "t", "word"), "inner");
+    run_free(outer);
+}
+
+static void an_inner_chain_outlives_the_accumulator(void **state)
+{
+    struct run *outer = outer_held(), *inner, *innermost;
+    struct gr_hold *hold[3] = { held };
+
+    (void)state;
+    loops_advance(10000);
+    inner = inner_held(hold[0], "inner");
+    hold[1] = held;
+    innermost = inner_held(hold[1], "innermost");
+    hold[2] = held;
+    loops_advance(20000);
+    assert_int_equal(outer->done, 1);
+    assert_null(gr_acc_get(outer->e.ev.acc, "t", "word")); /* the handler has failed */
+    assert_null(acc_take_requests(outer->e.ev.acc));
+    run_free(outer);
+    assert_int_equal(inner_done, 0);
+    assert_ptr_equal(innermost->e.ev.acc, inner->e.ev.acc); /* these two share still */
+    gr_resume(hold[2], GR_FAIL);
+    assert_int_equal(inner_done, 1);
+    assert_string_equal(inner_word, "inner");
+    inner_free(innermost);
+    gr_resume(hold[1], GR_FAIL); /* back to what was when it began, in memory of the outer one's */
+    assert_int_equal(inner_done, 2);
+    assert_string_equal(inner_word, "outer");
+    inner_free(inner);
+    play = NULL;
+    give = GR_OK;
+    inner = inner_held(hold[0], "late");
+    assert_int_equal(inner_done, 3);
+    assert_string_equal(inner_word, "none"); /* the hold keeps nothing waiting */
+    inner_free(inner);
+    gr_resume(hold[0], GR_OK);
+}
+
+/* Its hold, given back too early, is the same. */
+static void an_inner_chain_that_nobody_waits_for(void **state)
+{
+    struct run *outer = outer_held(), *inner, *alone;
+    struct gr_hold *hold = held;
+
+    (void)state;
+    inner = inner_held(hold, "inner");
+    gr_resume(hold, GR_OK);
+    assert_int_equal(outer->done, 1);
+    assert_ptr_not_equal(inner->e.ev.acc, outer->e.ev.acc);
+    run_free(outer);
+    gr_resume(held, GR_OK);
+    assert_string_equal(inner_word, "inner");
+    inner_free(inner);
+    /* And run without a hold, it has its own as soon as a handler waits. */
+    outer = run_new();
+    alone = run_new();
+    acc_free(&alone->e.ev.acc);
+    alone->e.ev.acc = outer->e.ev.acc;
+    word = "alone";
+    gr_hook_run(holder, GR_HOOK_user_send_message, &alone->e.ev, on_inner);
+    assert_ptr_not_equal(alone->e.ev.acc, outer->e.ev.acc);
+    run_free(outer);
+    gr_resume(held, GR_OK);
+    assert_int_equal(inner_done, 2);
+    assert_string_equal(inner_word, "alone");
+    inner_free(alone);
+}
+
 /* --- listing and slowness --- */
 
 static void list_one(void *ctx, const char *hook, int prio, const struct gr_mod *self)
@@ -817,6 +963,8 @@ int main(void)
         T(failing_after_a_wait_takes_back), T(completion_before_the_return),
         T(time_out_fails_the_handler), T(pending_needs_a_hold), T(unused_hold_is_harmless),
         T(holds_are_bounded), T(custom_hooks_run), T(modules_run_hooks_of_their_host),
+        T(an_inner_chain_has_the_accumulator), T(an_inner_chain_outlives_the_accumulator),
+        T(an_inner_chain_that_nobody_waits_for),
         T(chains_can_be_printed), T(slow_handlers_are_named), T(notes_and_strip),
         T(requests_in_their_order), T(shutdown_ends_what_waits),
     };
