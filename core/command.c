@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "mod/reload.h"
+#include "mod/spec.h"
 #include "mod/usage.h"
 
 #include <stdio.h>
@@ -54,8 +55,10 @@ static void part_back(struct post *p)
 
 void gr_cmd_done(struct gr_cmd *take)
 {
+    if (take->inv == NULL) /* too late */
+        return;
     if (take->self != NULL)
-        mod_unpend(take->self);
+        mod_settle(take->self, &take->owed);
     take->self = NULL;
     take->post.run = part_back;
     loop_post(loop_main(), &take->post);
@@ -66,11 +69,35 @@ void gr_cmd_fail(struct gr_cmd *take, const char *fmt, ...)
     char text[1024];
     va_list ap;
 
+    if (take->inv == NULL)
+        return;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     take->error = gr_strdup(text);
     gr_cmd_done(take);
+}
+
+static void on_drop(struct kept *k)
+{
+    cmd_free(GR_CONTAINER_OF(k, struct gr_cmd, kept));
+}
+
+/* The code that would have finished it is gone (see route/iq.c): the answer leaves with all that it needs,
+ * and what old code on another loop may still point to stays with the spec as a shell. */
+static void give_up(struct owed *o)
+{
+    struct gr_cmd *shell = GR_CONTAINER_OF(o, struct gr_cmd, owed), *cmd = gr_alloc(sizeof(*cmd));
+    struct gr_mod *self = shell->self;
+    const char *name = shell->command->name;
+
+    *cmd = *shell;
+    cmd->self = NULL;
+    cmd->inv->part[cmd->place] = cmd;
+    *shell = (struct gr_cmd){ .command = cmd->command, .owed = cmd->owed };
+    spec_keep(self->spec, &shell->kept, on_drop);
+    gr_cmd_fail(cmd, "mod_%s has gone without finishing \"%s\"", self->desc->name, name);
+    mod_settle(self, o);
 }
 
 /* --- finding --- */
@@ -144,7 +171,7 @@ static void run_part(struct post *p)
     list_each(mod, &host->instances, struct gr_mod, of_host) {
         if (mod->desc != NULL && strcmp(mod->desc->name, cmd->module) == 0) {
             cmd->self = mod;
-            mod_pend(mod);
+            mod_owe(mod, &cmd->owed, give_up);
             before = usage_begin(mod);
             cmd->command->run(mod, cmd);
             usage_end(mod, before);
@@ -156,6 +183,7 @@ static void run_part(struct post *p)
 
 static void start(struct invocation *inv, struct gr_cmd *cmd, struct loop *loop)
 {
+    cmd->place = inv->part_count;
     inv->part[inv->part_count++] = cmd;
     inv->parts++;
     cmd->inv = inv;

@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "loop/loop.h"
+#include "mod/spec.h"
 
 #include <grapnel/jid.h>
 
@@ -20,8 +21,11 @@ struct invocation {
 };
 struct gr_cmd {
     struct post post;
-    struct invocation *inv;
-    struct gr_mod *self;
+    struct invocation *inv;   /* NULL: the core has answered, because the module went */
+    int place;                /* in inv->part */
+    struct gr_mod *self;      /* NULL: not found yet, or finished */
+    struct owed owed;         /* by self */
+    struct kept kept;
     const struct gr_command *command;
     const char *module, *host;
     struct loop *loop;

@@ -1,6 +1,10 @@
 /* tests/mod/test_api.c: calls for modules that no module of the tree needs: sessions of this loop,
- * refusing a stanza, providers that are complete. */
+ * refusing a stanza, providers that are complete, counters in the store, commands that outlive a module. */
 #include "harness.h"
+
+#include "command.h"
+#include "loop/loop.h"
+#include "mod/instance.h"
 
 #include <stdio.h>
 
@@ -279,6 +283,128 @@ static void counters_of_all_loops(void **state)
     h_stop(&h);
 }
 
+/* --- commands of a module that is replaced --- */
+
+struct later_conf { bool in_stop, other; };
+struct later { struct gr_timer timer; struct gr_cmd *cmd; };
+static const struct gr_opt later_options[] = {
+    GR_OPT_BOOL(struct later_conf, in_stop, false, "stop() ends the command"),
+    GR_OPT_BOOL(struct later_conf, other, false, "something else"),
+    GR_OPT_END
+};
+
+static void later_now(struct gr_mod *self, struct gr_timer *t)
+{
+    struct later *st = gr_state(self);
+
+    (void)t;
+    gr_cmd_row(st->cmd);
+    gr_cmd_number(st->cmd, "n", 1);
+    gr_cmd_done(st->cmd);
+    st->cmd = NULL;
+}
+
+static struct gr_cmd *unfinished;
+
+static void run_later(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    struct later *st = gr_state(self);
+
+    unfinished = st->cmd = cmd;
+    gr_timer_start(self, &st->timer, 1000, later_now);
+}
+
+static void later_stop(struct gr_mod *self)
+{
+    const struct later_conf *conf = gr_conf(self);
+    struct later *st = gr_state(self);
+
+    if (conf->in_stop && st->cmd != NULL)
+        later_now(self, NULL);
+}
+
+static const struct gr_arg later_args[] = { GR_ARG(jid, JID, "whose loop"), GR_ARG_END };
+static const struct gr_command later_commands[] = {
+    { "later", "ends after a second", later_args, GR_RUN_HOME, run_later }, GR_COMMAND_END
+};
+static const struct gr_module later = {
+    .name = "later", .conf_size = sizeof(struct later_conf), .state_size = sizeof(struct later),
+    .options = later_options, .commands = later_commands, .stop = later_stop,
+};
+
+struct ended { unsigned times; char error[128], rows[64]; };
+
+static void on_end(void *arg, const char *error, const struct buf *result)
+{
+    struct ended *e = arg;
+
+    e->times++;
+    snprintf(e->error, sizeof(e->error), "%s", error != NULL ? error : "");
+    snprintf(e->rows, sizeof(e->rows), "%s", buf_len(result) > 4 ? buf_data(result) + 4 : "");
+}
+
+static struct h *start_later(const char *ini, struct ended *e)
+{
+    static const char *const words[] = { "later", "alice@localhost" };
+    struct h *h;
+
+    memset(e, 0, sizeof(*e));
+    h_module(&later);
+    h = h_start(ini);
+    h_enter(h, "alice@localhost");
+    loop_enter(loop_main());
+    command_run(words, 2, on_end, e);
+    loop_enter(loop_at(0));
+    h_run(h);
+    assert_int_equal(e->times, 0);
+    return h;
+}
+
+static void a_command_that_only_a_timer_would_end(void **state)
+{
+    struct ended e;
+    struct h *h = start_later("[host localhost]\n", &e);
+    struct gr_mod *sibling = h_mod(h, "later", h_user_near(h, "alice@localhost", false));
+    bool shared = h_loops(h) > 1;
+
+    (void)state;
+    if (shared)
+        mod_pend(sibling); /* another loop's instance is still there */
+    assert_int_equal(h_reload(h, "[host localhost]\n[mod_later]\nother = yes\n", NULL), 0);
+    h_advance(h, OWED_MS - 1);
+    assert_int_equal(e.times, 0);
+    h_advance(h, 1);
+    assert_int_equal(e.times, 1);
+    assert_string_equal(e.error, "mod_later has gone without finishing \"later\"");
+    if (shared) { /* and could still have the pointer */
+        h_enter(h, "alice@localhost");
+        assert_null(gr_cmd_jid(unfinished, "jid"));
+        gr_cmd_row(unfinished);
+        gr_cmd_fail(unfinished, "too late");
+        gr_cmd_done(unfinished);
+        h_run(h);
+        assert_int_equal(e.times, 1);
+        loop_enter(sibling->loop);
+        mod_unpend(sibling);
+    }
+    h_run(h);
+    h_stop(&h);
+}
+
+static void a_command_that_stop_ends(void **state)
+{
+    struct ended e;
+    struct h *h = start_later("[host localhost]\n[mod_later]\nin_stop = yes\n", &e);
+
+    (void)state;
+    assert_int_equal(h_reload(h, "[host localhost]\n", NULL), 0);
+    h_advance(h, OWED_MS);
+    assert_int_equal(e.times, 1);
+    assert_string_equal(e.error, "");
+    assert_string_equal(e.rows, "n:n=1");
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -286,6 +412,8 @@ int main(void)
         cmocka_unit_test(refused_stanzas_are_answered),
         cmocka_unit_test(nothing_below_is_asked),
         cmocka_unit_test(counters_of_all_loops),
+        cmocka_unit_test(a_command_that_only_a_timer_would_end),
+        cmocka_unit_test(a_command_that_stop_ends),
     };
     return H_RUN("api", cases);
 }
