@@ -641,14 +641,16 @@ struct endless {
     struct post post;
     struct watch watch;
     struct flush flush;
-    int messages;
+    int messages, before;    /* before: the sockets had their turn */
 };
 
 static void noted_ready(struct watch *w, int events)
 {
+    struct endless *e = GR_CONTAINER_OF(w, struct endless, watch);
     char c;
 
     (void)events;
+    e->before = e->messages;
     assert_int_equal(read(w->io.fd, &c, 1), 1);
     watch_set(w, 0);
     note('r');
@@ -699,6 +701,7 @@ static void test_messages_between_looks_at_the_sockets(void **state)
     loops_stop();
     loops_fini();
     assert_string_equal(record, "fmr");
+    assert_int_equal(e.before, 2); /* the flush's, and one more round */
     close(fd[0]);
     close(fd[1]);
 }
