@@ -24,6 +24,7 @@ struct row {
 struct listing {
     struct table rows;
     bool loops, files;
+    bool merged;             /* old instances do not make a row of their own */
 };
 
 static size_t place_of(const char *domain)
@@ -37,7 +38,8 @@ static size_t place_of(const char *domain)
 static struct row *row_of(struct listing *l, const struct gr_mod *m)
 {
     int loop = l->loops ? loop_index(m->loop) : -1;
-    char *key = gr_asprintf("%d %d %s %s", loop, m->retired, m->desc->name, gr_host_name(m->host));
+    char *key = gr_asprintf("%d %d %s %s", loop, m->retired && !l->merged, m->desc->name,
+                            gr_host_name(m->host));
     struct table_node *n = table_find_str(&l->rows, key);
     struct row *row;
 
@@ -148,19 +150,34 @@ static int compare(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static void print_rows(const struct listing *l, struct buf *result)
+/* What all loops have, in order; free each, and the array. */
+static struct row **gather(struct listing *l, size_t *count)
 {
-    struct row **sorted = gr_alloc((l->rows.count + 1) * sizeof(struct row *));
-    size_t count = 0;
+    struct row **sorted;
 
+    loops_call(count_loop, l);
+    sorted = gr_alloc((l->rows.count + 1) * sizeof(struct row *));
+    *count = 0;
     for (struct table_node *n = table_first(&l->rows); n != NULL; n = table_after(&l->rows, n))
-        sorted[count++] = GR_CONTAINER_OF(n, struct row, node);
-    qsort(sorted, count, sizeof(struct row *), compare);
+        sorted[(*count)++] = GR_CONTAINER_OF(n, struct row, node);
+    qsort(sorted, *count, sizeof(struct row *), compare);
+    table_fini(&l->rows);
+    return sorted;
+}
+
+void module_sums(void (*f)(void *ctx, const struct module_sum *sum), void *ctx)
+{
+    struct listing l = { .merged = true };
+    size_t count;
+    struct row **rows = gather(&l, &count);
+
     for (size_t i = 0; i < count; i++) {
-        print_row(sorted[i], l->files, result);
-        row_free(sorted[i]);
+        const struct row *r = rows[i];
+
+        f(ctx, &(struct module_sum){ r->module, r->host, r->calls, r->bytes, r->cpu_us });
+        row_free(rows[i]);
     }
-    gr_free(sorted);
+    gr_free(rows);
 }
 
 char *module_list(const struct gr_cmd *cmd, struct buf *result)
@@ -168,10 +185,14 @@ char *module_list(const struct gr_cmd *cmd, struct buf *result)
     struct listing l = { .loops = gr_cmd_text(cmd, "loops") != NULL,
                          .files = gr_cmd_text(cmd, "files") != NULL };
     const struct overlay *o = server_overlay();
+    size_t count;
+    struct row **rows = gather(&l, &count);
 
-    loops_call(count_loop, &l);
-    print_rows(&l, result);
-    table_fini(&l.rows);
+    for (size_t i = 0; i < count; i++) {
+        print_row(rows[i], l.files, result);
+        row_free(rows[i]);
+    }
+    gr_free(rows);
     for (size_t i = 0; i < o->count && !l.loops; i++) {
         if (!o->entries[i].on)
             print_unloaded(&o->entries[i], l.files, result);

@@ -11,6 +11,7 @@
 #include "command.h"
 #include "control.h"
 #include "loop/work.h"
+#include "metrics.h"
 #include "mod/reload.h"
 #include "mod/trial.h"
 #include "module_admin.h"
@@ -144,6 +145,7 @@ static const struct main_command main_commands[] = {
     { "module unload", "switch a module off until the server stops", module_load_args,
       module_unload },
     { "module reload", "as reload; tells about that module", module_reload_args, module_reload },
+    { "metrics", "what the server counts, for Prometheus", NULL, metrics },
     { "reload", "read the configuration and changed modules again", NULL, module_reload },
     { "stop", "end the server in order", NULL, command_stop },
 };

@@ -74,11 +74,6 @@ size_t hook_event_size(enum gr_hook_id id)
     return info[id].size;
 }
 
-uint64_t hook_runs(enum gr_hook_id id)
-{
-    return mod_loop()->runs[id];
-}
-
 /* --- one handler --- */
 
 static enum gr_verdict call_handler(struct gr_run *run, struct gr_mod *before)
@@ -263,21 +258,24 @@ static void run_init(struct gr_run *run, enum gr_hook_id id, struct gr_ev *ev,
     ev->run = run;
 }
 
-/* The table to run it from; NULL: there is nothing to run. */
+/* The table to run it from; NULL: there is nothing to run. Every run is counted (hooks.md 1.2). */
 static struct hook_table *table_for(enum gr_hook_id id, struct gr_ev *ev)
 {
-    bool global = info[id].global;
-    struct mod_loop *ml = global || ev->host == NULL ? mod_loop() : ev->host->of;
     struct hook_table *t;
 
-    ml->runs[id]++;
     ev->run = NULL;
     ev->failed = 0;
-    if (!global && ev->host == NULL) {
+    if (info[id].global) {
+        struct mod_loop *ml = mod_loop();
+        ml->runs[id]++;
+        t = ml->global;
+    } else if (ev->host != NULL) {
+        ev->host->runs[id]++;
+        t = ev->host->hooks;
+    } else {
         gr_error("hook.no_host", "%s was run without a host; nobody was asked", info[id].name);
         return NULL;
     }
-    t = global ? ml->global : ev->host->hooks;
     return t->chain[id] != NULL ? t : NULL;
 }
 
@@ -389,7 +387,7 @@ void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,
     ev->host = self->host;
     ev->run = NULL;
     ev->failed = 0;
-    mod_loop()->runs[GR_HOOK_COUNT]++;
+    self->host->runs[GR_HOOK_COUNT]++;
     run_for(self, GR_HOOK_COUNT, n != NULL ? n->key : name, ev, t,
             n != NULL ? GR_CONTAINER_OF(n, struct hook_custom, by_name)->chain : NULL, NULL, done);
 }

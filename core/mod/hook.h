@@ -60,5 +60,3 @@ void hook_drop_holds(struct gr_mod *self);
 /* For `grapnelctl hooks HOST`: every handler of a table, chain by chain. */
 void hook_each(const struct hook_table *t, void (*f)(void *ctx, const char *hook, int prio,
                                                      const struct gr_mod *self), void *ctx);
-/* Counter per hook of this loop (hooks.md 1.2). */
-uint64_t hook_runs(enum gr_hook_id id);

@@ -25,6 +25,9 @@ struct gr_host {
     struct iq_table *iqs;
     struct provider_set *providers;
     struct link instances;              /* struct gr_mod.of_host, in start order */
+    /* Counted since the start of the process; the loop's part of it. */
+    uint64_t runs[GR_HOOK_COUNT + 1];   /* per hook; the last one: custom hooks */
+    uint64_t stanzas_in, stanzas_out;   /* from and to clients */
 };
 
 /* What a loop knows; one per loop, reached through loop_self(). */
@@ -37,7 +40,7 @@ struct mod_loop {
     struct link retired;                /* struct gr_mod.of_host: waiting for what is pending */
     struct link asks;                   /* provider calls in flight */
     bool stopping;                      /* nobody can hold a chain any more */
-    uint64_t runs[GR_HOOK_COUNT + 1];   /* per hook; the last one: custom hooks */
+    uint64_t runs[GR_HOOK_COUNT];       /* of global chains */
     struct {
         struct gr_mod *_Atomic by;      /* at work; NULL: the core (usage.h) */
         _Atomic unsigned hook;          /* 1 + the enum gr_hook_id whose handler is called; 0: none */

@@ -13,6 +13,7 @@ static const enum gr_hook_id receive_hook[] = {
 
 static void write_to(struct gr_session *s, struct gr_stanza_ev *e, struct receipt *receipt)
 {
+    s->host->stanzas_out++;
     e->send_result = s->out->write(s->out_ctx, e->stanza, receipt);
     if (e->send_result != 0) {
         if (receipt != NULL && receipt->kept)

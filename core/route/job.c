@@ -256,6 +256,7 @@ void job_from_client(struct gr_session *s, struct gr_stanza *take)
         j->own_to = gr_jid_dup_bare(s->jid);
         j->e.to = j->own_to;
     }
+    s->host->stanzas_in++;
     enqueue(s, j);
 }
 

@@ -2,6 +2,7 @@
  * called, and in nested calls that of the inner one. Real time: the harness's clock stands still. */
 #include "harness.h"
 
+#include "metrics.h"
 #include "mod/instance.h"
 #include "mod/usage.h"
 
@@ -430,6 +431,72 @@ static void everything_from_start_to_stop_is_counted(void **state)
     }
 }
 
+/* --- metrics --- */
+
+static const struct main_command mains[] = { { "metrics", "what is counted", NULL, metrics } };
+
+/* Of the line that begins so, in the answer to `metrics`; 0: there is none. */
+static double metric(struct h *h, const char *name)
+{
+    char *start = gr_asprintf("line=%s ", name);
+    const char *text, *at;
+    double value;
+
+    command_add_main(mains, 1);
+    text = h_command(h, "metrics");
+    at = strstr(text, start);
+    value = at != NULL ? strtod(at + strlen(start), NULL) : 0;
+    if (at != NULL && strstr(at + 1, start) != NULL)
+        fail_msg("%s is there twice", name);
+    gr_free(start);
+    return value;
+}
+
+static const struct gr_module quiet = { .name = "quiet", .summary = "test" };
+
+static void metrics_are_sums_of_all_loops(void **state)
+{
+    (void)state;
+    h_module(&worker);
+    h_module(&quiet);
+    struct h *h = h_start("[host localhost]\n[host other.test]\n");
+    const char *far = h_user_near(h, "alice@localhost", false);
+    struct hs *alice = h_login(h, "alice@localhost/a"), *bob, *carol;
+    char *full = gr_asprintf("%s/b", far);
+    double filtered = metric(h, "grapnel_hook_runs_total{hook=\"filter_packet\"}");
+    double cpu = metric(h, "grapnel_module_cpu_seconds_total{module=\"worker\",host=\"localhost\"}");
+
+    bob = h_login(h, full);
+    h_user(h, "carol@other.test");
+    carol = h_login(h, "carol@other.test/c");
+    for (int i = 0; i < 3; i++)
+        h_sendf(alice, "<message to='%s'><body>x</body></message>", full);
+    h_sendf(bob, "<message to='carol@other.test/c'><body>x</body></message>");
+    h_sendf(carol, "<message to='alice@localhost/a'><body>x</body></message>");
+    h_sendf(bob, "<iq type='get' id='w' to='localhost'><work xmlns='" NS "'/></iq>");
+    gr_free(full);
+
+    assert_true(metric(h, "grapnel_hook_runs_total{hook=\"user_send_message\","
+                          "host=\"localhost\"}") == 4);
+    assert_true(metric(h, "grapnel_hook_runs_total{hook=\"user_send_message\","
+                          "host=\"other.test\"}") == 1);
+    assert_true(metric(h, "grapnel_hook_runs_total{hook=\"user_send_iq\","
+                          "host=\"localhost\"}") == 1);
+    assert_true(metric(h, "grapnel_hook_runs_total{hook=\"filter_packet\"}") == filtered + 7);
+    assert_true(metric(h, "grapnel_stanzas_received_total{host=\"localhost\"}") == 5);
+    assert_true(metric(h, "grapnel_stanzas_received_total{host=\"other.test\"}") == 1);
+    assert_true(metric(h, "grapnel_stanzas_sent_total{host=\"localhost\"}") == 5);
+    assert_true(metric(h, "grapnel_stanzas_sent_total{host=\"other.test\"}") == 1);
+    assert_true(metric(h, "grapnel_sessions") == 3);
+    assert_true(metric(h, "grapnel_accounts_online") == 3);
+    cpu = metric(h, "grapnel_module_cpu_seconds_total{module=\"worker\",host=\"localhost\"}") - cpu;
+    assert_true(cpu > (MS - 12) / 1e3 && cpu < (MS + 25) / 1e3);
+    assert_true(metric(h, "grapnel_module_calls_total{module=\"quiet\",host=\"localhost\"}") == 0);
+    assert_true(metric(h, "grapnel_module_memory_bytes{module=\"quiet\",host=\"localhost\"}") ==
+                (double)(mod_memory(h_mod(h, "quiet", "localhost")) * (unsigned)h_loops(h)));
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -437,6 +504,7 @@ int main(void)
         cmocka_unit_test(nested_calls_are_told_apart),
         cmocka_unit_test(who_is_at_work_can_be_seen),
         cmocka_unit_test(everything_from_start_to_stop_is_counted),
+        cmocka_unit_test(metrics_are_sums_of_all_loops),
     };
     return H_RUN("usage", cases);
 }

@@ -209,7 +209,7 @@ static void empty_chain_is_ok(void **state)
 {
     struct gr_run *const stale = (struct gr_run *)(void *)trace;
     struct run *r = run_new();
-    uint64_t before = hook_runs(GR_HOOK_offline_message);
+    const uint64_t *runs = &r->e.ev.host->runs[GR_HOOK_offline_message], before = *runs;
 
     (void)state;
     assert_true(hook_empty(r->e.ev.host, GR_HOOK_offline_message));
@@ -224,7 +224,7 @@ static void empty_chain_is_ok(void **state)
     r->e.ev.run = stale;
     assert_int_equal(hook_run_now(GR_HOOK_offline_message, &r->e.ev), GR_OK);
     assert_null(r->e.ev.run);
-    assert_int_equal(hook_runs(GR_HOOK_offline_message), before + 2);
+    assert_int_equal(*runs, before + 2);
     run_free(r);
 }
 
