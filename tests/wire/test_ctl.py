@@ -181,8 +181,34 @@ class Commands(unittest.TestCase):
         self.assertRegex(row['version'], r'^\d+\.\d+\.\d+$')
         c.close()
 
+    def test_metrics(self):
+        """Prometheus, text format 0.0.4: lines of a family stand together, behind its HELP and TYPE."""
+        seen, family, values = set(), None, {}
+        for line in self.server.ctl_ok('metrics').splitlines():
+            if line.startswith('# HELP '):
+                family = line.split()[2]
+                self.assertNotIn(family, seen)
+                seen.add(family)
+            elif line.startswith('# TYPE '):
+                self.assertEqual(line.split()[2:],
+                                 [family, 'counter' if family.endswith('_total') else 'gauge'])
+            else:
+                self.assertRegex(line, r'^' + family + r'(\{[a-z]+="[^"\\]+"(,[a-z]+="[^"\\]+")*\})? '
+                                       r'\d+(\.\d+)?$')
+                name, value = line.rsplit(' ', 1)
+                self.assertNotIn(name, values)
+                values[name] = float(value)
+        row, = self.server.ctl_json('status')
+        self.assertEqual(values['grapnel_sessions'], row['sessions'])
+        self.assertIn('grapnel_info{version="%s"}' % row['version'], values)
+        self.assertGreater(values['grapnel_store_used_bytes'], 0)
+        modules = {(r['module'], r['host']) for r in self.server.ctl_json('modules')}
+        for module, host in modules:
+            self.assertIn('grapnel_module_cpu_seconds_total{module="%s",host="%s"}' % (module, host),
+                          values)
+
     def test_json_of_everything_parses(self):
-        for words in (['status'], ['sessions'], ['modules'], ['hooks', HOST], ['providers', HOST],
+        for words in (['status'], ['sessions'], ['modules'], ['metrics'], ['hooks', HOST], ['providers', HOST],
                       ['user', 'list', HOST], ['help'], ['reload']):
             with self.subTest(words):
                 rows = self.server.ctl_json(*words)
