@@ -109,8 +109,7 @@ static void check(struct gr_mod *self, enum gr_hook_id id, const struct gr_ev *e
 
     if (hook_is_global(id) ? ev->host != NULL : ev->host != gr_mod_host(self))
         wrong(id, "whose chain is it?");
-    /* mod_presence runs it while it holds the sender's stanza, whose accumulator may go first. */
-    if (hook_is_stanza(id) && ev->acc == NULL && id != GR_HOOK_roster_out_subscription)
+    if (hook_is_stanza(id) && ev->acc == NULL)
         wrong(id, "a stanza without accumulator");
     if ((s != NULL) != (states != 0) && id != GR_HOOK_presence_probe)
         wrong(id, s != NULL ? "it has a session" : "it has no session");
