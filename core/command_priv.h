@@ -3,6 +3,7 @@
 
 #include "command.h"
 #include "loop/loop.h"
+#include "mod/instance.h"
 #include "mod/spec.h"
 
 #include <grapnel/jid.h>
