@@ -83,8 +83,8 @@ static void on_drop(struct kept *k)
     cmd_free(GR_CONTAINER_OF(k, struct gr_cmd, kept));
 }
 
-/* The code that would have finished it is gone (see route/iq.c): the answer leaves with all that it needs,
- * and what old code on another loop may still point to stays with the spec as a shell. */
+/* The code that would have finished it is gone (see route/iq.c): the answer leaves with all that it
+ * needs, and what old code on another loop may still point to stays with the spec as a shell. */
 static void give_up(struct owed *o)
 {
     struct gr_cmd *shell = GR_CONTAINER_OF(o, struct gr_cmd, owed), *cmd = gr_alloc(sizeof(*cmd));

@@ -3,4 +3,4 @@
 
 #include "command.h"
 
-char *metrics(const struct gr_cmd *cmd, struct buf *result);
+char *metrics(const struct gr_cmd *cmd, struct buf *out);

@@ -36,8 +36,8 @@ struct gr_acc {
 void acc_init(struct gr_acc *acc, enum gr_origin origin);
 /* The same with the time and the permanent notes of another one, for a copy of its stanza. */
 void acc_fork(struct gr_acc *fork, const struct gr_acc *acc);
-/* The same as it stands, without requests, for a chain that may outlive acc: from here on each has its
- * own. Both may be used at the same time on different loops. */
+/* The same as it stands, without requests, for a chain that may outlive acc: from here on each has
+ * its own. Both may be used at the same time on different loops. */
 void acc_part(struct gr_acc *own, struct gr_acc *acc);
 void acc_fini(struct gr_acc *acc);
 struct gr_acc *acc_new(enum gr_origin origin);

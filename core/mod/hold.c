@@ -55,7 +55,7 @@ static void part_inner(struct gr_hold *h)
 {
     struct lone_acc *lone;
 
-    if (list_empty(&h->inner))
+    if (h->run == NULL || list_empty(&h->inner))
         return;
     lone = lone_new(h->run->ev->acc);
     list_each (inner, &h->inner, struct inner_run, of_outer) {

@@ -52,8 +52,8 @@ static inline bool engine_log_room(const struct engine_op *op, uint64_t rows, ui
                                    bytes <= op->max.bytes - op->val_len));
 }
 
-/* STORE_ADD: op->val is what to add, `was` the row's value (data NULL: there is no row). 0 and the sum in
- * op->result, or what apply returns. */
+/* STORE_ADD: op->val is what to add, `was` the row's value (data NULL: there is no row). 0 and the
+ * sum in op->result, or what apply returns. */
 static inline int engine_sum(struct engine_op *op, struct bytes was)
 {
     int64_t sum;

@@ -80,15 +80,15 @@ struct log_max {
 };
 void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const char *owner,
                           const void *val, size_t val_len, struct log_max max);
-/* STORE_ADD of n to a counter: a map's row whose value is 8 bytes, big-endian, of a signed number; from
- * 0 when it is not there. The whole transaction fails with GR_ELIMIT when the sum would not fit, with
- * GR_EINVAL when the row has another length. */
-void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *owner, const void *key,
-                      size_t key_len, int64_t n);
+/* STORE_ADD of n to a counter: a map's row whose value is 8 bytes, big-endian, of a signed number;
+ * from 0 when it is not there. The whole transaction fails with GR_ELIMIT when the sum would not fit,
+ * with GR_EINVAL when the row has another length. */
+void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *owner,
+                      const void *key, size_t key_len, int64_t n);
 bool store_txn_empty(const struct store_txn *t);
 /* Takes the transaction; req may be NULL (then failures are logged). Its operations happen in order
- * and together. With rc 0 the rows are what STORE_APPEND and STORE_ADD made, in order: the number as the
- * key, without a value; the sum as the value, without a key.
+ * and together. With rc 0 the rows are what STORE_APPEND and STORE_ADD made, in order: the number as
+ * the key, without a value; the sum as the value, without a key.
  * The queue to the committer is bounded (64 MiB, 100k operations): beyond it the request completes
  * with GR_EAGAIN; a transaction larger than that with GR_ELIMIT. */
 void store_commit(struct store_txn *take, struct store_req *req);

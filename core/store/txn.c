@@ -89,8 +89,8 @@ void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const ch
         t->op[before].max = max;
 }
 
-void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *owner, const void *key,
-                      size_t key_len, int64_t n)
+void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *owner,
+                      const void *key, size_t key_len, int64_t n)
 {
     uint8_t val[CODEC_ID];
 

@@ -51,8 +51,8 @@ GR_API void gr_cmd_row(struct gr_cmd *cmd);
 GR_API void gr_cmd_field(struct gr_cmd *cmd, const char *name, const char *fmt, ...)
     GR_PRINTF(3, 4);
 GR_API void gr_cmd_number(struct gr_cmd *cmd, const char *name, int64_t value);
-/* The end, exactly once, on the loop of run(): with the rows so far, or with a sentence for the person
- * who asked, and no rows. When the module is replaced or switched off, what comes by itself (the store, asks)
- * is awaited, a timer is not: stop() is the last chance then, after which the core ends it. */
+/* The end, exactly once, on the loop of run(): with the rows so far, or with a sentence for the
+ * person who asked, and no rows. When the module is replaced or switched off, what comes by itself
+ * (the store, asks) is awaited, a timer is not: stop() is the last chance, then the core ends it. */
 GR_API void gr_cmd_done(struct gr_cmd *take);
 GR_API void gr_cmd_fail(struct gr_cmd *take, const char *fmt, ...) GR_PRINTF(2, 3);

@@ -310,22 +310,22 @@ GR_API bool gr_hold_waits(const struct gr_hold *hold);
 GR_API void gr_resume(struct gr_hold *take, enum gr_verdict verdict);
 
 /* A hook of a module's own is a name, "module.something", that others handle with
- * GR_ON_CUSTOM(name, prio, f). It is of kind V and may wait (P). The event is a struct of the module's,
- * published in a header of its own, with struct gr_ev as its first member; who runs the hook fills in the
- * members behind that one, sets ev->acc to NULL or to the accumulator of the stanza that it is about, reads
- * the results in done() and frees the event there. host, run and failed are set by the core; GR_FAIL takes
- * back only notes and requests, not members, whose size the core does not know.
+ * GR_ON_CUSTOM(name, prio, f). It is of kind V and may wait (P). The event is a struct of the
+ * module's, published in a header of its own, with struct gr_ev as its first member; who runs the hook
+ * fills in the members behind that one, sets ev->acc to NULL or to the accumulator of the stanza that
+ * it is about, reads the results in done() and frees the event there. host, run and failed are set by
+ * the core; GR_FAIL takes back only notes and requests, not members, whose size it does not know.
  *
  * Runs a chain of the module's own host that only modules run (roster_*, resend_offline_messages,
  * disco_*, ...), or a custom hook. `done` is called with the final verdict, perhaps before this
- * returns; ev must stay valid until then (allocate it unless no handler can pend). An accumulator is the
- * stanza's until a handler waits: the event has its own from there on, with the notes so far, and what
- * that is asked for (gr_ev_request_...) nobody does. */
+ * returns; ev must stay valid until then (allocate it unless no handler can pend). An accumulator is
+ * the stanza's until a handler waits: the event has its own from there on, with the notes so far, and
+ * what that is asked for (gr_ev_request_...) nobody does. */
 typedef void (*gr_ran_f)(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict);
 GR_API void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done);
 /* The same for the stanza whose chain waits for `hold`, which is of self: ev->acc is set to its
- * accumulator, and remains it while both wait. Should the held chain go on first (time-out), the event has
- * its own as above. End the hold in done(). */
+ * accumulator, and remains it while both wait. Should the held chain go on first (time-out), the event
+ * has its own as above. End the hold in done(). */
 GR_API void gr_hook_run_held(struct gr_mod *self, struct gr_hold *hold, enum gr_hook_id id,
                              struct gr_ev *ev, gr_ran_f done);
 GR_API void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,

@@ -67,10 +67,10 @@ GR_API void gr_txn_put(struct gr_txn *t, const struct gr_coll *coll, const char 
 /* Fails the whole transaction with GR_EEXIST when the key is there. */
 GR_API void gr_txn_put_new(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                            const void *key, size_t key_len, const void *val, size_t val_len);
-/* Adds n, which may be negative, to a counter: a map's row whose value is 8 bytes, a signed number in
- * big-endian order; it starts at 0. Exact, whoever else adds at the same time on whatever loop, and
- * needs no reading beforehand. Fails the whole transaction with GR_ELIMIT when the sum does not fit into
- * 64 bits, with GR_EINVAL when the row has another length. */
+/* Adds n, which may be negative, to a counter: a map's row whose value is 8 bytes, a signed number
+ * in big-endian order; it starts at 0. Exact, whoever else adds at the same time on whatever loop, and
+ * needs no reading beforehand. Fails the whole transaction with GR_ELIMIT when the sum does not fit
+ * into 64 bits, with GR_EINVAL when the row has another length. */
 GR_API void gr_txn_add(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                        const void *key, size_t key_len, int64_t n);
 GR_API void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
@@ -85,7 +85,7 @@ GR_API void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char 
 GR_API void gr_txn_del_seq(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                            uint64_t seq);
 GR_API void gr_txn_del_all(struct gr_txn *t, const struct gr_coll *coll, const char *owner);
-/* Takes both. req may be NULL when nobody needs to know (failures are logged then). With rc 0 done() is
- * given a row for each append (gr_row_seq) and each addition (gr_row_counter: the sum), in their order. */
+/* Takes both. req may be NULL when nobody needs to know (failures are logged then). With rc 0 done()
+ * is given a row for each append (gr_row_seq) and addition (gr_row_counter: the sum), in their order. */
 GR_API void gr_txn_commit(struct gr_txn *take, struct gr_req *take_req);
 GR_API void gr_txn_drop(struct gr_txn **take);

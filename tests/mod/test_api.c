@@ -1,5 +1,6 @@
 /* tests/mod/test_api.c: calls for modules that no module of the tree needs: sessions of this loop,
- * refusing a stanza, providers that are complete, counters in the store, commands that outlive a module. */
+ * refusing a stanza, providers that are complete, counters in the store, commands that outlive a
+ * module. */
 #include "harness.h"
 
 #include "command.h"
@@ -266,7 +267,7 @@ static void counters_of_all_loops(void **state)
     assert_int_equal(one.rc, 0);
     assert_int_equal(two.rc, 0);
     assert_int_equal(one.count, 2);
-    assert_int_equal(one.sum[1] + two.sum[1], 3);       /* one was the first, the other the second */
+    assert_int_equal(one.sum[1] + two.sum[1], 3); /* one came first, the other second */
     assert_int_equal(one.sum[1] == 2 ? one.sum[0] : two.sum[0], 38);
 
     struct gr_mod *self = h_mod(h, "counter", far);

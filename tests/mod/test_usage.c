@@ -301,8 +301,8 @@ static void who_is_at_work_can_be_seen(void **state)
 
 /* --- from start to stop --- */
 
-/* Calls that are over too soon, or whose instance goes too soon, to be measured: whoever is at work then
- * is charged. */
+/* Calls that are over too soon, or whose instance goes too soon, to be measured: whoever is at work
+ * then is charged. */
 enum way { START, STOP, SAVE, RESTORE, OPEN, CLOSE, BIND, UNBIND, RELEASE, MOVED, WAYS };
 static unsigned charged[WAYS], missed[WAYS];
 
@@ -363,10 +363,12 @@ static void life_unbound(struct gr_mod *self, void *inst, const struct gr_jid *f
 }
 
 static const struct gr_auth_provider life_auth = {
-    .name = "life", .open = life_open, .close = life_close, .bind = life_bind, .unbind = life_unbind,
+    .name = "life", .open = life_open, .close = life_close, .bind = life_bind,
+    .unbind = life_unbind,
 };
 static const struct gr_roster_provider life_roster = {
-    .name = "life", .open = life_open, .close = life_close, .bind = life_bind, .unbind = life_unbind,
+    .name = "life", .open = life_open, .close = life_close, .bind = life_bind,
+    .unbind = life_unbind,
 };
 static const struct gr_session_provider life_session = {
     .name = "life", .open = life_open, .close = life_close, .unbind = life_unbound,

@@ -543,7 +543,7 @@ static void counters_add_up(void **state)
     ask_get(&a[0], map, "a@x", "n");
     settle();
     assert_memory_equal(buf_data(&a[0].text), "n=\0\0\0\0\0\0\1\3;", 11);
-    /* Several in a transaction, with a number of a log between them; and two transactions at a time. */
+    /* Several in a transaction, and two transactions at a time; then with a log's number. */
     t = adding("a@x", "n", 1);
     add(t, STORE_DEL, map, "a@x", "other", NULL);
     store_txn_add_to(t, map, "b@x", "n", 1, 7);
