@@ -19,8 +19,8 @@ static _Noreturn void out_of_memory(size_t size)
     char line[64];
     int n = snprintf(line, sizeof(line), "out of memory (%zu bytes)\n", size);
 
-    if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-        n = 0; /* nothing is left to do when even stderr fails */
+    ssize_t written = write(STDERR_FILENO, line, n > 0 ? (size_t)n : 0);
+    (void)written; /* nothing is left to do when even stderr fails */
     /* SIGABRT as if sent: no code is to blame (mod/trial.h). abort() is for who blocks it. */
     pthread_sigqueue(pthread_self(), SIGABRT, (union sigval){ 0 });
     abort();
