@@ -138,6 +138,7 @@ GR_API const struct gr_roster_item *gr_roster_list_at(const struct gr_roster_lis
 struct gr_roster_ev {
     struct gr_ev ev;
     const struct gr_jid *owner; /* bare */
+    uint64_t session;           /* ..._subscription_lists: gr_session_id of whose presence it is, or 0 */
     bool full;                  /* include pending-in-only items */
     bool none;                  /* result: the owner has no roster at all (item-not-found) */
     struct gr_roster_list *items; /* roster_get: append; lists: every item that has a subscription */

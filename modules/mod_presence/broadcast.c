@@ -236,6 +236,7 @@ void broadcast(struct gr_mod *self, const struct broadcast_order *order)
         *order->directed = (struct directed){ 0 };
     }
     b->lists.owner = b->bare;
+    b->lists.session = b->session;
     b->lists.items = gr_roster_list_new();
     for (at = bucket(gr_state(self), b->bare); *at != NULL; at = &(*at)->next) {
     }

@@ -56,6 +56,8 @@ enum gr_verdict send_subscription(struct gr_mod *self, struct gr_stanza_ev *ev);
 /* --- probe.c: inbound probes (RFC 6121, 4.3.2, 4.6.6) --- */
 
 enum gr_verdict on_local_packet(struct gr_mod *self, struct gr_stanza_ev *ev);
+/* What privacy_check_packet says about the session's presence. */
+bool may_show(struct gr_mod *self, const struct gr_session *s, const struct gr_jid *to);
 /* Runs presence_probe: the session is about to answer, or (stanza NULL) asks about itself. */
 void run_presence_probe(struct gr_mod *self, struct gr_acc *acc, struct gr_session *s,
                         const struct gr_jid *from, const struct gr_jid *to,

@@ -61,6 +61,18 @@ static void send_state(struct gr_mod *self, enum gr_type type, const struct gr_j
     gr_send(self, st);
 }
 
+/* A privacy list may hide one resource and not another. */
+bool may_show(struct gr_mod *self, const struct gr_session *s, const struct gr_jid *to)
+{
+    struct gr_privacy_ev ev = { .owner = gr_session_jid(s), .peer = to, .outgoing = true };
+
+    ev.stanza = gr_session_presence(s);
+    if (ev.stanza == NULL) /* not available: nothing that a list could hide */
+        return true;
+    gr_hook_run(self, GR_HOOK_privacy_check_packet, &ev.ev, NULL);
+    return ev.verdict == GR_ALLOW;
+}
+
 static bool asked_for(const struct gr_session *s, const struct gr_jid *to)
 {
     return gr_jid_is_bare(to) || gr_jid_equal(gr_session_jid(s), to);
@@ -73,7 +85,7 @@ static void answer_subscriber(struct gr_mod *self, const struct probe *p, struct
     bool any = false;
 
     for (; s != NULL; s = gr_account_next(a, s)) {
-        if (!gr_session_available(s) || !asked_for(s, p->to))
+        if (!gr_session_available(s) || !asked_for(s, p->to) || !may_show(self, s, p->from))
             continue;
         any = true;
         run_presence_probe(self, acc, s, p->from, p->to, p->stanza);

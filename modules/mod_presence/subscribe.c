@@ -27,7 +27,7 @@ static void show_presence(struct gr_mod *self, const struct outbound *o)
     if (a == NULL)
         return;
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
-        if (gr_session_available(s))
+        if (gr_session_available(s) && may_show(self, s, o->to))
             send_copy(self, gr_session_presence(s), o->to);
 }
 
