@@ -172,9 +172,9 @@ static enum gr_verdict on_set(struct gr_mod *self, struct gr_privacy_ev *ev)
     return refuse(ev, cond);
 }
 
-/* --- pushes (XEP-0191, 3.3 to 3.5) --- */
+/* --- pushes (XEP-0191, 3.3 to 3.5): on the way of the results of gets, so none overtakes them --- */
 
-static void push(struct gr_mod *self, struct gr_session *s, const struct gr_jid *owner,
+static void push(struct gr_mod *self, const struct gr_session *s, const struct gr_jid *owner,
                  const char *what, const struct gr_jid *const *jids, size_t count)
 {
     struct gr_stanza *st = gr_iq_new(GR_SET, owner, gr_session_jid(s), NULL);
@@ -182,7 +182,7 @@ static void push(struct gr_mod *self, struct gr_session *s, const struct gr_jid 
 
     for (size_t i = 0; i < count; i++)
         gr_el_set(st, gr_el_add(st, el, NULL, "item"), "jid", jids[i]->full);
-    gr_session_deliver(self, s, st);
+    gr_send(self, st);
 }
 
 static enum gr_verdict on_changed(struct gr_mod *self, struct gr_ev *base)

@@ -120,7 +120,7 @@ static void push(struct change *c)
         st = gr_iq_new(GR_SET, c->owner, gr_session_jid(s), NULL);
         gr_el_set(st, gr_el_add(st, gr_el_add(st, NULL, NS_PRIVACY, "query"), NULL, "list"), "name",
                   ev.list);
-        gr_session_deliver(c->self, s, st);
+        gr_send(c->self, st);
     }
     gr_hook_run(c->self, GR_HOOK_privacy_list_push, &ev.ev, NULL);
 }

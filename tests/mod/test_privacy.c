@@ -552,11 +552,6 @@ int main(void)
         cmocka_unit_test_teardown(a_failing_store, teardown),
         cmocka_unit_test(exported_and_removed), cmocka_unit_test(reload_keeps_active_lists),
     };
-    int failed = 0;
 
-    for (int loops = 1; loops <= 4; loops += 3) {
-        h_set_loops(loops);
-        failed += H_RUN(loops == 1 ? "privacy, 1 loop" : "privacy, 4 loops", cases);
-    }
-    return failed;
+    return H_RUN("privacy", cases);
 }
