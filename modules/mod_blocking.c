@@ -1,6 +1,6 @@
-/* mod_blocking: the blocking command (XEP-0191): a view of the default privacy list, which mod_privacy
- * keeps and puts in force. Here: the protocol, and pushes to the resources that asked for the block
- * list. Reports of abuse (XEP-0377) that come with a block are logged. */
+/* mod_blocking: the blocking command (XEP-0191): a view of the default privacy list, which
+ * mod_privacy keeps and puts in force. Here: the protocol, and pushes to the resources that
+ * asked for the block list. Reports of abuse (XEP-0377) that come with a block are logged. */
 #include "mod_privacy/blocklist.h"
 #include "mod_privacy/request.h"
 
@@ -172,7 +172,7 @@ static enum gr_verdict on_set(struct gr_mod *self, struct gr_privacy_ev *ev)
     return refuse(ev, cond);
 }
 
-/* --- pushes (XEP-0191, 3.3 to 3.5): on the way of the results of gets, so none overtakes them --- */
+/* --- pushes (XEP-0191, 3.3 to 3.5): they go as results do, and so overtake none --- */
 
 static void push(struct gr_mod *self, const struct gr_session *s, const struct gr_jid *owner,
                  const char *what, const struct gr_jid *const *jids, size_t count)

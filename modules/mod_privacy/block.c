@@ -77,7 +77,8 @@ struct list *list_unblock(const struct list *l, const struct gr_jid *const *jids
 static const struct gr_jid **blocked_only_in(const struct list *a, const struct list *b,
                                              size_t *count)
 {
-    const struct gr_jid **out = gr_alloc(((a != NULL ? a->count : 0) + 1) * sizeof(struct gr_jid *));
+    size_t most = a != NULL ? a->count : 0;
+    const struct gr_jid **out = gr_alloc((most + 1) * sizeof(*out));
 
     *count = 0;
     for (size_t i = 0; a != NULL && i < a->count; i++) {
@@ -141,7 +142,8 @@ enum gr_verdict on_blocklist(struct gr_mod *self, struct gr_ev *base)
         ev->answered = true;
         return GR_STOP;
     }
-    c = change_new(self, ev->op == BLOCKLIST_BLOCK ? CHANGE_BLOCK : CHANGE_UNBLOCK, ev->owner, ev->who);
+    c = change_new(self, ev->op == BLOCKLIST_BLOCK ? CHANGE_BLOCK : CHANGE_UNBLOCK, ev->owner,
+                   ev->who);
     c->jids = gr_alloc((ev->count + 1) * sizeof(*c->jids));
     for (; c->count < ev->count; c->count++)
         c->jids[c->count] = gr_jid_dup(ev->jids[c->count]);

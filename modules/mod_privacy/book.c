@@ -1,7 +1,7 @@
-/* mod_privacy/book.c: what is known of an account's lists: their names, and the ones that are in force.
- * It is read when the account's first session connects and stays in its slot; for an account without
- * sessions it is read for each stanza, except that most accounts have no default list, which is
- * remembered (privacy.bare).
+/* mod_privacy/book.c: what is known of an account's lists: their names, and the ones that are in
+ * force. It is read when the account's first session connects and stays in its slot; for an account
+ * without sessions it is read for each stanza, except that most accounts have no default list,
+ * which is remembered (privacy.bare).
  *
  * Rows are XML (list.c): the index, <query/> as a client gets it, and a <list/> for each name. */
 #include "privacy.h"
@@ -50,8 +50,10 @@ struct seat *seat_of(struct gr_mod *self, struct gr_session *s)
 
 struct list *book_list(struct gr_mod *self, const struct book *b, const struct gr_session *s)
 {
-    const struct seat *seat = s != NULL && b->count > 0 ? gr_session_slot_peek(self, s, &seat_slot) : NULL;
+    const struct seat *seat = NULL;
 
+    if (s != NULL && b->count > 0)
+        seat = gr_session_slot_peek(self, s, &seat_slot);
     return seat != NULL && seat->active != NULL ? seat->active : b->def;
 }
 

@@ -1,5 +1,6 @@
-/* mod_privacy/change.c: changes of an account's lists, one after the other: what a change would do is
- * judged by what the one before it has done. In force once they are on disk (change_store.c). */
+/* mod_privacy/change.c: changes of an account's lists, one after the other: what a change would
+ * do is judged by what the one before it has done. In force once they are on disk
+ * (change_store.c). */
 #include "privacy.h"
 
 #include <string.h>

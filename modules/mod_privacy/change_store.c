@@ -1,5 +1,6 @@
-/* mod_privacy/change_store.c: a change that may be done: written, then put in force for all sessions at
- * once, then told. Also what becomes of the rows when the account goes, or is exported. */
+/* mod_privacy/change_store.c: a change that may be done: written, then put in force for all
+ * sessions at once, then told. Also what becomes of the rows when the account goes, or is
+ * exported. */
 #include "privacy.h"
 
 #include <string.h>
@@ -21,7 +22,8 @@ static bool removes(const struct change *c)
 
 static bool defines(const struct change *c)
 {
-    return c->op == CHANGE_LIST || c->op == CHANGE_BLOCK || (c->op == CHANGE_UNBLOCK && !removes(c));
+    return c->op == CHANGE_LIST || c->op == CHANGE_BLOCK ||
+           (c->op == CHANGE_UNBLOCK && !removes(c));
 }
 
 /* The list that is changed; NULL: only which one is in force. */
@@ -104,8 +106,8 @@ static void put_sessions(struct change *c, const struct book *b)
     }
 }
 
-/* XEP-0016, 2.6: to every connected resource. A client that knows only the blocking command does not
- * hear of it in this way when it was used. */
+/* XEP-0016, 2.6: to every connected resource. A client that knows only the blocking command does
+ * not hear of it in this way when it was used. */
 static void push(struct change *c)
 {
     const struct gr_account *a = gr_account_find(c->self, c->owner);

@@ -1,11 +1,11 @@
 /* mod_privacy/check.c: stanzas that our users send and get, against the list that is in force
  * (XEP-0016, 2.2 and 2.14; XEP-0191, 3.3).
  *
- * What comes is judged before it is known who gets it (filter_local_packet), so that nothing of it is
- * stored, answered or archived, and once more for each session, which may have a list of its own.
- * Judging is plain work on what is in memory; where something has to be read first, the stanza is held
- * and judged again then. What cannot be read lets nothing through: whoever blocks somebody relies on
- * it. */
+ * What comes is judged before it is known who gets it (filter_local_packet), so that nothing of
+ * it is stored, answered or archived, and once more for each session, which may have a list of
+ * its own. Judging is plain work on what is in memory; where something has to be read first, the
+ * stanza is held and judged again then. What cannot be read lets nothing through: whoever blocks
+ * somebody relies on it. */
 #include "privacy.h"
 
 #include <string.h>
@@ -88,6 +88,17 @@ enum gr_verdict on_check(struct gr_mod *self, struct gr_privacy_ev *ev)
 
 /* --- what happens to it --- */
 
+/* An error in the name of who is blocked must reach our user. */
+static void note_ours(const struct gr_stanza_ev *ev)
+{
+    gr_acc_set_permanent(ev->ev.acc, "privacy", "ours", "yes");
+}
+
+static bool is_ours(const struct gr_acc *acc)
+{
+    return gr_acc_get(acc, "privacy", "ours") != NULL;
+}
+
 static enum gr_verdict refuse_sending(struct gr_mod *self, struct gr_stanza_ev *ev, bool blocked)
 {
     struct gr_stanza *reply = gr_error_reply_type(ev->stanza, GR_NOT_ACCEPTABLE, "cancel", NULL);
@@ -98,7 +109,7 @@ static enum gr_verdict refuse_sending(struct gr_mod *self, struct gr_stanza_ev *
         gr_el_add(reply, gr_stanza_child(reply, NULL, "error"), NS_ERRORS, "blocked");
     gr_stanza_set_from(reply, ev->to);
     gr_stanza_set_to(reply, ev->from);
-    gr_acc_set_permanent(ev->ev.acc, "privacy", "ours", "yes"); /* in the name of who is blocked */
+    note_ours(ev);
     gr_send_in(self, &ev->ev, reply);
     return GR_STOP;
 }
@@ -111,13 +122,8 @@ static bool is_judged(const struct gr_acc *acc, const struct list *list)
     return by != NULL && strcmp(by, list->name) == 0;
 }
 
-static bool is_ours(const struct gr_acc *acc)
-{
-    return gr_acc_get(acc, "privacy", "ours") != NULL;
-}
-
-/* Does the sender hear of it? An error for a message of a room would end the stay there; a headline is
- * not answered when nobody is online either (RFC 6121, 8.5.2.2.1). */
+/* Does the sender hear of it? An error for a message of a room would end the stay there; a
+ * headline is not answered when nobody is online either (RFC 6121, 8.5.2.2.1). */
 static bool is_answered(struct gr_mod *self, const struct gr_stanza *st)
 {
     const struct privacy_conf *conf = gr_conf(self);
@@ -142,7 +148,10 @@ static enum gr_verdict refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum
 
 enum gr_verdict close_gate(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond)
 {
-    return ev->session != NULL ? gr_ev_refuse(self, ev, cond, NULL) : refuse(self, ev, cond);
+    if (ev->session == NULL)
+        return refuse(self, ev, cond);
+    note_ours(ev);
+    return gr_ev_refuse(self, ev, cond, NULL);
 }
 
 /* --- out --- */
@@ -227,8 +236,8 @@ static int judge_by(struct gr_mod *self, struct gr_stanza_ev *ev, const struct b
     return (int)decide(self, list, b, ev, false);
 }
 
-/* A message or a presence for the account goes to the sessions that the core chooses: it is let in when
- * one of them wants it; the others' own lists keep it away from them. */
+/* A message or a presence for the account goes to the sessions that the core chooses: it is let
+ * in when one of them wants it; the others' own lists keep it away from them. */
 static int judge_sessions(struct gr_mod *self, struct gr_stanza_ev *ev, const struct book *b,
                           const struct gr_account *a, bool *online)
 {
@@ -324,9 +333,9 @@ enum gr_verdict on_local(struct gr_mod *self, struct gr_stanza_ev *ev)
                           : judge_later(self, ev, judge_in, ev->to, ev->from);
 }
 
-/* A session's own list; and what was kept for the account and comes without passing the filter, such
- * as a subscription request of somebody who was blocked since. Where the roster's answer is not at hand
- * the sender counts as a stranger: such a request is one's. */
+/* A session's own list; and what was kept for the account and comes without passing the filter,
+ * such as a subscription request of somebody who was blocked since. Where the roster's answer is
+ * not at hand the sender counts as a stranger: such a request is one's. */
 enum gr_verdict on_receive(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const struct book *b = gr_account_slot_peek(self, gr_session_account(ev->session), &book_slot);

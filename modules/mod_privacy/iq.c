@@ -34,7 +34,8 @@ static void add_name(struct gr_stanza *st, struct gr_el *query, const char *what
         gr_el_set(st, gr_el_add(st, query, NULL, what), "name", l->name);
 }
 
-static enum gr_verdict get_names(struct gr_mod *self, struct gr_privacy_ev *ev, const struct book *b)
+static enum gr_verdict get_names(struct gr_mod *self, struct gr_privacy_ev *ev,
+                                 const struct book *b)
 {
     const struct gr_session *s = gr_session_find(self, ev->peer, 0);
     const struct seat *seat = s != NULL ? gr_session_slot_peek(self, s, &seat_slot) : NULL;

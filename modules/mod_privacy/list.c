@@ -1,5 +1,5 @@
-/* mod_privacy/list.c: one privacy list (XEP-0016, 2.1): made from what a client sent or the store has,
- * written again, and asked about a stanza. Pure functions. */
+/* mod_privacy/list.c: one privacy list (XEP-0016, 2.1): made from what a client sent or the
+ * store has, written again, and asked about a stanza. Pure functions. */
 #include "privacy.h"
 
 #include <stdlib.h>
@@ -224,11 +224,11 @@ static bool jid_matches(const struct gr_jid *item, const struct gr_jid *peer)
 
 static bool in_group(const struct gr_roster_item *contact, const char *group)
 {
-    for (size_t i = 0; contact != NULL && contact->groups != NULL && contact->groups[i] != NULL; i++) {
-        if (strcmp(contact->groups[i], group) == 0)
-            return true;
-    }
-    return false;
+    const char *const *at = contact != NULL ? contact->groups : NULL;
+
+    while (at != NULL && *at != NULL && strcmp(*at, group) != 0)
+        at++;
+    return at != NULL && *at != NULL;
 }
 
 static bool matches(const struct item *item, const struct gr_jid *peer,

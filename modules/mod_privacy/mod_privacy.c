@@ -1,5 +1,5 @@
-/* mod_privacy: privacy lists (XEP-0016), and what the blocking command (XEP-0191, mod_blocking) sets:
- * both are views of the same lists. This file: the descriptor. */
+/* mod_privacy: privacy lists (XEP-0016), and what the blocking command (XEP-0191, mod_blocking)
+ * sets: both are views of the same lists. This file: the descriptor. */
 #include "privacy.h"
 
 static const struct gr_opt options[] = {

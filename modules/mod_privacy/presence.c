@@ -1,6 +1,6 @@
-/* mod_privacy/presence.c: lists and what others see of a session. Broadcasts lose those to whom the
- * list in force denies them, before mod_presence sends anything; when a list in force changes, those
- * whose view changes are told at once (XEP-0016, 2.11; XEP-0191, 3.3 and 3.4). */
+/* mod_privacy/presence.c: lists and what others see of a session. Broadcasts lose those to whom
+ * the list in force denies them, before mod_presence sends anything; when a list in force
+ * changes, those whose view changes are told at once (XEP-0016, 2.11; XEP-0191, 3.3 and 3.4). */
 #include "privacy.h"
 
 /* --- broadcasts --- */
@@ -138,7 +138,8 @@ struct effect *effect_begin(struct gr_mod *self, const struct gr_jid *owner)
     return e;
 }
 
-/* An unavailable one also in the name of a session that went meanwhile: its own did not go there. */
+/* An unavailable one also in the name of a session that went meanwhile: its own did not go
+ * there. */
 static void tell(struct effect *e, const struct view *v, const struct gr_jid *contact, bool shown)
 {
     struct gr_session *s = gr_session_find(e->self, v->full, v->session);

@@ -2,7 +2,7 @@
  *
  *   list.c   one list: from XML, to XML, what it says about a stanza     block.c  as a block list
  *   book.c   what is known of an account's lists, read from the store    known.c  of its contacts
- *   check.c, wait.c  stanzas that come and go      presence.c  what others may see: broadcasts, changes
+ *   check.c, wait.c  stanzas that come and go     presence.c  what others see: broadcasts, changes
  *   change.c, change_store.c  changes, one after the other               iq.c  jabber:iq:privacy
  *   mod_privacy.c  the descriptor
  *
@@ -64,8 +64,8 @@ struct change;
 
 /* XEP-0191, 5: an item for an address that denies everything. */
 bool item_blocks(const struct item *item);
-/* `l` (may be NULL) with these addresses blocked, or without them (count 0: without any). New; may be
- * empty. */
+/* `l` (may be NULL) with these addresses blocked, or without them (count 0: without any). New; may
+ * be empty. */
 struct list *list_block(const struct list *l, const char *name, const struct gr_jid *const *jids,
                         size_t count);
 struct list *list_unblock(const struct list *l, const struct gr_jid *const *jids, size_t count);
@@ -104,7 +104,7 @@ struct privacy {                /* the state of an instance */
     struct change *first, **last;
     const struct check *check;  /* what privacy_check_packet is asked just now */
     struct hidden *hidden;      /* broadcasts that wait for their subscribers */
-    uint64_t bare[BARE_MAX];    /* accounts without sessions that were found to have no default list */
+    uint64_t bare[BARE_MAX];    /* hashes of accounts that were found to have no default list */
 };
 void task_add(struct gr_mod *self, struct task *t, void (*drop)(struct task *t));
 void task_leave(struct task *t);

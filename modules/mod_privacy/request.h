@@ -1,6 +1,6 @@
 /* mod_privacy/request.h: an iq about privacy on its way through the chain privacy_iq_get or
- * privacy_iq_set, whose handlers answer it, each for its own namespace. Included once by each module
- * that takes such iqs from clients; everything in it is static. */
+ * privacy_iq_set, whose handlers answer it, each for its own namespace. Included once by each
+ * module that takes such iqs from clients; everything in it is static. */
 #pragma once
 
 #include <grapnel/module.h>
@@ -40,8 +40,8 @@ static void privacy_request(struct gr_mod *self, struct gr_iq_ev *ev)
     r->e.owner = r->owner = gr_jid_dup_bare(ev->to);
     r->e.peer = r->who = gr_jid_dup(ev->from);
     r->e.stanza = gr_stanza_copy(ev->stanza);
-    gr_hook_run(self, ev->type == GR_GET ? GR_HOOK_privacy_iq_get : GR_HOOK_privacy_iq_set, &r->e.ev,
-                privacy_answered);
+    gr_hook_run(self, ev->type == GR_GET ? GR_HOOK_privacy_iq_get : GR_HOOK_privacy_iq_set,
+                &r->e.ev, privacy_answered);
 }
 
 /* Is it for the handler of this namespace? Its payload, or NULL. */

@@ -1,11 +1,15 @@
-/* mod_privacy/wait.c: a stanza that cannot be judged before something is read: the account's lists, or
- * what its roster says about the peer. It is held meanwhile, and judged then. */
+/* mod_privacy/wait.c: a stanza that cannot be judged before something is read: the account's
+ * lists, or what its roster says about the peer. It is held meanwhile, and judged then. Should that
+ * take too long it does not pass: sooner than the core would go on as if nobody had held it. */
 #include "privacy.h"
+
+enum { WAIT_MS = 20000 };
 
 struct wait {
     struct task task;
     struct gr_mod *self;
-    struct gr_hold *hold;
+    struct gr_hold *hold;       /* NULL: given back, what was asked for has not come yet */
+    struct gr_timer timer;
     struct gr_stanza_ev *ev;    /* while the hold waits */
     judge_f judge;
     struct gr_jid *owner, *peer;
@@ -20,6 +24,7 @@ static void wait_drop(struct task *t)
 {
     struct wait *w = GR_CONTAINER_OF(t, struct wait, task);
 
+    gr_timer_stop(&w->timer);
     task_leave(t);
     book_clear(&w->offline);
     gr_jid_free(&w->owner);
@@ -40,6 +45,18 @@ static void give_up(struct wait *w, enum gr_cond cond)
     end(w, gr_hold_waits(w->hold) ? close_gate(w->self, w->ev, cond) : GR_FAIL);
 }
 
+static void on_timer(struct gr_mod *self, struct gr_timer *t)
+{
+    struct wait *w = GR_CONTAINER_OF(t, struct wait, timer);
+    struct gr_hold *hold = w->hold;
+    enum gr_verdict verdict = GR_FAIL;
+
+    w->hold = NULL;
+    if (gr_hold_waits(hold))
+        verdict = close_gate(self, w->ev, GR_RESOURCE_CONSTRAINT);
+    gr_resume(hold, verdict);
+}
+
 static struct book *book_for(struct wait *w)
 {
     struct book *b = book_find(w->self, w->owner);
@@ -52,6 +69,10 @@ static void on_loaded(struct gr_mod *self, void *ctx, struct book *take, int rc)
     struct wait *w = ctx;
     struct privacy *p = gr_state(self);
 
+    if (w->hold == NULL) {
+        wait_drop(&w->task);
+        return;
+    }
     if (rc != 0) {
         give_up(w, gr_cond_of(rc));
         return;
@@ -73,6 +94,10 @@ static void on_info(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdi
     struct book *b = book_for(w);
 
     (void)self, (void)verdict;
+    if (w->hold == NULL) {
+        wait_drop(&w->task);
+        return;
+    }
     if (ev->failed > 0) {
         give_up(w, GR_INTERNAL_SERVER_ERROR);
         return;
@@ -125,6 +150,7 @@ enum gr_verdict judge_later(struct gr_mod *self, struct gr_stanza_ev *ev, judge_
     w->owner = gr_jid_dup_bare(owner);
     w->peer = gr_jid_dup_bare(peer);
     task_add(self, &w->task, wait_drop);
+    gr_timer_start(self, &w->timer, WAIT_MS, on_timer);
     step(w);
     return GR_PENDING;
 }

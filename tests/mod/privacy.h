@@ -6,14 +6,27 @@
 
 #include <stdio.h>
 
-#define MODULES "[mod_roster]\n[mod_presence]\n[mod_disco]\n[mod_offline]\n[mod_privacy]\n[mod_blocking]\n"
+#define MODULES                                                                                   \
+    "[mod_roster]\n[mod_presence]\n[mod_disco]\n[mod_offline]\n[mod_privacy]\n[mod_blocking]\n"
 
 static struct {
     unsigned checks, lists, gets, sets, pushes, updates, not_stored, stored;
     char list[64];
     int verdict;                   /* for privacy_check_packet; -1: as it is */
     const char *instead;           /* for privacy_get_user_list; "": no list */
+    bool wait;                     /* the roster answers when the test says so */
+    struct gr_hold *holds[4];
+    size_t count;
 } seen;
+
+static enum gr_verdict see_info(struct gr_mod *self, struct gr_jid_info_ev *ev)
+{
+    if (!seen.wait)
+        return GR_OK;
+    assert_true(seen.count < GR_COUNT(seen.holds));
+    seen.holds[seen.count++] = gr_hold(self, &ev->ev);
+    return GR_PENDING;
+}
 
 static enum gr_verdict see_check(struct gr_mod *self, struct gr_privacy_ev *ev)
 {
@@ -81,6 +94,7 @@ static const struct gr_hook witness_hooks[] = {
     GR_ON(privacy_iq_get, 10, see_get),
     GR_ON(privacy_iq_set, 10, see_set),
     GR_ON(privacy_list_push, 50, see_push),
+    GR_ON(roster_get_jid_info, 10, see_info),
     GR_ON(privacy_updated_list, 50, see_update),
     GR_ON(failed_to_store_message, 50, see_not_stored),
     GR_ON(offline_message, 10, see_stored),

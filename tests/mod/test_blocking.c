@@ -375,6 +375,23 @@ static void answered_after_the_commit(void **state)
     h_stop(&h);
 }
 
+/* The session that blocks ends before the disk has it. */
+static void gone_before_the_commit(void **state)
+{
+    struct h *h = start();
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    (void)state;
+    h_hold_store(h, true);
+    h_send(alice, "<iq type='set' id='1'>" BLOCK(ITEM("bob@localhost")) "</iq>");
+    h_disconnect(&alice, false);
+    says(bob, "alice@localhost", "chat", "hi"); /* waits for what is being written */
+    h_hold_store(h, false);
+    h_commit(h);
+    h_expect_error(bob, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "alice@localhost");
+    h_stop(&h);
+}
+
 static void reload_keeps_it(void **state)
 {
     struct h *h = start();
@@ -442,7 +459,8 @@ int main(void)
         cmocka_unit_test(silence_on_request), cmocka_unit_test(requests_wait),
         cmocka_unit_test(addresses), cmocka_unit_test(bounded),
         cmocka_unit_test_teardown(a_failing_store, teardown),
-        cmocka_unit_test(answered_after_the_commit), cmocka_unit_test(reload_keeps_it),
+        cmocka_unit_test(answered_after_the_commit),
+        cmocka_unit_test(gone_before_the_commit), cmocka_unit_test(reload_keeps_it),
         cmocka_unit_test(removed_with_the_account), cmocka_unit_test(reports),
     };
 

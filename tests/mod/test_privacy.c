@@ -312,6 +312,52 @@ static void roster_items(void **state)
     h_stop(&h);
 }
 
+static void roster_answers(struct h *h, const char *owner)
+{
+    assert_true(seen.count > 0);
+    h_enter(h, owner);
+    gr_resume(seen.holds[--seen.count], GR_OK);
+    h_run(h);
+}
+
+/* Stanzas wait for it, in order, and only those that need it; not for ever. */
+static void a_slow_roster(void **state)
+{
+    struct h *h = start();
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/x");
+    struct hs *carol = h_online(h, "carol@localhost/c");
+
+    (void)state;
+    befriend(alice, bob);
+    set(alice, "<list name='l'><item type='subscription' value='none' action='deny' order='1'/>"
+               "</list>");
+    set(alice, "<default name='l'/>");
+    h_drop_all(alice);
+    seen.wait = true;
+    says(bob, "alice@localhost", "chat", "1");
+    says(bob, "alice@localhost", "chat", "2");
+    h_expect_nothing(alice);
+    roster_answers(h, "alice@localhost");
+    h_expect_body(alice, "bob@localhost/x", "1");
+    h_expect_body(alice, "bob@localhost/x", "2");
+    says(carol, "alice@localhost", "chat", "3");
+    h_reload(h, "[host localhost]\n" MODULES "[mod_privacy localhost]\nmax_lists = 9\n", NULL);
+    roster_answers(h, "alice@localhost");
+    h_expect_error(carol, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "alice@localhost");
+    h_advance(h, 70000); /* nothing is remembered for long */
+    says(bob, "alice@localhost", "chat", "4");
+    says(alice, "carol@localhost", "chat", "5");
+    h_expect_nothing(bob);
+    h_advance(h, 25000);
+    h_expect_error(bob, GR_MESSAGE, GR_RESOURCE_CONSTRAINT, "alice@localhost");
+    h_expect_nothing(carol);
+    h_expect_error(alice, GR_MESSAGE, GR_RESOURCE_CONSTRAINT, "carol@localhost");
+    while (seen.count > 0) /* too late */
+        roster_answers(h, "alice@localhost");
+    h_expect_nothing(alice);
+    h_stop(&h);
+}
+
 /* More senders than are remembered. */
 static void many_strangers(void **state)
 {
@@ -547,7 +593,7 @@ int main(void)
         cmocka_unit_test(lists_are_kept), cmocka_unit_test(wrong_requests),
         cmocka_unit_test(which_list_applies), cmocka_unit_test(offline_the_default_list_applies),
         cmocka_unit_test(parts), cmocka_unit_test(invisible), cmocka_unit_test(roster_items),
-        cmocka_unit_test(many_strangers), cmocka_unit_test(both_views_agree),
+        cmocka_unit_test(a_slow_roster), cmocka_unit_test(many_strangers), cmocka_unit_test(both_views_agree),
         cmocka_unit_test(others_take_part), cmocka_unit_test(bounded),
         cmocka_unit_test_teardown(a_failing_store, teardown),
         cmocka_unit_test(exported_and_removed), cmocka_unit_test(reload_keeps_active_lists),
