@@ -136,7 +136,7 @@
     X(sm_filter_offline_message, H, V, 0, gr_stanza_ev) \
         /* a message to a full JID without session, before it goes to others. STOP: dropped */ \
     X(failed_to_store_message, H, A, 0, gr_stanza_ev) \
-        /* [privacy] an offline message was refused by the recipient's privacy list */ \
+        /* a message that would have been stored was refused by the recipient's privacy list */ \
     X(resend_offline_messages, H, A, P, gr_session_ev) \
         /* a session's priority became 0 or more: stored messages are due */ \
     \
@@ -166,17 +166,20 @@
     \
     /* --- privacy --- */ \
     X(privacy_check_packet, H, A, 0, gr_privacy_ev) \
-        /* [privacy] is this stanza allowed by that list? */ \
+        /* does a list allow this stanza? verdict is the answer. list is the one that is asked; a module \
+         * that asks on its own account gives owner, peer, stanza and outgoing: whatever is in force \
+         * for that resource is asked. Broadcasts ask roster_get_subscription_lists instead */ \
     X(privacy_get_user_list, H, A, P, gr_privacy_ev) \
-        /* [privacy] an account's default list is needed */ \
+        /* an account's lists were read: at its first session, or for a stanza when it has none. list is \
+         * the default list's name, NULL for none; a handler may choose another one of them */ \
     X(privacy_iq_get, H, A, P, gr_privacy_ev) \
-        /* [privacy] a client reads its lists */ \
+        /* a client (peer) reads its lists (stanza); who knows the namespace sets reply or cond */ \
     X(privacy_iq_set, H, A, P, gr_privacy_ev) \
-        /* [privacy] a client changes its lists */ \
+        /* a client changes its lists; as above. The result is on disk */ \
     X(privacy_list_push, H, N, 0, gr_privacy_ev) \
-        /* [privacy] a change is pushed to the account's sessions */ \
+        /* a list was changed by a session (peer) and is pushed to the account's sessions */ \
     X(privacy_updated_list, H, A, 0, gr_privacy_ev) \
-        /* [privacy] another session changed a list */ \
+        /* a list that is in force for a session (peer) was changed by another one */ \
     \
     /* --- discovery, commands, capabilities --- */ \
     X(disco_info, H, A, 0, gr_disco_ev) \

@@ -173,7 +173,7 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
-                "[mod_ping]\nsend_pings = yes\n"
+                "[mod_privacy]\n[mod_blocking]\n[mod_ping]\nsend_pings = yes\n"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
 
@@ -259,6 +259,20 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_advance(h, 60000);
 }
 
+static void privacy(struct h *h, struct hs *a, struct hs *b)
+{
+    struct hs *other = h_login(h, "alice@localhost/other"), *off = h_login(h, "off@localhost/o");
+
+    h_iq(off, "set", NULL, "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>");
+    h_disconnect(&off, true);
+    h_send(a, "<message to='off@localhost'><body>7</body></message>");
+    h_iq(a, "set", NULL, "<block xmlns='urn:xmpp:blocking'><item jid='x.example'/></block>");
+    h_iq(other, "set", NULL, "<block xmlns='urn:xmpp:blocking'><item jid='y.example'/></block>");
+    h_iq(a, "get", NULL, "<blocklist xmlns='urn:xmpp:blocking'/>");
+    h_send(b, "<message to='alice@localhost'><body>8</body></message>");
+    h_disconnect(&other, true);
+}
+
 static void ends(struct h *h, struct hs *a, struct hs *b)
 {
     struct hs *c = h_connect(h, "bob@localhost");
@@ -311,6 +325,7 @@ static void day(void)
     stream(h);
     struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
     stanzas(h, a, b);
+    privacy(h, a, b);
     another_server(h);
     ends(h, a, b);
     assert_non_null(mkdtemp(path));
