@@ -259,6 +259,15 @@ enum gr_privacy list_decide(const struct list *l, const struct gr_jid *peer,
     return GR_ALLOW;
 }
 
+bool list_names(const struct list *l, const struct gr_jid *jid)
+{
+    for (size_t i = 0; l != NULL && i < l->count; i++) {
+        if (l->items[i].type == ITEM_JID && gr_jid_equal(l->items[i].jid, jid))
+            return true;
+    }
+    return false;
+}
+
 /* --- groups --- */
 
 static int by_name(const void *a, const void *b)

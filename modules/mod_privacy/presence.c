@@ -43,8 +43,10 @@ enum gr_verdict on_subscribers_first(struct gr_mod *self, struct gr_roster_ev *e
     const struct gr_session *s =
         ev->session != 0 ? gr_session_find(self, ev->owner, ev->session) : NULL;
     struct list *list = b != NULL ? book_list(self, b, s) : NULL;
+    struct list *stale = take_hidden(p, ev); /* of a chain that another module ended */
     struct hidden *h;
 
+    list_unref(&stale);
     if (list == NULL)
         return GR_OK;
     h = gr_alloc(sizeof(*h));
@@ -176,20 +178,29 @@ static void compare(struct effect *e, const struct gr_jid *peer, const struct gr
     }
 }
 
-/* A contact, and those of its resources that a list names. */
+static void compare_resources(struct effect *e, const struct list *l, const struct list *but,
+                              const struct gr_roster_item *item)
+{
+    for (size_t i = 0; l != NULL && i < l->count; i++) {
+        const struct gr_jid *jid = l->items[i].jid;
+
+        if (jid != NULL && jid->resource != NULL && gr_jid_bare_equal(jid, item->jid) &&
+            !list_names(but, jid))
+            compare(e, jid, item);
+    }
+}
+
+/* A contact, and those of its resources that the lists name. One change puts the same list in the
+ * place of another for all sessions that it touches. */
 static void compare_contact(struct effect *e, const struct gr_roster_item *item)
 {
-    const struct list *lists[] = { e->views[0].before, e->views[0].after };
+    const struct view *v = e->views;
 
     compare(e, item->jid, item);
-    for (size_t k = 0; k < GR_COUNT(lists); k++) {
-        for (size_t i = 0; lists[k] != NULL && i < lists[k]->count; i++) {
-            const struct gr_jid *jid = lists[k]->items[i].jid;
-
-            if (jid != NULL && jid->resource != NULL && gr_jid_bare_equal(jid, item->jid))
-                compare(e, jid, item);
-        }
-    }
+    while (v->before == v->after)
+        v++;
+    compare_resources(e, v->before, NULL, item);
+    compare_resources(e, v->after, v->before, item);
 }
 
 static void on_roster(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)

@@ -55,6 +55,7 @@ void list_write(struct gr_stanza *st, struct gr_el *parent, const struct list *l
 /* contact: NULL for a stranger. */
 enum gr_privacy list_decide(const struct list *l, const struct gr_jid *peer,
                             const struct gr_roster_item *contact, unsigned on);
+bool list_names(const struct list *l, const struct gr_jid *jid); /* in an item of its own */
 bool list_names_group(const struct list *l);
 bool list_groups_exist(const struct list *l, const struct gr_roster_list *roster);
 

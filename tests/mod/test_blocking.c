@@ -8,6 +8,7 @@
 #define BLOCK(x) "<block xmlns='urn:xmpp:blocking'>" x "</block>"
 #define UNBLOCK(x) "<unblock xmlns='urn:xmpp:blocking'>" x "</unblock>"
 #define LIST(x) "<blocklist xmlns='urn:xmpp:blocking'>" x "</blocklist>"
+#define ITEMS "<query xmlns='http://jabber.org/protocol/disco#items'/>"
 #define ITEM(jid) "<item jid='" jid "'/>"
 
 static void block(struct hs *s, const char *jid)
@@ -176,21 +177,42 @@ static void who_is_told(void **state)
     befriend(a, bob);
     h_drop_all(b);
     h_iq_result(a, "set", NULL, BLOCK(ITEM("localhost")), NULL); /* a domain: everybody in it */
-    h_expect_among(bob, "<presence type='unavailable' from='alice@localhost/a' to='bob@localhost'/>");
-    h_expect_among(bob, "<presence type='unavailable' from='alice@localhost/b' to='bob@localhost'/>");
+    h_expect_among(bob, "<presence type='unavailable' from='alice@localhost/a' _='more'/>");
+    h_expect_among(bob, "<presence type='unavailable' from='alice@localhost/b' _='more'/>");
     h_expect_nothing(bob);
     h_expect_nothing(carol);
     /* Not from one's own account and server. */
     says(a, "alice@localhost/b", "chat", "mine");
     h_expect_body(b, "alice@localhost/a", "mine");
-    h_iq_result(silent, "get", "localhost", "<query xmlns='http://jabber.org/protocol/disco#items'/>",
-                "<query xmlns='http://jabber.org/protocol/disco#items'/>");
+    h_iq_result(silent, "get", "localhost", ITEMS, ITEMS);
     says(carol, "alice@localhost", "chat", "hi");
     h_expect_error(carol, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "alice@localhost");
     h_iq_result(a, "set", NULL, UNBLOCK(""), NULL);
     h_expect_among(bob, "<presence from='alice@localhost/a' to='bob@localhost' _='more'/>");
     h_expect_among(bob, "<presence from='alice@localhost/b' to='bob@localhost' _='more'/>");
     h_expect_nothing(bob);
+    h_stop(&h);
+}
+
+/* 3.3: the address that was blocked is told, here one resource of a contact, and once. */
+static void a_resource_is_told(void **state)
+{
+    struct h *h = start();
+    struct hs *alice = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
+    struct hs *other = h_online(h, "bob@localhost/other");
+
+    (void)state;
+    befriend(alice, b);
+    h_drop_all(other);
+    block(alice, "bob@localhost/b");
+    h_expect_xml(b, "<presence type='unavailable' from='alice@localhost/a' to='bob@localhost/b'/>");
+    h_expect_nothing(b);
+    h_iq_result(alice, "set", NULL, BLOCK(ITEM("x.example")), NULL);
+    h_expect_nothing(b);
+    h_iq_result(alice, "set", NULL, UNBLOCK(ITEM("bob@localhost/b")), NULL);
+    h_expect(b, GR_PRESENCE, GR_AVAILABLE, "alice@localhost/a");
+    h_expect_nothing(b);
+    h_expect_nothing(other);
     h_stop(&h);
 }
 
@@ -322,7 +344,8 @@ static void bounded(void **state)
     h_iq_result(a, "set", NULL, BLOCK(ITEM("d.b")), NULL);
     expect_list(a, ITEM("a.b") ITEM("c.b") ITEM("d.b"));
     h_iq_result(a, "set", NULL, UNBLOCK(""), NULL);
-    h_iq_result(a, "set", NULL, PRIVACY("<list name='x'><item action='allow' order='1'/></list>"), NULL);
+    h_iq_result(a, "set", NULL,
+                PRIVACY("<list name='x'><item action='allow' order='1'/></list>"), NULL);
     h_iq_error(a, "set", NULL, BLOCK(ITEM("d.b")), GR_RESOURCE_CONSTRAINT); /* needs a list */
     h_stop(&h);
 }
@@ -455,7 +478,8 @@ int main(void)
         cmocka_unit_test(commands_and_pushes), cmocka_unit_test(wrong_requests),
         cmocka_unit_test(pushes_follow_the_list),
         cmocka_unit_test(nothing_comes_in), cmocka_unit_test(nothing_goes_out),
-        cmocka_unit_test(who_is_told), cmocka_unit_test(also_when_offline),
+        cmocka_unit_test(who_is_told), cmocka_unit_test(a_resource_is_told),
+        cmocka_unit_test(also_when_offline),
         cmocka_unit_test(silence_on_request), cmocka_unit_test(requests_wait),
         cmocka_unit_test(addresses), cmocka_unit_test(bounded),
         cmocka_unit_test_teardown(a_failing_store, teardown),

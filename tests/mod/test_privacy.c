@@ -1,4 +1,5 @@
-/* tests/mod/test_privacy.c: mod_privacy (XEP-0016), and that the block list (XEP-0191) is a view of it. */
+/* tests/mod/test_privacy.c: mod_privacy (XEP-0016), and that the block list (XEP-0191) is a view
+ * of it. */
 #include "privacy.h"
 
 #include "store/engine.h"
@@ -95,13 +96,14 @@ static void wrong_requests(void **state)
     set_error(a, "<list name='x'><item order='1'/></list>", GR_BAD_REQUEST);
     set_error(a, "<list name='x'><item action='deny'/></list>", GR_BAD_REQUEST);
     set_error(a, "<list name='x'><item action='hide' order='1'/></list>", GR_BAD_REQUEST);
-    set_error(a, "<list name='x'><item action='deny' order='1' type='jid'/></list>", GR_BAD_REQUEST);
+    set_error(a, "<list name='x'><item action='deny' order='1' type='jid'/></list>",
+              GR_BAD_REQUEST);
     set_error(a, "<list name='x'><item action='deny' order='1' type='age' value='1'/></list>",
               GR_BAD_REQUEST);
     set_error(a, "<list name='x'><item action='deny' order='1' type='subscription' value='all'/>"
                  "</list>", GR_BAD_REQUEST);
-    set_error(a, "<list name='x'><item action='deny' order='1' type='group' value='Enemies'/></list>",
-              GR_ITEM_NOT_FOUND);
+    set_error(a, "<list name='x'><item action='deny' order='1' type='group' value='Enemies'/>"
+                 "</list>", GR_ITEM_NOT_FOUND);
     memset(name, 'n', 256);
     name[256] = '\0';
     snprintf(payload, sizeof(payload), "<list name='%s'>" ALLOW_REST "</list>", name);
@@ -247,7 +249,8 @@ static void invisible(void **state)
     h_drop_all(a);
     h_send(a, "<presence to='bob@localhost'/>");
     h_expect_xml(a, "<presence type='error' from='bob@localhost' _='any'><error type='cancel'>"
-                    "<not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>");
+                    "<not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+                    "</presence>");
     h_send(a, "<presence><show>away</show></presence>");
     h_expect_nothing(bob);
     h_send(bob, "<presence type='probe' to='alice@localhost'/>");
@@ -275,7 +278,8 @@ static void roster_items(void **state)
 
     (void)state;
     h_iq(alice, "get", NULL, "<query xmlns='jabber:iq:roster'/>");
-    set(alice, "<list name='l'><item type='subscription' value='none' action='deny' order='1'/></list>");
+    set(alice, "<list name='l'><item type='subscription' value='none' action='deny' order='1'/>"
+               "</list>");
     set(alice, "<default name='l'/>");
     says(bob, "alice@localhost", "chat", "1");
     h_expect_error(bob, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "alice@localhost");
@@ -479,7 +483,8 @@ static void bounded(void **state)
     (void)state;
     list = gr_realloc(list, 200000);
     for (int i = 0; i < 1000; i++) {
-        snprintf(item, sizeof(item), "<item type='jid' value='u%d@b.c' action='deny' order='%d'/>", i, i);
+        snprintf(item, sizeof(item), "<item type='jid' value='u%d@b.c' action='deny' order='%d'/>",
+                 i, i);
         len += (size_t)snprintf(list + len, 200000 - len, "%s", item);
     }
     snprintf(list + len, 200000 - len, "</list></query>");
@@ -593,7 +598,8 @@ int main(void)
         cmocka_unit_test(lists_are_kept), cmocka_unit_test(wrong_requests),
         cmocka_unit_test(which_list_applies), cmocka_unit_test(offline_the_default_list_applies),
         cmocka_unit_test(parts), cmocka_unit_test(invisible), cmocka_unit_test(roster_items),
-        cmocka_unit_test(a_slow_roster), cmocka_unit_test(many_strangers), cmocka_unit_test(both_views_agree),
+        cmocka_unit_test(a_slow_roster),
+        cmocka_unit_test(many_strangers), cmocka_unit_test(both_views_agree),
         cmocka_unit_test(others_take_part), cmocka_unit_test(bounded),
         cmocka_unit_test_teardown(a_failing_store, teardown),
         cmocka_unit_test(exported_and_removed), cmocka_unit_test(reload_keeps_active_lists),
