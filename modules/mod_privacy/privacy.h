@@ -72,7 +72,7 @@ struct list *list_block(const struct list *l, const char *name, const struct gr_
 struct list *list_unblock(const struct list *l, const struct gr_jid *const *jids, size_t count);
 /* Runs mod_privacy.blocklist_changed when they differ. */
 void blocklist_compare(const struct change *c, const struct list *before, const struct list *after);
-enum gr_verdict on_blocklist(struct gr_mod *self, struct gr_ev *ev);
+enum gr_verdict on_blocklist(struct gr_mod *self, struct gr_ev *base);
 
 /* --- book.c --- */
 
