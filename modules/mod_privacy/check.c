@@ -176,11 +176,21 @@ static int judge_out(struct gr_mod *self, struct gr_stanza_ev *ev, const struct 
     return verdict == GR_ALLOW ? GR_OK : refuse_sending(self, ev, verdict == GR_BLOCK);
 }
 
+/* A presence for everybody is not exempt: who gets it is told from what was read (presence.c). */
+static bool must_read(struct gr_mod *self, const struct gr_stanza_ev *ev)
+{
+    return gr_stanza_kind(ev->stanza) == GR_PRESENCE || !is_exempt(self, ev->from, ev->to);
+}
+
 enum gr_verdict on_send(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const struct book *b = gr_account_slot_peek(self, gr_session_account(ev->session), &book_slot);
-    int verdict = b != NULL && b->read ? judge_out(self, ev, b) : ASK;
+    int verdict = ASK;
 
+    if (b != NULL && b->read)
+        verdict = judge_out(self, ev, b);
+    else if (!must_read(self, ev))
+        verdict = GR_OK;
     return verdict != ASK ? (enum gr_verdict)verdict
                           : judge_later(self, ev, judge_out, ev->from, ev->to);
 }

@@ -3,6 +3,7 @@
 #include "privacy.h"
 
 #include "store/engine.h"
+#include "store/store.h"
 
 #include <errno.h>
 
@@ -534,6 +535,38 @@ static void a_failing_store(void **state)
     h_stop(&h);
 }
 
+/* A row that makes no sense: what it would deny is not known, so nothing passes but what is one's
+ * own. */
+static void an_unreadable_list(void **state)
+{
+    struct h *h = start();
+    struct hs *bob = h_online(h, "bob@localhost/x"), *alice;
+    struct store_txn *t = store_txn_new();
+
+    (void)state;
+    h_enter(h, "alice@localhost");
+    store_txn_add(t, STORE_PUT, store_coll("privacy", GR_COLL_MAP), "alice@localhost", "index", 5,
+                  "<query", 6);
+    store_commit(t, NULL);
+    h_run(h);
+    says(bob, "alice@localhost", "chat", "1");
+    h_expect_error(bob, GR_MESSAGE, GR_INTERNAL_SERVER_ERROR, "alice@localhost");
+    alice = h_login(h, "alice@localhost/a");
+    says(bob, "alice@localhost/a", "chat", "2");
+    h_expect_error(bob, GR_MESSAGE, GR_INTERNAL_SERVER_ERROR, "alice@localhost/a");
+    says(alice, "bob@localhost", "chat", "3");
+    h_expect_error(alice, GR_MESSAGE, GR_INTERNAL_SERVER_ERROR, "bob@localhost");
+    h_send(alice, "<presence/>");
+    h_expect_error(alice, GR_PRESENCE, GR_INTERNAL_SERVER_ERROR, "alice@localhost");
+    assert_int_equal(gr_stanza_type(h_iq(alice, "get", NULL, "<query xmlns='jabber:iq:roster'/>")),
+                     GR_RESULT);
+    h_iq_error(alice, "get", NULL, PRIVACY(""), GR_INTERNAL_SERVER_ERROR);
+    set_error(alice, "<active/>", GR_INTERNAL_SERVER_ERROR);
+    h_iq_error(alice, "get", NULL, BLOCKLIST(""), GR_INTERNAL_SERVER_ERROR);
+    h_expect_nothing(bob);
+    h_stop(&h);
+}
+
 static void exported_and_removed(void **state)
 {
     struct h *h = start();
@@ -602,7 +635,8 @@ int main(void)
         cmocka_unit_test(many_strangers), cmocka_unit_test(both_views_agree),
         cmocka_unit_test(others_take_part), cmocka_unit_test(bounded),
         cmocka_unit_test_teardown(a_failing_store, teardown),
-        cmocka_unit_test(exported_and_removed), cmocka_unit_test(reload_keeps_active_lists),
+        cmocka_unit_test(an_unreadable_list), cmocka_unit_test(exported_and_removed),
+        cmocka_unit_test(reload_keeps_active_lists),
     };
 
     return H_RUN("privacy", cases);
