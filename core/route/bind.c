@@ -370,6 +370,9 @@ static void finish(struct gr_session *s)
     gr_free(s->lang);
     gr_free(s->auth_mech);
     gr_free(s->http_identity);
+    gr_free(s->client_id);
+    gr_free(s->client_software);
+    gr_free(s->client_device);
     gr_free(s);
 }
 

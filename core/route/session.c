@@ -200,6 +200,21 @@ const char *gr_session_lang(const struct gr_session *s)
     return s->lang;
 }
 
+const char *gr_session_client_id(const struct gr_session *s)
+{
+    return s->client_id;
+}
+
+const char *gr_session_client_software(const struct gr_session *s)
+{
+    return s->client_software;
+}
+
+const char *gr_session_client_device(const struct gr_session *s)
+{
+    return s->client_device;
+}
+
 unsigned gr_session_unhandled(const struct gr_session *s)
 {
     return s->unhandled;
