@@ -1,8 +1,8 @@
-/* mod/account.c: accounts come and go: the auth provider first, then the hooks that tell everybody,
+/* mod/account.c: accounts come, change and go: the auth provider first, then the hooks that tell everybody,
  * then the answer (hooks.md 4.4: remove_user runs after the account was deleted from the auth store).
  *
- * The provider is asked on the asker's loop; register_user and remove_user run on the account's home
- * loop; the answer goes back to where it was asked. */
+ * The provider is asked on the asker's loop; register_user, password_changed and remove_user run on the
+ * account's home loop; the answer goes back to where it was asked. */
 #include <string.h>
 
 #include "mod/provider_priv.h"
@@ -32,9 +32,15 @@ static void answer_back(struct post *p)
 {
     struct account_op *op = GR_CONTAINER_OF(p, struct account_op, post);
     struct gr_ask *outer = op->outer;
+    bool half = op->hook == GR_HOOK_password_changed && op->ev.ev.failed > 0;
 
     op_free(op);
-    gr_answer_result(outer, GR_R_OK);
+    if (half) /* what logs in without it may still be good */
+        gr_answer_error(outer, GR_INTERNAL_SERVER_ERROR,
+                        "the password is changed, but not all that was given out under the old one "
+                        "could be taken back");
+    else
+        gr_answer_result(outer, GR_R_OK);
 }
 
 static void hooks_done(struct gr_ev *ev, enum gr_verdict verdict)
@@ -117,6 +123,21 @@ void gr_auth_create(struct gr_mod *self, struct gr_ask *take, const char *user,
         return;
     }
     provider_create_user(self->host, ask_new(provider_answered, op), op->jid->node, password);
+}
+
+void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
+                          const char *password)
+{
+    struct account_op *op;
+
+    ask_issue(take);
+    if (password[0] == '\0') {
+        gr_answer_error(take, GR_NOT_ACCEPTABLE, "the password is empty");
+        return;
+    }
+    op = op_new(self, take, user, GR_HOOK_password_changed);
+    if (op != NULL)
+        provider_set_password(self->host, ask_new(provider_answered, op), op->jid->node, password);
 }
 
 void gr_auth_delete(struct gr_mod *self, struct gr_ask *take, const char *user)

@@ -356,27 +356,22 @@ void gr_auth_valid_contact(struct gr_mod *self, struct gr_ask *take, const char 
     ask_sent(take);
 }
 
-void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
-                          const char *password)
+void provider_set_password(struct gr_host *h, struct gr_ask *ask, const char *user,
+                           const char *password)
 {
     char account[GR_JID_PART_MAX + 1];
     struct provider_call c;
 
-    ask_issue(take);
-    if (password[0] == '\0') {
-        gr_answer_error(take, GR_NOT_ACCEPTABLE, "the password is empty");
+    if (!addressed(h, user, account)) {
+        gr_answer_result(ask, GR_R_NONE);
         return;
     }
-    if (!addressed(self->host, user, account)) {
-        gr_answer_result(take, GR_R_NONE);
+    if (!provider_call_find(&c, ask, h, AUTH(set_password), NULL, NULL)) {
+        gr_answer_error(ask, GR_NOT_ALLOWED, NULL);
         return;
     }
-    if (!provider_call_find(&c, take, self->host, AUTH(set_password), NULL, NULL)) {
-        gr_answer_error(take, GR_NOT_ALLOWED, NULL);
-        return;
-    }
-    ((const struct gr_auth_provider *)c.vt)->set_password(c.self, c.inst, take, account, password);
-    ask_sent(take);
+    ((const struct gr_auth_provider *)c.vt)->set_password(c.self, c.inst, ask, account, password);
+    ask_sent(ask);
 }
 
 /* A provider that looks names up knows none for an account that is yet to be made: it is given the

@@ -89,4 +89,6 @@ bool provider_call_find(struct provider_call *c, struct gr_ask *ask, const struc
 /* provider_auth.c, for account.c: no hooks yet. */
 void provider_create_user(struct gr_host *h, struct gr_ask *ask, const char *user,
                           const char *password);
+void provider_set_password(struct gr_host *h, struct gr_ask *ask, const char *user,
+                           const char *password);
 void provider_delete_user(struct gr_host *h, struct gr_ask *ask, const char *user);

@@ -117,14 +117,27 @@ struct keys {
     uint8_t own[AUTH_KEY_SIZE];
 };
 
-static void keys_get(struct keys *k, struct gr_host *h)
+static void keys_get(struct keys *k, struct gr_host *h, const char *name)
 {
-    k->ev = (struct gr_key_ev){ .ev.host = h, .name = "token_secret" };
+    k->ev = (struct gr_key_ev){ .ev.host = h, .name = name };
     hook_run_now(GR_HOOK_get_key, &k->ev.ev);
     if (k->ev.key != NULL && k->ev.len >= KEY_MIN)
         return;
-    auth_derive_key(k->ev.name, h->jid->domain, k->own);
+    auth_derive_key(name, h->jid->domain, k->own);
     k->ev = (struct gr_key_ev){ .key = k->own, .len = sizeof(k->own) };
+}
+
+void gr_derive(struct gr_mod *self, const char *name, const void *data, size_t len,
+               uint8_t out[GR_DERIVED_SIZE])
+{
+    uint8_t mac[CREDS_KEY_MAX];
+    struct keys k;
+
+    keys_get(&k, self->host, name);
+    scram_hmac(SCRAM_SHA256, k.ev.key, k.ev.len, data, len, mac);
+    memcpy(out, mac, GR_DERIVED_SIZE);
+    gr_wipe(mac, sizeof(mac));
+    gr_wipe(k.own, sizeof(k.own));
 }
 
 static bool is_made_with(const void *key, size_t len, const char *bare, int64_t seconds,
@@ -143,7 +156,7 @@ static bool is_genuine(struct gr_host *h, const char *bare, int64_t seconds, con
     struct keys k;
     bool yes;
 
-    keys_get(&k, h);
+    keys_get(&k, h, "token_secret");
     yes = is_made_with(k.ev.key, k.ev.len, bare, seconds, token);
     if (!yes && k.ev.previous != NULL && k.ev.previous_len >= KEY_MIN &&
         seconds <= k.ev.changed_us / 1000000)
@@ -162,7 +175,7 @@ int gr_token_issue(struct gr_mod *self, const char *user, char *out)
         gr_jid_make(user, self->host->jid->domain, NULL, &jid) != 0)
         return GR_EINVAL;
     p = stpcpy(stpcpy(stpcpy(out, "//"), jid->bare), "/");
-    keys_get(&k, self->host);
+    keys_get(&k, self->host, "token_secret");
     p += token_text(p, k.ev.key, k.ev.len, jid->bare, gr_wall_us() / 1000000);
     gr_wipe(k.own, sizeof(k.own));
     gr_jid_free(&jid);

@@ -216,7 +216,8 @@ GR_API const char *gr_provider_name(const struct gr_host *host, enum gr_provider
  * the same name where nobody maps. On any loop. */
 GR_API int gr_auth_account_of(struct gr_mod *self, const char *username, char *out);
 GR_API int gr_auth_username_of(struct gr_mod *self, const char *account, char *out);
-/* create/delete also run register_user / remove_user and end the deleted account's sessions. */
+/* create/delete also run register_user / remove_user and end the deleted account's sessions;
+ * set_password runs password_changed: ERROR may mean that only its handlers failed. */
 GR_API void gr_auth_create(struct gr_mod *self, struct gr_ask *take, const char *user,
                            const char *password);
 GR_API void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
@@ -247,6 +248,13 @@ GR_API void gr_session_set_http_identity(struct gr_session *s, const char *ident
 GR_API int gr_token_issue(struct gr_mod *self, const char *user, char *out);
 GR_API void gr_token_check(struct gr_mod *self, struct gr_ask *take, const char *user,
                            const char *token);
+
+/* 32 bytes that only this server's host can make, the same each time for the same name and data:
+ * HMAC-SHA-256 under its key of that name (hook get_key; else one made of the server's secret). For
+ * secrets that are handed out and need not be kept. Any loop. */
+#define GR_DERIVED_SIZE 32
+GR_API void gr_derive(struct gr_mod *self, const char *name, const void *data, size_t len,
+                      uint8_t out[GR_DERIVED_SIZE]);
 
 enum gr_roster_op {
     GR_ROSTER_GET_CONTACTS, GR_ROSTER_GET_CONTACT, GR_ROSTER_REMOVE_CONTACT, GR_ROSTER_GET_PENDING,
