@@ -266,6 +266,7 @@ void sasl2_element(struct c2s *c, const struct gr_stanza *st)
     const struct gr_el *root = gr_stanza_root(st);
     struct c2s_login *l = c->login;
     const char *name = gr_el_is(root, NS_SASL2, NULL) ? gr_el_name(root) : "";
+    bool has_tasks = l->sasl2 != NULL && l->sasl2->upgrade != NULL;
     size_t len;
     const char *text = gr_el_text(root, &len);
 
@@ -273,10 +274,10 @@ void sasl2_element(struct c2s *c, const struct gr_stanza *st)
         authenticate(c, st);
     else if (l->sasl2 != NULL && strcmp(name, "abort") == 0)
         c2s_sasl_step(c, sasl_abort(l->sasl));
-    else if (l->sasl2 != NULL && l->sasl2->upgrade != NULL)
+    else if (has_tasks && (strcmp(name, "next") == 0 || strcmp(name, "task-data") == 0))
         upgrade_element(c, st);
-    else if (l->sasl2 != NULL && strcmp(name, "response") == 0)
+    else if (l->sasl2 != NULL && !has_tasks && strcmp(name, "response") == 0)
         c2s_sasl_step(c, sasl_respond_element(l->sasl, text, len));
-    else /* XEP-0388, 2.4 */
+    else /* XEP-0388, 2.4 and 4.8 */
         c2s_error(c, "policy-violation", "not while logging in");
 }

@@ -6,8 +6,7 @@ import sasl
 from xmpp import STREAM, Client, name_of, q, show
 
 SASL2, BIND2, FAST = 'urn:xmpp:sasl:2', 'urn:xmpp:bind:0', 'urn:xmpp:fast:0'
-IAP, UPGRADE = 'urn:xmpp:iap:0', 'urn:xmpp:sasl:upgrade:0'
-SCRAM_UPGRADE = 'urn:xmpp:scram-upgrade:0'
+IAP = 'urn:xmpp:iap:0'
 RFC_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl'
 AGENT = 'd4565fa7-4d72-4749-b3d3-740edbf87770'
 AGENT2 = '00000000-1111-4222-8333-444444444444'
