@@ -86,7 +86,9 @@ static void host_check(const struct conf *c, const struct conf_host *h, struct c
 {
     static const char *const known[] = { "PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512",
                                          "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
-                                         "SCRAM-SHA-512-PLUS", NULL };
+                                         "SCRAM-SHA-512-PLUS", "HT-SHA-256-EXPR",
+                                         "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE",
+                                         NULL };
 
     for (size_t i = 0; h->admins != NULL && h->admins[i] != NULL; i++) {
         const char *at = strchr(h->admins[i], '@');
@@ -103,7 +105,8 @@ static void host_check(const struct conf *c, const struct conf_host *h, struct c
             k++;
         if (known[k] == NULL)
             conf_errors_add(errs, h->at, "[host %s]: `sasl_disable`: there is no mechanism %s; "
-                            "there are PLAIN, SCRAM-SHA-1, -256, -512 and the latter with -PLUS",
+                            "there are PLAIN, SCRAM-SHA-1, -256, -512, the latter with -PLUS, and "
+                            "HT-SHA-256-EXPR, -UNIQ, -ENDP, -NONE for tokens",
                             h->domain, h->sasl_disable[i]);
     }
 }
