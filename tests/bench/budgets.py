@@ -7,6 +7,7 @@ BUDGETS = [
     ('chat_tls', 'routed 200-byte chat, TLS both ways', 'µs', 14, ('floor', 2), 1),
     ('chat_plain', 'routed 200-byte chat, plain', 'µs', 11, ('floor', 2), 1),
     ('login', 'login: TLS 1.3, SCRAM, bind, roster, presence', 'µs', 330, 500, 1),
+    ('login_fast', 'login with a token in one round trip, the same otherwise', 'µs', 250, None, 1),
     ('presence', 'presence delivered to a contact, TLS', 'µs', 5, 8, 1),
     ('offline', 'message for somebody away: stored, synced', 'µs', 20, 40, 1),
     ('drain', 'stored message delivered at login', 'µs', None, None, 1),

@@ -33,6 +33,7 @@ struct opts opts = {
 static const char help[] =
     "grapnel-load SCENARIO [options]: puts load on an XMPP server, reads its CPU time and memory\n"
     "  login      open --sessions, CPU per login\n"
+    "  login_fast the same with a token (XEP-0484), which a first login has fetched\n"
     "  idle       open and hold them: bytes per session, CPU while idle for --duration\n"
     "  chat       pairs (0,1), (2,3)...: closed loop with --window messages in flight per pair,\n"
     "             or --rate messages per second; --active limits who chats\n"

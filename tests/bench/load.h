@@ -38,6 +38,7 @@ enum state {
     C_HANDSHAKE,
     C_CHALLENGE,
     C_SUCCESS,
+    C_FAST,
     C_BIND,
     C_SM,
     C_ROSTER,
@@ -94,6 +95,11 @@ void run_ready(struct conn *c);
 void run_stanza(struct conn *c, const char *p, size_t len);
 void run_writable(struct conn *c);
 int run(void);
+
+/* --- one round trip (load_fast.c): tokens are kept per account --- */
+bool fast_wanted(void);
+void fast_authenticate(struct conn *c);
+bool fast_stanza(struct conn *c, const char *p, size_t len); /* true: logged in and bound */
 
 /* --- SCRAM (load_scram.c): salted passwords are kept per salt --- */
 struct scram;

@@ -55,6 +55,8 @@ void login_opened(struct conn *c)
     if (c->after == C_CHALLENGE && strcmp(opts.scenario, "register") == 0)
         c->after = C_REGISTER;
     login_header(c);
+    if (c->after == C_CHALLENGE && fast_wanted())
+        fast_authenticate(c);
 }
 
 static void ready(struct conn *c)
@@ -144,7 +146,7 @@ static void on_success(struct conn *c, const char *p, size_t len)
 /* The next step that was asked for. */
 static void go_on(struct conn *c)
 {
-    if (c->state == C_BIND && opts.sm) {
+    if (c->state <= C_BIND && opts.sm) {
         conn_puts(c, "<enable xmlns='urn:xmpp:sm:3'/>");
         c->state = C_SM;
     } else if (c->state <= C_SM && !opts.no_roster) {
@@ -175,6 +177,8 @@ void login_stanza(struct conn *c, const char *p, size_t len)
         ready(c);
     } else if (c->state == C_HEADER && starts(p, len, "<stream:features")) {
         on_features(c);
+    } else if (c->state == C_FAST && fast_stanza(c, p, len)) {
+        go_on(c);
     } else if (c->state == C_PROCEED && starts(p, len, "<proceed")) {
         conn_handshake(c);
     } else if (c->state == C_CHALLENGE && starts(p, len, "<challenge")) {

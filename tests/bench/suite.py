@@ -98,6 +98,9 @@ class Suite:
         if 'login' in parts:             # of accounts without contacts
             self.taking_turns(targets, 'login', 'login', 'login_cpu_us', first=CHATTERS,
                               sessions=1000, settle=0)
+            self.taking_turns([t for t in targets if not t.peer and not t.raw], 'login_fast',
+                              'login_fast', 'login_cpu_us', first=CHATTERS, sessions=1000,
+                              settle=0)
         if 'presence' in parts:
             self.taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3,
                               duration=seconds())
