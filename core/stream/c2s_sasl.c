@@ -184,6 +184,8 @@ static void on_token(void *arg, const struct fast_answer *a)
     gr_free(arg);
     if (c == NULL)
         return;
+    if (c->login->sasl2 != NULL)
+        c->login->sasl2->e.renew = a->renew;
     if (a->refusal == SASL_NONE || a->refusal == SASL_NOT_AUTHORIZED)
         step = sasl_token_checked(c->login->sasl, k.ticket, a->refusal == SASL_NONE, a->proof,
                                   sizeof(a->proof));

@@ -84,6 +84,7 @@ static void returned(struct post *p)
 static void go_back(struct fast_op *op, enum sasl_condition refusal)
 {
     op->answer.refusal = refusal;
+    op->answer.renew = op->e.renew;
     op->post.run = returned;
     loop_post(op->back, &op->post);
 }

@@ -116,6 +116,7 @@ struct gr_inline_ev {
     bool resumed;                /* sasl2_success, result: the stream speaks for an older session now
                                   * (which `session` is not), so that nothing is bound and no features
                                   * follow (XEP-0198, 9.2) */
+    bool renew;                  /* sasl2_success: fast_check said so of the token that was used */
 };
 GR_API void gr_bind2_feature(struct gr_inline_ev *ev, const char *var); /* <feature var=/> */
 /* A login with a token (XEP-0484, 3.4): is it one of the client's, and good? Asked for what nobody has
@@ -134,6 +135,7 @@ struct gr_fast_ev {
     int64_t count;              /* against replay; -1: none given */
     bool invalidate;            /* it is used for the last time */
     enum gr_fast_result result; /* starts GR_FAST_UNKNOWN */
+    bool renew;                 /* result: it is time for another; sasl2_success hears of it */
 };
 /* Is the proof that came made with this token? Takes the same time whatever the answer. */
 GR_API bool gr_fast_matches(struct gr_fast_ev *ev, const char *token);

@@ -26,7 +26,6 @@ struct op {
     struct gr_fast_ev *check;   /* one of the two */
     struct gr_inline_ev *give;
     uint8_t mechanism;
-    bool on_request;            /* else only when the time has come */
     enum gr_fast_result result;
     struct token fresh;
     char software[NAME_SIZE], device[NAME_SIZE];
@@ -138,8 +137,11 @@ static bool note_use(const struct op *op, struct client *c, bool is_next)
 
 static void use(struct gr_mod *self, struct op *op, struct client *c, bool is_next)
 {
+    const struct fast_conf *conf = gr_conf(self);
+    const struct token *used = is_next ? &c->next : &c->current;
     struct gr_txn *t;
 
+    op->check->renew = now_s() - used->issued_s >= conf->token_rotation / 1000;
     if (op->check->invalidate) {
         t = gr_txn_new(self);
         (*writes_of(self, op->jid))++;
@@ -231,15 +233,6 @@ static void on_given(struct gr_mod *self, struct gr_req *req, const struct gr_ro
     op_end(op, GR_OK);
 }
 
-static bool is_due(struct gr_mod *self, const struct op *op, const struct client *c)
-{
-    const struct fast_conf *conf = gr_conf(self);
-
-    return op->on_request ||
-           (c->current.mechanism != 0 &&
-            now_s() - c->current.issued_s >= conf->token_rotation / 1000);
-}
-
 /* Clients that are behind their tokens, and the ones seen longest ago until there is room for one
  * more. */
 static void make_room(struct gr_mod *self, struct gr_txn *t, const struct op *op,
@@ -305,10 +298,6 @@ static void on_clients(struct gr_mod *self, struct gr_req *req, const struct gr_
         return;
     }
     find_own(op, rows, &c);
-    if (!is_due(self, op, &c)) {
-        op_end(op, GR_OK);
-        return;
-    }
     op->fresh = (struct token){ .mechanism = op->mechanism, .issued_s = now_s(),
                                 .expires_s = now_s() + conf->token_lifetime / 1000, .count = -1 };
     gr_random(op->fresh.salt, SALT_SIZE);
@@ -349,19 +338,18 @@ static void begin_giving(struct gr_mod *self, struct op *op)
     gr_auth_exists(self, ask, op->jid->node);
 }
 
-/* What the client wants: a token for a mechanism, 0: none. */
-static uint8_t wanted(const struct gr_inline_ev *ev, bool *on_request)
+/* For which mechanism the client is to get a token, 0: none. */
+static uint8_t wanted(const struct gr_inline_ev *ev)
 {
     const struct gr_el *request = gr_el_child(ev->request, NS_FAST, "request-token");
     const struct gr_el *fast = gr_el_child(ev->request, NS_FAST, "fast");
     const char *invalidate = fast != NULL ? gr_el_attr(fast, "invalidate") : NULL;
 
-    *on_request = request != NULL;
     if (request != NULL)
         return mechanism_number(gr_el_attr(request, "mechanism"));
     if (invalidate != NULL && (strcmp(invalidate, "true") == 0 || strcmp(invalidate, "1") == 0))
         return 0; /* 3.6: not even if one is due */
-    return mechanism_number(gr_session_auth_mech(ev->session));
+    return ev->renew ? mechanism_number(gr_session_auth_mech(ev->session)) : 0;
 }
 
 static void copy_name(char out[NAME_SIZE], const char *name)
@@ -373,8 +361,7 @@ static void copy_name(char out[NAME_SIZE], const char *name)
 static enum gr_verdict on_success(struct gr_mod *self, struct gr_inline_ev *ev)
 {
     const char *id = gr_session_client_id(ev->session);
-    bool on_request;
-    uint8_t mechanism = wanted(ev, &on_request);
+    uint8_t mechanism = wanted(ev);
     struct op *op;
 
     if (mechanism == 0 || id == NULL) /* 4.1: the client has to say who it is */
@@ -384,7 +371,6 @@ static enum gr_verdict on_success(struct gr_mod *self, struct gr_inline_ev *ev)
         return GR_FAIL;
     op->give = ev;
     op->mechanism = mechanism;
-    op->on_request = on_request;
     copy_name(op->software, gr_session_client_software(ev->session));
     copy_name(op->device, gr_session_client_device(ev->session));
     begin_giving(self, op);
