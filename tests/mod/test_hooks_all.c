@@ -55,6 +55,10 @@ static const struct gr_session *of_features(const void *ev)
 {
     return ((const struct gr_features_ev *)ev)->session;
 }
+static const struct gr_session *of_inline(const struct gr_inline_ev *ev)
+{
+    return ev->session;
+}
 static const struct gr_session *of_none(const void *ev)
 {
     (void)ev;
@@ -63,7 +67,7 @@ static const struct gr_session *of_none(const void *ev)
 #define SESSION_OF(ev)                                                                             \
     _Generic((ev), struct gr_stanza_ev *: of_stanza, struct gr_session_ev *: of_session,           \
              struct gr_foreign_ev *: of_foreign, struct gr_features_ev *: of_features,             \
-             default: of_none)(ev)
+             struct gr_inline_ev *: of_inline, default: of_none)(ev)
 
 /* In which states of its session it may run; 0: it has none. */
 #define ON(state) (1u << (state))
@@ -74,11 +78,16 @@ static unsigned states_of(enum gr_hook_id id)
     switch (id) {
     case GR_HOOK_user_send_xmlel:
         return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
-    case GR_HOOK_c2s_stream_features:
-        return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED);
+    case GR_HOOK_c2s_stream_features: /* the last: a login has brought a resource with it */
+        return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
     case GR_HOOK_auth_failed:
+    case GR_HOOK_sasl2_stream_features:
+    case GR_HOOK_bind2_stream_features:
+    case GR_HOOK_sasl2_start:
         return ON(GR_S_CONNECTED);
     case GR_HOOK_roster_get_versioning_feature:
+        return ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
+    case GR_HOOK_sasl2_success:
     case GR_HOOK_user_open_session:
     case GR_HOOK_session_opening_allowed_for_user:
     case GR_HOOK_forbidden_session:
@@ -97,7 +106,7 @@ static unsigned states_of(enum gr_hook_id id)
     default:
         return strncmp(name, "user_", 5) == 0 || strncmp(name, "xmpp_", 5) == 0 ||
                id == GR_HOOK_sm_register_connection || id == GR_HOOK_set_presence ||
-               id == GR_HOOK_foreign_event || id == GR_HOOK_resend_offline_messages
+               id == GR_HOOK_foreign_event || id == GR_HOOK_bind2_enable_features || id == GR_HOOK_resend_offline_messages
                    ? ON(GR_S_BOUND) : 0;
     }
 }
@@ -197,17 +206,15 @@ static void say(struct h *h, int fd, const char *text)
     h_run(h);
 }
 
-/* A true stream: what happens before there is a session, and a connection that just goes away. */
-static void stream(struct h *h)
+static const char header[] = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
+                             " xmlns:stream='http://etherx.jabber.org/streams'>";
+
+/* The client's end of a true stream. */
+static int open_stream(struct h *h)
 {
-    static const char header[] = "<stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
-                                 " xmlns:stream='http://etherx.jabber.org/streams'>";
-    static const char auth[] = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"
-                               "%s</auth>";
     static const struct listen_opts unlimited;
     struct sockaddr_storage peer = { .ss_family = AF_INET };
     uint8_t key[16];
-    char line[256];
     int fd[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
@@ -216,16 +223,59 @@ static void stream(struct h *h)
     assert_true(peers_admit(key, &unlimited));
     c2s_accept(CONF_TLS_OPTIONAL, fd[0], &peer, false);
     say(h, fd[1], header);
+    return fd[1];
+}
+
+/* What happens before there is a session, and a connection that just goes away. */
+static void stream(struct h *h)
+{
+    static const char auth[] = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>"
+                               "%s</auth>";
+    char line[256];
+    int fd = open_stream(h);
+
     snprintf(line, sizeof(line), auth, "AGJvYgB3cm9uZw=="); /* bob, wrong */
-    say(h, fd[1], line);
+    say(h, fd, line);
     snprintf(line, sizeof(line), auth, "AGJvYgBzZWNyZXQ="); /* bob, secret */
-    say(h, fd[1], line);
-    say(h, fd[1], header);
-    say(h, fd[1], "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
-    say(h, fd[1], "<x xmlns='t'/>");
-    shutdown(fd[1], SHUT_WR);
+    say(h, fd, line);
+    say(h, fd, header);
+    say(h, fd, "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    say(h, fd, "<x xmlns='t'/>");
+    shutdown(fd, SHUT_WR);
     h_run(h);
-    close(fd[1]);
+    close(fd);
+}
+
+/* Everything in one request, after a token that nobody has given out. */
+static void login_at_once(struct h *h)
+{
+    static const char token[] =
+        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='HT-SHA-256-NONE'><initial-response>"
+        "Ym9iAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA</initial-response>"
+        "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/><fast xmlns='urn:xmpp:fast:0'/>"
+        "</authenticate>";
+    static const char plain[] =
+        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'><initial-response>"
+        "AGJvYgBzZWNyZXQ=</initial-response><bind xmlns='urn:xmpp:bind:0'/></authenticate>";
+    int fd = open_stream(h);
+
+    say(h, fd, token);
+    say(h, fd, plain);
+    say(h, fd, "</stream:stream>");
+    close(fd);
+}
+
+static void on_set(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    (void)self, (void)ask, (void)a;
+}
+
+static void set_password(struct h *h)
+{
+    struct gr_mod *self = h_mod(h, "first", "bob@localhost");
+
+    gr_auth_set_password(self, gr_ask_new(self, 1, on_set), "bob", "other");
+    h_run(h);
 }
 
 static void stanzas(struct h *h, struct hs *a, struct hs *b)
@@ -318,11 +368,12 @@ static void day(void)
     h_module(&first);
     h_module(&second);
     h_module(&admin_data_module);
-    struct h *h = h_start("[host localhost]\nplain = always\nscram_iterations = 4096\n"
-                          "[host two.example]\n" MODULES);
+    struct h *h = h_start("[host localhost]\nplain = always\nsasl2 = always\n"
+                          "scram_iterations = 4096\n[host two.example]\n" MODULES);
     h_user_create(h, "bob@localhost", "secret");
     h_user_create(h, "off@localhost", "secret");
     stream(h);
+    login_at_once(h);
     struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
     stanzas(h, a, b);
     privacy(h, a, b);
@@ -331,6 +382,7 @@ static void day(void)
     assert_non_null(mkdtemp(path));
     snprintf(file, sizeof(file), "%s/x", path);
     command(h, (const char *[]){ "token", "issue", "bob@localhost" }, 3);
+    set_password(h);
     command(h, (const char *[]){ "user", "export", "bob@localhost", file }, 4);
     command(h, (const char *[]){ "host", "purge", "two.example", "--yes", "two.example" }, 5);
     unlink(file);
