@@ -43,7 +43,8 @@
     X(check_bl_c2s, G, A, 0, gr_ip_ev) \
         /* a connection was accepted; nothing is sent yet. refuse: closed without a word */ \
     X(c2s_stream_features, H, A, 0, gr_features_ev) \
-        /* <stream:features/> is built, before and after login; the session's state tells which */ \
+        /* <stream:features/> is built, before (GR_S_CONNECTED) and after login, when a resource may be \
+         * bound already */ \
     X(auth_failed, H, N, 0, gr_session_ev) \
         /* a login was refused or given up; text is the name it used, if any */ \
     X(sasl2_stream_features, H, A, 0, gr_inline_ev) \

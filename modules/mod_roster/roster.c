@@ -79,7 +79,7 @@ static enum gr_verdict on_versioning(struct gr_mod *self, struct gr_features_ev 
 static enum gr_verdict on_features(struct gr_mod *self, struct gr_features_ev *ev)
 {
     (void)self;
-    if (ev->session != NULL && gr_session_state(ev->session) == GR_S_AUTHENTICATED)
+    if (ev->session != NULL && gr_session_state(ev->session) != GR_S_CONNECTED)
         gr_el_add(ev->features, NULL, "urn:xmpp:features:pre-approval", "sub");
     return GR_OK;
 }

@@ -205,6 +205,21 @@ class Login(Base):
         self.assertIsNone(c.ended())
 
 
+class Bound(Base):
+    options = {'modules': ['roster', 'presence']}
+
+    def test_features_that_are_not_about_binding(self):
+        """XEP-0388, 2.6.1: those of the new state; the same as for who binds later."""
+        seen = []
+        for more in ('', bind()):
+            c = self.secure()
+            c.plain(more=more)
+            seen.append({e.tag for e in c.features_follow()} - {q(BIND, 'bind'), q(SESSION, 'session')})
+        self.assertEqual(seen[0], seen[1])
+        self.assertIn(q('urn:xmpp:features:pre-approval', 'sub'), seen[1])
+        self.assertIn(q('urn:xmpp:features:rosterver', 'ver'), seen[1])
+
+
 class Pipelined(Base):
     def first_flight(self, more='', behind=''):
         c = self.client()
