@@ -50,12 +50,8 @@ static void before_auth(struct c2s *c, struct gr_stanza *f)
                       c->login->props.bindings[i].type);
     }
     add_limits(f, c2s_limits()->stanza_before_login);
-    if (sasl2_offered(c)) {
+    if (sasl2_offered(c))
         sasl2_features(c, f);
-        run_hook(c, GR_HOOK_c2s_stream_features, f);
-        sasl2_config_version(c, f);
-        return;
-    }
     run_hook(c, GR_HOOK_c2s_stream_features, f);
 }
 
@@ -79,6 +75,9 @@ void c2s_features(struct c2s *c)
         before_auth(c, f);
     else
         after_auth(c, f);
-    c2s_write_el(c, f);
+    if (c->state == C2S_FEATURES && sasl2_offered(c))
+        sasl2_write_features(c, f);
+    else
+        c2s_write_el(c, f);
     gr_stanza_unref(&f);
 }

@@ -41,18 +41,42 @@ void sasl2_features(struct c2s *c, struct gr_stanza *f)
     upgrade_features(c, f, auth);
 }
 
-void sasl2_config_version(struct c2s *c, struct gr_stanza *f)
+/* A hash of the text (XEP-0509, 2.3.1). Most streams of a loop are offered the same as the one before,
+ * whose is kept. */
+static void make_version(const char *text, size_t len, char out[CONFIG_SIZE])
 {
+    static struct {
+        struct buf text;
+        char value[CONFIG_SIZE];
+    } known[LOOPS_MAX], *k;
     uint8_t digest[CREDS_KEY_MAX];
-    size_t len;
-    const char *xml = gr_stanza_xml(f, &len);
-    struct gr_el *version;
 
-    scram_digest(SCRAM_SHA256, xml, len, digest);
-    gr_base64_encode(c->login->config, digest, 16);
-    version = gr_el_add(f, NULL, NS_IAP, "config-version");
-    gr_el_set(f, version, "scheme", "opaque");
-    gr_el_set(f, version, "value", c->login->config);
+    k = &known[loop_index(loop_self())];
+    if (buf_len(&k->text) != len || memcmp(buf_data(&k->text), text, len) != 0) {
+        scram_digest(SCRAM_SHA256, text, len, digest);
+        gr_base64_encode(k->value, digest, 16);
+        buf_consume(&k->text, buf_len(&k->text));
+        buf_append(&k->text, text, len);
+    }
+    memcpy(out, k->value, CONFIG_SIZE);
+}
+
+void sasl2_write_features(struct c2s *c, const struct gr_stanza *f)
+{
+    static const char end[] = "</stream:features>";
+    struct buf text = { 0 }, *out = conn_out(c->conn);
+    size_t len;
+
+    stanza_write(&text, f);
+    gr_assert(buf_len(&text) > sizeof(end));
+    len = buf_len(&text) - (sizeof(end) - 1);
+    gr_assert(memcmp(buf_data(&text) + len, end, sizeof(end) - 1) == 0);
+    make_version(buf_data(&text), len, c->login->config);
+    buf_append(out, buf_data(&text), len);
+    buf_printf(out, "<config-version xmlns='" NS_IAP "' scheme='opaque' value='%s'/>%s",
+               c->login->config, end);
+    conn_wrote(c->conn);
+    buf_fini(&text);
 }
 
 /* --- answers --- */

@@ -32,8 +32,8 @@ struct sasl2 {
 
 bool sasl2_offered(const struct c2s *c);
 void sasl2_features(struct c2s *c, struct gr_stanza *f);
-/* XEP-0509: the last of the features, made from all others. */
-void sasl2_config_version(struct c2s *c, struct gr_stanza *f);
+/* With the version of all the others behind them (XEP-0509). */
+void sasl2_write_features(struct c2s *c, const struct gr_stanza *f);
 /* Is this element for sasl2_element? During an exchange every one is. */
 bool sasl2_claims(const struct c2s *c, const struct gr_el *root);
 void sasl2_element(struct c2s *c, const struct gr_stanza *st);
