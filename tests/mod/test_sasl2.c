@@ -7,7 +7,7 @@
 #include "loop/loop.h"
 #include "route/session.h"
 #include "stream/auth.h"
-#include "stream/c2s.h"
+#include "stream/sasl2.h"
 
 #define HOST "[host localhost]\nplain = always\nsasl2 = always\nscram_iterations = 4096\n"
 #define S2 "urn:xmpp:sasl:2"
@@ -378,6 +378,31 @@ static void everything_waits_for_success(void **state)
     }
 }
 
+/* More than that is not kept in the stream; it waits in the session, for its end. */
+static void what_waits_is_bounded(void **state)
+{
+    static const struct gr_hook hooks[] = { GR_ON(bind2_enable_features, 50, wait_it),
+                                            GR_HOOK_END };
+    const struct c2s *c;
+    struct raw r;
+
+    (void)state;
+    watched = hooks;
+    struct h *h = begin(HOST);
+    r = raw_open(h);
+    raw_say(&r, LOGIN(AGENT BIND2("<tag>T</tag>")));
+    c = held_session->out_ctx;
+    for (int i = 0; i < SASL2_HELD_MAX + 3; i++)
+        gr_session_deliver(h_mod(h, "t", "juliet@localhost"), held_session,
+                           gr_message_new(GR_MSG_HEADLINE, held_session->jid, held_session->jid));
+    h_run(h);
+    assert_int_equal(c->login->sasl2->n_held, SASL2_HELD_MAX);
+    assert_false(list_empty(&held_session->unsent));
+    resume(h);
+    raw_close(&r);
+    end(&h);
+}
+
 static void the_stream_ends_meanwhile(void **state)
 {
     static const struct gr_hook first[] = { GR_ON(sasl2_success, 50, wait_it), GR_HOOK_END };
@@ -548,6 +573,7 @@ int main(void)
         cmocka_unit_test(failing_handlers_change_nothing),
         cmocka_unit_test(a_start_may_be_refused),
         cmocka_unit_test(everything_waits_for_success),
+        cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(the_stream_ends_meanwhile),
         cmocka_unit_test(login_timeout_ends_it),
         cmocka_unit_test(an_older_session_may_go_on),
