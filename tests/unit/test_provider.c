@@ -615,6 +615,7 @@ static void providers_hear_of_accounts(void **state)
     assert_non_null(strstr(trace, "base.create(new,x) register(u-new@a.test on"));
     trace[0] = '\0';
     gr_auth_set_password(who(), ask(), "u-me", "x");
+    loops_step();
     expect_answer(GR_R_OK, GR_COND_NONE);
     expect("base.set ");
     answers = 0;
