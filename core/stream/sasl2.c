@@ -231,20 +231,16 @@ static void wipe_text(const struct gr_el *el)
     gr_wipe((char *)(uintptr_t)text, len);
 }
 
-static void begin(struct c2s *c)
+static void begin(struct c2s *c, const struct gr_el *first)
 {
     struct c2s_login *l = c->login;
-    const struct gr_el *root = gr_stanza_root(l->sasl2->request);
-    const struct gr_el *first = gr_el_child(root, NS_SASL2, "initial-response");
-    const char *mech = gr_el_attr(root, "mechanism"), *text = NULL;
+    const char *mech = gr_el_attr(gr_stanza_root(l->sasl2->request), "mechanism"), *text = NULL;
     size_t len = 0;
 
     if (first != NULL)
         text = gr_el_text(first, &len);
     c2s_sasl_step(c, sasl_start_element(l->sasl, mech != NULL ? mech : "", text, len,
                                         sasl2_asked(l->sasl2, NS_FAST, "fast") != NULL));
-    if (first != NULL)
-        wipe_text(first);
 }
 
 /* Not the failed login of anybody: c2s_sasl.c does not hear of it. */
@@ -258,26 +254,24 @@ static void turn_away(struct c2s *c, const char *more)
 static void authenticate(struct c2s *c, const struct gr_stanza *st)
 {
     struct c2s_login *l = c->login;
-    struct gr_stanza *mine = gr_stanza_ref((struct gr_stanza *)(uintptr_t)st);
+    const struct gr_el *first = gr_stanza_child(st, NS_SASL2, "initial-response");
 
-    if (!c2s_sasl_begin(c, &profile)) {
-        gr_stanza_unref(&mine);
+    if (!c2s_sasl_begin(c, &profile))
         return;
-    }
     l->sasl2 = gr_alloc(sizeof(*l->sasl2));
     l->sasl2->stream = c;
-    l->sasl2->request = mine;
+    l->sasl2->request = gr_stanza_ref((struct gr_stanza *)(uintptr_t)st);
     list_init(&l->sasl2->held);
     keep_agent(c->session, sasl2_asked(l->sasl2, NS_SASL2, "user-agent"));
-    mine = gr_stanza_ref(mine); /* a failure drops the request */
     if (!config_matches(c))
         turn_away(c, "<config-version-mismatch xmlns='" NS_IAP "'/>"
                      "<text>Configuration version mismatch</text>");
     else if (!is_let_start(c))
         turn_away(c, "");
     else
-        begin(c);
-    gr_stanza_unref(&mine);
+        begin(c, first);
+    if (first != NULL) /* the caller's as well: a failure has dropped the request */
+        wipe_text(first);
 }
 
 bool sasl2_claims(const struct c2s *c, const struct gr_el *root)
@@ -304,4 +298,5 @@ void sasl2_element(struct c2s *c, const struct gr_stanza *st)
         c2s_sasl_step(c, sasl_respond_element(l->sasl, text, len));
     else /* XEP-0388, 2.4 and 4.8 */
         c2s_error(c, "policy-violation", "not while logging in");
+    wipe_text(root); /* of <response/> */
 }
