@@ -83,6 +83,13 @@ void acc_fork(struct gr_acc *fork, const struct gr_acc *acc)
     copy_permanent(fork, acc);
 }
 
+void acc_twin(struct gr_acc *twin, const struct gr_acc *acc)
+{
+    *twin = (struct gr_acc){ .ref = acc->ref, .time_us = acc->time_us, .origin = acc->origin,
+                             .again = acc->again, .receipt = acc->receipt };
+    copy_permanent(twin, acc);
+}
+
 /* Relinks instead of copying: addresses kept in the arena must stay. */
 void acc_strip(struct gr_acc *acc)
 {
@@ -104,7 +111,7 @@ void acc_strip(struct gr_acc *acc)
 
 struct acc_request *acc_take_requests(struct gr_acc *acc)
 {
-    struct acc_request *of[ACC_ROUTE + 1] = { NULL }; /* newest first in, oldest first out */
+    struct acc_request *of[ACC_DELIVER + 1] = { NULL }; /* newest first in, oldest first out */
     struct acc_request *first = NULL, **tail = &first;
 
     for (struct acc_request *r = acc->requests, *next; r != NULL; r = next) {
@@ -113,7 +120,7 @@ struct acc_request *acc_take_requests(struct gr_acc *acc)
         of[r->kind] = r;
     }
     acc->requests = NULL;
-    for (int kind = ACC_HARD_STOP; kind <= ACC_ROUTE; kind++) {
+    for (int kind = ACC_HARD_STOP; kind <= ACC_DELIVER; kind++) {
         *tail = of[kind];
         while (*tail != NULL)
             tail = &(*tail)->next;
@@ -205,6 +212,11 @@ enum gr_origin gr_acc_origin(const struct gr_acc *acc)
     return acc->origin;
 }
 
+bool gr_acc_again(const struct gr_acc *acc)
+{
+    return acc->again;
+}
+
 void gr_acc_set(struct gr_acc *acc, const char *ns, const char *key, const char *value)
 {
     const struct acc_note *before = find(acc, ns, key);
@@ -225,19 +237,20 @@ const char *gr_acc_get(const struct gr_acc *acc, const char *ns, const char *key
     return n != NULL ? n->value : NULL;
 }
 
-static void request(struct gr_ev *ev, enum acc_request_kind kind, struct gr_stanza *take,
-                    const char *text)
+static struct acc_request *request(struct gr_ev *ev, enum acc_request_kind kind,
+                                   struct gr_stanza *take, const char *text)
 {
     struct acc_request *r;
 
     if (ev->acc == NULL) {
         gr_error("mod.request", "a handler made a request in a hook that carries none; ignored");
         gr_stanza_unref(&take);
-        return;
+        return NULL;
     }
     r = arena_alloc(&ev->acc->arena, sizeof(*r));
-    *r = (struct acc_request){ ev->acc->requests, kind, take, keep(ev->acc, text) };
+    *r = (struct acc_request){ ev->acc->requests, kind, take, keep(ev->acc, text), 0 };
     ev->acc->requests = r;
+    return r;
 }
 
 void gr_ev_request_stop(struct gr_ev *ev, const char *condition)
@@ -258,4 +271,12 @@ void gr_ev_request_write(struct gr_ev *ev, struct gr_stanza *take)
 void gr_ev_request_route(struct gr_ev *ev, struct gr_stanza *take)
 {
     request(ev, ACC_ROUTE, take, NULL);
+}
+
+void gr_ev_request_deliver(struct gr_ev *ev, const struct gr_session *s, struct gr_stanza *take)
+{
+    struct acc_request *r = request(ev, ACC_DELIVER, take, NULL);
+
+    if (r != NULL)
+        r->session = gr_session_id(s);
 }

@@ -12,12 +12,13 @@ struct acc_note {
     const char *ns, *key, *value; /* value NULL: deleted */
     bool permanent;
 };
-enum acc_request_kind { ACC_HARD_STOP, ACC_STOP, ACC_WRITE, ACC_ROUTE };
+enum acc_request_kind { ACC_HARD_STOP, ACC_STOP, ACC_WRITE, ACC_ROUTE, ACC_DELIVER };
 struct acc_request {
     struct acc_request *next;
     enum acc_request_kind kind;
-    struct gr_stanza *stanza;     /* one reference, ACC_WRITE and ACC_ROUTE */
+    struct gr_stanza *stanza;     /* one reference; NULL for the first two */
     const char *text;             /* condition */
+    uint64_t session;             /* ACC_DELIVER: its id */
 };
 struct acc_base;                  /* memory of several accumulators, to which nobody adds */
 struct receipt;
@@ -26,6 +27,7 @@ struct gr_acc {
     uint64_t ref;
     int64_t time_us;
     enum gr_origin origin;
+    bool again;                   /* a session had it and could not write it */
     struct arena arena;           /* initialised at first use */
     struct acc_base *base;        /* or NULL; once it was parted: what came before */
     const struct acc_note *notes;
@@ -39,6 +41,8 @@ void acc_fork(struct gr_acc *fork, const struct gr_acc *acc);
 /* The same as it stands, without requests, for a chain that may outlive acc: from here on each has
  * its own. Both may be used at the same time on different loops. */
 void acc_part(struct gr_acc *own, struct gr_acc *acc);
+/* For one of several sessions that the stanza itself is given to. */
+void acc_twin(struct gr_acc *twin, const struct gr_acc *acc);
 void acc_fini(struct gr_acc *acc);
 struct gr_acc *acc_new(enum gr_origin origin);
 /* Entering local delivery: only permanent notes stay (hooks.md 2.2). */

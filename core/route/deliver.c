@@ -25,20 +25,33 @@ static void write_to(struct gr_session *s, struct gr_stanza_ev *e, struct receip
         hook_run_now(GR_HOOK_xmpp_send_element, &e->ev);
 }
 
-void deliver_stanza(struct gr_session *s, struct gr_stanza *st, struct gr_acc *acc,
-                    struct receipt *receipt, const struct gr_jid *from, const struct gr_jid *to)
+void deliver_stanza(struct gr_session *s, const struct gr_stanza_ev *what, struct gr_acc *acc,
+                    struct receipt *receipt)
 {
-    struct gr_stanza_ev e = { .ev.host = s->host, .ev.acc = acc, .session = s,
-                              .from = from, .to = to, .stanza = gr_stanza_ref(st) };
+    struct gr_stanza_ev e = { .ev.host = s->host, .ev.acc = acc, .session = s, .from = what->from,
+                              .to = what->to, .stanza = gr_stanza_ref(what->stanza),
+                              .reach = what->reach };
 
     session_pin(s);
     if (hook_run_now(GR_HOOK_user_receive_packet, &e.ev) != GR_STOP &&
-        hook_run_now(receive_hook[gr_stanza_kind(st)], &e.ev) != GR_STOP &&
+        hook_run_now(receive_hook[gr_stanza_kind(what->stanza)], &e.ev) != GR_STOP &&
         hook_run_now(GR_HOOK_xmpp_presend_element, &e.ev) != GR_STOP)
         write_to(s, &e, receipt);
     deliver_requests(s, acc);
     gr_stanza_unref(&e.stanza);
     session_unpin(s);
+}
+
+/* Something for this session alone. */
+static void deliver_alone(struct gr_session *s, struct gr_stanza *st, struct gr_acc *acc,
+                          struct receipt *receipt)
+{
+    const struct gr_jid *from = gr_stanza_from(st), *to = gr_stanza_to(st);
+    struct gr_stanza_ev what = { .from = from != NULL ? from : s->account->jid,
+                                 .to = to != NULL ? to : s->jid, .stanza = st,
+                                 .reach = GR_REACH_ONE };
+
+    deliver_stanza(s, &what, acc, receipt);
 }
 
 struct deliver_post {
@@ -54,10 +67,8 @@ static void run_deliver(struct post *p)
 
     if (s != NULL && s->state == GR_S_BOUND) {
         struct gr_acc acc;
-        const struct gr_jid *from = gr_stanza_from(d->st), *to = gr_stanza_to(d->st);
         acc_init(&acc, GR_FROM_SERVER);
-        deliver_stanza(s, d->st, &acc, NULL, from != NULL ? from : s->account->jid,
-                       to != NULL ? to : s->jid);
+        deliver_alone(s, d->st, &acc, NULL);
         acc_fini(&acc);
     }
     gr_stanza_unref(&d->st);
@@ -95,6 +106,20 @@ void gr_session_write(struct gr_mod *self, struct gr_session *s, struct gr_stanz
     gr_stanza_unref(&e.stanza);
 }
 
+static void deliver_requested(struct gr_acc *acc, const struct acc_request *r)
+{
+    struct gr_session *s = session_by_id(r->session);
+    struct gr_acc fork;
+
+    if (s == NULL || s->state != GR_S_BOUND || s->ending)
+        return;
+    acc_fork(&fork, acc);
+    if (acc->receipt != NULL && !acc->receipt->kept) /* else its origin keeps that stanza, not this */
+        fork.receipt = acc->receipt;
+    deliver_alone(s, r->stanza, &fork, fork.receipt);
+    acc_fini(&fork);
+}
+
 void deliver_requests(struct gr_session *s, struct gr_acc *acc)
 {
     const struct acc_request *stop = NULL;
@@ -109,23 +134,24 @@ void deliver_requests(struct gr_session *s, struct gr_acc *acc)
     for (struct acc_request *r = first; r != NULL; r = r->next) {
         if (r->stanza == NULL)
             continue;
-        if (hard)
-            gr_stanza_unref(&r->stanza);
-        else if (r->kind == ACC_WRITE)
-            gr_session_write(NULL, s, r->stanza);
-        else
-            gr_session_deliver(NULL, s, r->stanza);
-        r->stanza = NULL;
+        if (r->kind == ACC_DELIVER)
+            deliver_requested(acc, r);
+        else if (r->kind == ACC_WRITE && !hard && s != NULL)
+            gr_session_write(NULL, s, gr_stanza_ref(r->stanza));
+        else if (!hard && s != NULL)
+            gr_session_deliver(NULL, s, gr_stanza_ref(r->stanza));
+        gr_stanza_unref(&r->stanza);
     }
-    if (stop != NULL)
+    if (stop != NULL && s != NULL)
         session_request_close(s, stop->text, NULL, hard);
 }
 
 /* --- which sessions --- */
 
-static void to_session(struct gr_session *s, const struct job *j)
+static void to_session(struct gr_session *s, struct job *j)
 {
-    deliver_stanza(s, j->e.stanza, j->e.ev.acc, j->receipt, j->e.from, j->e.to);
+    j->e.reach = GR_REACH_ONE;
+    deliver_stanza(s, &j->e, j->e.ev.acc, j->receipt);
 }
 
 /* One of several: each its own accumulator, so that handlers do not see each other's notes. */
@@ -133,8 +159,8 @@ static void copy_to_session(struct gr_session *s, const struct job *j, struct re
 {
     struct gr_acc acc;
 
-    acc_fork(&acc, &j->acc);
-    deliver_stanza(s, j->e.stanza, &acc, receipt, j->e.from, j->e.to);
+    acc_twin(&acc, &j->acc);
+    deliver_stanza(s, &j->e, &acc, receipt);
     acc_fini(&acc);
 }
 
@@ -184,11 +210,12 @@ static int best_priority(const struct gr_account *a)
 
 /* Every available session of at least that priority. Delivery runs handlers, which may not end a
  * session, so the list holds still. */
-static void to_sessions(struct gr_account *a, int priority, const struct job *j)
+static void to_sessions(struct gr_account *a, int priority, struct job *j)
 {
     struct receipt *copies = NULL;
     unsigned n = 0;
 
+    j->e.reach = priority;
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
         n += s->available && s->priority >= priority;
     if (n > 1 && gr_stanza_kind(j->e.stanza) == GR_MESSAGE)
@@ -199,7 +226,7 @@ static void to_sessions(struct gr_account *a, int priority, const struct job *j)
     receipt_release(&copies, true);
 }
 
-void deliver_to_available(const struct job *j)
+void deliver_to_available(struct job *j)
 {
     struct gr_account *a = account_find(j->e.to);
 
@@ -209,7 +236,7 @@ void deliver_to_available(const struct job *j)
 
 /* What a session provider other than the core's table has said: that resource, or "", all. False: the
  * core chooses; also when the resource is none of ours. */
-static bool to_preferred(const struct job *j, struct gr_account *a)
+static bool to_preferred(struct job *j, struct gr_account *a)
 {
     struct gr_session *s = NULL;
 

@@ -452,6 +452,7 @@ static void step(struct job *j)
         if (!advance(j))
             return;
     }
+    deliver_requests(NULL, &j->acc); /* what handlers of filters and offline_message asked for */
     leave_lane(j);
     job_free(j);
 }
@@ -475,6 +476,7 @@ void job_redeliver_held(struct gr_stanza *take, struct receipt *take_receipt)
     struct job *j = job_new(take, JOB_DELIVER);
 
     acc_init(&j->acc, GR_FROM_SERVER);
+    j->acc.again = true;
     give_receipt(j, take_receipt);
     post_home(j, JOB_DELIVER);
 }

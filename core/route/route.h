@@ -90,11 +90,12 @@ enum job_stage deliver_to_account(struct job *j);
 /* A stanza addressed to the host itself. */
 void deliver_to_host(struct job *j);
 /* Presence for every available resource of the account. */
-void deliver_to_available(const struct job *j);
-/* user_receive_* .. xmpp_send_element for one session; st and acc are borrowed. */
-void deliver_stanza(struct gr_session *s, struct gr_stanza *st, struct gr_acc *acc,
-                    struct receipt *receipt, const struct gr_jid *from, const struct gr_jid *to);
-/* Carries out what handlers asked of the session (hooks.md 2.3). */
+void deliver_to_available(struct job *j);
+/* user_receive_* .. xmpp_send_element for one session: stanza, from, to and reach of `what`; all is
+ * borrowed. */
+void deliver_stanza(struct gr_session *s, const struct gr_stanza_ev *what, struct gr_acc *acc,
+                    struct receipt *receipt);
+/* Carries out what handlers asked of the session (hooks.md 2.3); s NULL: a chain without one. */
 void deliver_requests(struct gr_session *s, struct gr_acc *acc);
 
 /* --- iqs (iq.c) --- */

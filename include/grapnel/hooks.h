@@ -30,9 +30,12 @@ enum gr_prio {
 enum gr_origin { GR_FROM_C2S, GR_FROM_S2S, GR_FROM_COMPONENT, GR_FROM_SERVER, GR_FROM_ADMIN };
 
 struct gr_acc;
-GR_API uint64_t gr_acc_ref(const struct gr_acc *acc);       /* unique per process */
+/* Unique per process; the same for all sessions that one stanza is given to. */
+GR_API uint64_t gr_acc_ref(const struct gr_acc *acc);
 GR_API int64_t gr_acc_time_us(const struct gr_acc *acc);    /* *the* time of the message */
 GR_API enum gr_origin gr_acc_origin(const struct gr_acc *acc);
+/* Was it given to a session already that could not write it? Then user_receive_* has run once for it. */
+GR_API bool gr_acc_again(const struct gr_acc *acc);
 /* Keyed notes from handler to handler. Values are copied text. Ordinary ones vanish when the stanza
  * leaves the sender's context (entering local delivery), permanent ones stay. NULL value deletes.
  * GR_FAIL takes back what the failing handler noted. */
@@ -62,7 +65,10 @@ struct gr_stanza_ev {
     bool flush;                 /* xmpp_presend_element: a buffered stanza on its second way */
     bool deliver;               /* roster_in_subscription: result, "deliver to the client" */
     int send_result;            /* xmpp_send_element: 0 or a gr_err */
+    int reach;                  /* user_receive_*: every available session of the account with this
+                                 * priority or a higher one is given the stanza, not only `session` */
 };
+#define GR_REACH_ONE 128        /* higher than any priority: `session` alone */
 /* The event's stanza for changing (a copy when it is shared); goes on instead of the old one. Also
  * usable to redirect in the filter hooks. */
 GR_API struct gr_stanza *gr_ev_edit(struct gr_stanza_ev *ev);
@@ -71,11 +77,17 @@ GR_API void gr_ev_redirect(struct gr_stanza_ev *ev, const struct gr_jid *from,
                            const struct gr_jid *to); /* NULL keeps; filter hooks only */
 
 /* Requests to the session engine, carried out after the chain, in this order: hard stop; stop;
- * socket sends; routes (hooks.md 2.3). Part of the accumulator: GR_FAIL takes them back. */
+ * socket sends; routes; deliveries (hooks.md 2.3). Part of the accumulator: GR_FAIL takes them back. */
 GR_API void gr_ev_request_stop(struct gr_ev *ev, const char *condition);
 GR_API void gr_ev_request_hard_stop(struct gr_ev *ev, const char *condition);
 GR_API void gr_ev_request_write(struct gr_ev *ev, struct gr_stanza *take);
 GR_API void gr_ev_request_route(struct gr_ev *ev, struct gr_stanza *take);
+/* To a session of this loop, with the user_receive_* hooks: at once, so that nothing else that comes
+ * for it later overtakes it, and on behalf of the stanza in `ev`, as gr_send_in. The one request that
+ * hooks without a session of their own can make, too: carried out when they and what waits for them
+ * are done (user_send_*: before the stanza is routed; offline_message: when it was kept). */
+GR_API void gr_ev_request_deliver(struct gr_ev *ev, const struct gr_session *s,
+                                  struct gr_stanza *take);
 
 enum gr_end_reason { GR_END_NORMAL, GR_END_ERROR, GR_END_REPLACED, GR_END_RESUMED, GR_END_SHUTDOWN };
 
