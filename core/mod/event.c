@@ -100,6 +100,25 @@ void gr_roster_ev_clear(struct gr_roster_ev *ev)
     ev->pending = NULL;
 }
 
+/* --- who wants events (XEP-0163, 4.3) --- */
+
+void gr_caps_ev_recipient(struct gr_caps_ev *ev, const struct gr_jid *jid)
+{
+    size_t n = ev->recipient_count;
+
+    if ((n & (n - 1)) == 0) /* full at every power of two */
+        ev->recipients = gr_realloc(ev->recipients, (n > 0 ? 2 * n : 1) * sizeof(struct gr_jid *));
+    ev->recipients[ev->recipient_count++] = gr_jid_dup(jid);
+}
+
+void gr_caps_ev_clear(struct gr_caps_ev *ev)
+{
+    while (ev->recipient_count > 0)
+        gr_jid_free(&ev->recipients[--ev->recipient_count]);
+    gr_free(ev->recipients);
+    ev->recipients = NULL;
+}
+
 /* --- discovery (XEP-0030, 3 and 4) --- */
 
 static struct gr_el *query(struct gr_disco_ev *ev, const char *ns)

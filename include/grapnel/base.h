@@ -75,5 +75,11 @@ GR_API int gr_base64_decode(void *out, const char *in, size_t len);
 /* Lower case; out needs 2 * len + 1 bytes. */
 GR_API void gr_hex_encode(char *out, const void *in, size_t len);
 
+/* Hash functions by their names in XMPP (XEP-0300, 4 and 5): sha-1, sha-224, sha-256, sha-384, sha-512,
+ * sha3-224 to sha3-512, blake2b-512. The size in bytes, 0: unknown; gr_hash: that, or GR_ENOTSUP. */
+#define GR_HASH_MAX 64
+GR_API size_t gr_hash_size(const char *name);
+GR_API int gr_hash(const char *name, const void *in, size_t len, uint8_t out[GR_HASH_MAX]);
+
 #define GR_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 #define GR_COUNT(a) (sizeof(a) / sizeof((a)[0]))

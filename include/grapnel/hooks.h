@@ -252,10 +252,12 @@ struct gr_caps_ev {             /* caps_recognised and PEP recipients */
     const char *const *features;
     size_t count;
     const struct gr_jid *to;
-    const struct gr_jid **recipients; /* get_pep_recipients: result */
+    struct gr_jid **recipients; /* get_pep_recipients: result, added with gr_caps_ev_recipient */
     size_t recipient_count;
     bool drop;                  /* filter_pep_recipient: result */
 };
+GR_API void gr_caps_ev_recipient(struct gr_caps_ev *ev, const struct gr_jid *jid); /* copied */
+GR_API void gr_caps_ev_clear(struct gr_caps_ev *ev); /* caller of the hook: frees the results */
 
 /* rooms */
 enum gr_affiliation { GR_AFF_NONE, GR_AFF_OUTCAST, GR_AFF_MEMBER, GR_AFF_ADMIN, GR_AFF_OWNER };

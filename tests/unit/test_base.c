@@ -796,6 +796,35 @@ static void test_stamp(void **state)
     assert_true(strlen(text) < GR_STAMP_SIZE);
 }
 
+/* FIPS 180-4 and FIPS 202 examples, RFC 7693, A, all of "abc". */
+static void test_hash(void **state)
+{
+    static const struct {
+        const char *name, *hex;
+    } known[] = {
+        { "sha-1", "a9993e364706816aba3e25717850c26c9cd0d89d" },
+        { "sha-256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+        { "sha3-256", "3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532" },
+        { "blake2b-512", "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1"
+                         "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923" },
+    };
+    uint8_t out[GR_HASH_MAX];
+    char hex[2 * GR_HASH_MAX + 1];
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(known); i++) {
+        int len = gr_hash(known[i].name, "abc", 3, out);
+
+        assert_int_equal(len, strlen(known[i].hex) / 2);
+        assert_int_equal(gr_hash_size(known[i].name), len);
+        gr_hex_encode(hex, out, (size_t)len);
+        assert_string_equal(hex, known[i].hex);
+    }
+    assert_int_equal(gr_hash("sha-512", "", 0, out), 64);
+    assert_int_equal(gr_hash("md5", "abc", 3, out), GR_ENOTSUP);
+    assert_int_equal(gr_hash_size("SHA-1"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -825,6 +854,7 @@ int main(void)
         cmocka_unit_test(test_base64),
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_stamp),
+        cmocka_unit_test(test_hash),
     };
 
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
