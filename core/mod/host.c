@@ -111,6 +111,11 @@ void hosts_fini(void)
     }
 }
 
+struct gr_host *gr_host_find(const char *domain)
+{
+    return host_find(domain);
+}
+
 const char *gr_host_name(const struct gr_host *host)
 {
     return host->jid->domain;

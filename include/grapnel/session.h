@@ -15,6 +15,8 @@ struct gr_account;
 struct gr_session;
 
 GR_API const char *gr_host_name(const struct gr_host *host);
+/* A host of this server by its (prepared) domain, as the calling loop has it; NULL: none of ours. */
+GR_API struct gr_host *gr_host_find(const char *domain);
 /* Does the calling loop own what belongs to this address? For work that every loop does its share
  * of. */
 GR_API bool gr_is_home(const struct gr_jid *jid);
