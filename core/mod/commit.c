@@ -285,7 +285,13 @@ void commit_carry_out(const struct plan *plan)
     drop_hosts(plan);
     ml->first = st->count > 0 ? st->hosts[0].host : NULL;
     ml->gen = plan->conf;
+    ml->reloads++;
     stage_free();
+}
+
+uint64_t gr_reloads(void)
+{
+    return mod_loop()->reloads;
 }
 
 /* --- the end --- */

@@ -37,6 +37,7 @@ struct mod_loop {
     struct gr_host *found;              /* by the last host_find: mostly the next one's as well */
     struct hook_table *global;          /* the global chains; never NULL */
     const struct conf *gen;
+    uint64_t reloads;
     struct link retired;                /* struct gr_mod.of_host: waiting for what is pending */
     struct link asks;                   /* provider calls in flight */
     bool stopping;                      /* nobody can hold a chain any more */

@@ -93,6 +93,9 @@ GR_API const char *gr_mod_name(const struct gr_mod *self);
 GR_API int64_t gr_uptime_ms(void);                 /* of the server */
 /* [server] server_id: this server among those that share a store; the same after a restart. */
 GR_API const char *gr_server_id(void);
+/* How often this loop has gone over to another configuration or code: what was made of what other
+ * modules say is out of date when it has changed. */
+GR_API uint64_t gr_reloads(void);
 /* Every feature of self's host (or of its accounts): the namespaces of iq handlers and the modules'
  * `features` tables; duplicates are possible. */
 GR_API void gr_host_each_feature(struct gr_mod *self, bool account,
