@@ -95,7 +95,9 @@ struct own_set {
 };
 struct own {
     struct own_set set[OWN_SETS]; /* newest first; info NULL: none */
+    bool good;                    /* the first is of now */
     int64_t made_ms;
+    uint64_t reloads;             /* when it was looked at */
 };
 enum gr_verdict own_features(struct gr_mod *self, struct gr_features_ev *ev);
 enum gr_verdict own_identity(struct gr_mod *self, struct gr_disco_ev *ev);

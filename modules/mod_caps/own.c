@@ -1,8 +1,8 @@
 /* mod_caps/own.c: what the host announces of itself (XEP-0115, 6.3; XEP-0390, 5.2), and the answers to
  * who asks for it by its hash.
  *
- * The hashes are those of the answer to disco#info, asked of the same hooks. They are looked at again when
- * a second has passed. The answers of the last sets are kept, so that whoever asks for a hash gets what
+ * The hashes are those of the answer to disco#info, asked of the same hooks. They are looked at again after
+ * a reload and when a second has passed. The answers of the last sets are kept, so that whoever asks for a hash gets what
  * it was made of. */
 #include "caps.h"
 
@@ -53,12 +53,14 @@ static const struct own_set *current(struct gr_mod *self)
     struct own *own = &state->own;
     struct own_set set = { .info = NULL };
 
-    if (own->made_ms != 0 && gr_now_ms() - own->made_ms < LOOK_AGAIN_MS)
-        return own->set[0].info != NULL ? &own->set[0] : NULL;
+    if (own->reloads == gr_reloads() && gr_now_ms() - own->made_ms < LOOK_AGAIN_MS)
+        return own->good ? &own->set[0] : NULL;
     own->made_ms = gr_now_ms();
-    if (!make(self, &set))
+    own->reloads = gr_reloads();
+    own->good = make(self, &set);
+    if (!own->good)
         return NULL;
-    if (own->set[0].info != NULL && strcmp(own->set[0].ver, set.ver) == 0) {
+    if (own->set[0].info != NULL && strcmp(own->set[0].hash[0], set.hash[0]) == 0) {
         gr_stanza_unref(&set.info);
         return &own->set[0];
     }
