@@ -166,6 +166,12 @@ static void copy_to_others(struct gr_mod *self, const struct copying *c)
         return;
     remember(self, c);
     copy = wrapped(c);
+    next = next_copy(self, c, s);
+    if (next == NULL) { /* mostly there is one: it needs no text to share */
+        gr_stanza_set_to(copy, gr_session_jid(s));
+        gr_ev_request_deliver(&c->ev->ev, s, copy);
+        return;
+    }
     for (; s != NULL; s = next) {
         next = next_copy(self, c, s);
         gr_ev_request_deliver(&c->ev->ev, s, gr_stanza_copy_to(copy, gr_session_jid(s)));
