@@ -690,6 +690,7 @@ struct strings {
     int count;
 };
 
+static void put(struct strings *l, const char *fmt, ...) GR_PRINTF(2, 3);
 static void put(struct strings *l, const char *fmt, ...)
 {
     va_list ap;
