@@ -222,7 +222,7 @@
     X(adhoc_sm_commands, H, A, P, gr_adhoc_ev) \
         /* [ad-hoc commands] a command for an account */ \
     X(caps_recognised, H, A, 0, gr_caps_ev) \
-        /* [capabilities] what a client's hash means has become known */ \
+        /* what a client's hash means has become known; ev.acc may be NULL */ \
     X(get_pep_recipients, H, A, 0, gr_caps_ev) \
         /* [personal eventing] who wants the events of a node */ \
     X(filter_pep_recipient, H, A, 0, gr_caps_ev) \

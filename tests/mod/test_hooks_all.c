@@ -182,7 +182,8 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
-                "[mod_privacy]\n[mod_blocking]\n[mod_ping]\nsend_pings = yes\n"
+                "[mod_privacy]\n[mod_blocking]\n"                                                  \
+                "[mod_ping]\nsend_pings = yes\n[mod_carboncopy]\n[mod_caps]\n"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
 
@@ -278,6 +279,20 @@ static void set_password(struct h *h)
     h_run(h);
 }
 
+/* A client explains what it announces (XEP-0115). */
+static void capabilities(struct hs *s)
+{
+    struct gr_stanza *st;
+
+    h_send(s, "<presence><c xmlns='http://jabber.org/protocol/caps' hash='h' node='n' ver='v'/>"
+           "</presence>");
+    while ((st = h_next(s)) != NULL && gr_stanza_kind(st) != GR_IQ)
+        continue;
+    assert_non_null(st);
+    h_sendf(s, "<iq type='result' to='localhost' id='%s'><query "
+            "xmlns='http://jabber.org/protocol/disco#info'/></iq>", gr_stanza_id(st));
+}
+
 static void stanzas(struct h *h, struct hs *a, struct hs *b)
 {
     struct gr_session *s;
@@ -305,6 +320,8 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_run(h);
     assert_int_equal(gr_session_post(NULL, h_jid(a), gr_session_id(s), "t", NULL, 0), 0);
     h_run(h);
+    h_drop_all(a);
+    capabilities(a);
     h_advance(h, 60000); /* a ping that nobody answers */
     h_advance(h, 60000);
 }
