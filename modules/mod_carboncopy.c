@@ -272,6 +272,25 @@ static void on_switch(struct gr_mod *self, struct gr_iq_ev *ev)
     gr_iq_reply_empty(ev->req);
 }
 
+/* The same while a client logs in (XEP-0386, 2). */
+static enum gr_verdict on_bind2_features(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    (void)self;
+    gr_bind2_feature(ev, NS_CARBONS);
+    return GR_OK;
+}
+
+static enum gr_verdict on_bind2(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    struct carbons *carbons;
+
+    if (gr_el_child(ev->request, NS_CARBONS, "enable") == NULL)
+        return GR_OK;
+    carbons = gr_session_slot(self, ev->session, &session_slot);
+    carbons->enabled = true;
+    return GR_OK;
+}
+
 static const struct gr_iq iqs[] = {
     GR_IQ(GR_IQ_SET, GR_TO_ACCOUNT, NS_CARBONS, "enable", on_switch),
     GR_IQ(GR_IQ_SET, GR_TO_ACCOUNT, NS_CARBONS, "disable", on_switch),
@@ -283,6 +302,8 @@ static const struct gr_hook hooks[] = {
     GR_ON(user_receive_message, GR_PRIO_COPY, on_receive),
     GR_ON(offline_message, GR_PRIO_POLICY, on_offline),
     GR_ON(sm_filter_offline_message, GR_PRIO_NORMAL, on_missing),
+    GR_ON(bind2_stream_features, GR_PRIO_NORMAL, on_bind2_features),
+    GR_ON(bind2_enable_features, GR_PRIO_NORMAL, on_bind2),
     GR_HOOK_END
 };
 

@@ -492,6 +492,40 @@ static void copies_are_of_what_was_let_through(void **state)
     end(&w);
 }
 
+/* --- within the login (XEP-0386), as the stream runs it --- */
+
+static void enabled_while_binding(void **state)
+{
+    h_module(&way_module);
+    struct world w = begin(CONFIG "[mod_way]\n");
+    struct gr_mod *way = h_mod(w.h, "way", "bob@localhost");
+    struct gr_stanza *answer = gr_nonza_new("t", "features"), *without, *with;
+    struct gr_inline_ev ev = { .answer = answer, .at = gr_stanza_root(answer) };
+    const char *bind = "<bind xmlns='urn:xmpp:bind:0'/>";
+    (void)state;
+
+    refuse = false;
+    gr_hook_run(way, GR_HOOK_bind2_stream_features, &ev.ev, NULL);
+    assert_string_equal(gr_el_attr(gr_stanza_child(answer, NULL, "feature"), "var"), NS);
+    assert_int_equal(gr_stanza_parse(bind, strlen(bind), &without), 0);
+    bind = "<bind xmlns='urn:xmpp:bind:0'>" ENABLE "</bind>";
+    assert_int_equal(gr_stanza_parse(bind, strlen(bind), &with), 0);
+    for (int i = 0; i < 2; i++) {
+        ev = (struct gr_inline_ev){ .session = h_session(w.phone),
+                                    .request = gr_stanza_root(i == 0 ? without : with),
+                                    .answer = answer, .at = gr_stanza_root(answer) };
+        gr_hook_run(way, GR_HOOK_bind2_enable_features, &ev.ev, NULL);
+        h_send(w.desk, "<message to='alice@localhost/a' type='chat'><body>1</body></message>");
+        h_expect(w.alice, GR_MESSAGE, GR_MSG_CHAT, NULL);
+        assert_int_equal(h_count(w.phone), i);
+    }
+    h_drop_all(w.phone);
+    gr_stanza_unref(&answer);
+    gr_stanza_unref(&without);
+    gr_stanza_unref(&with);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -512,6 +546,7 @@ int main(void)
         cmocka_unit_test(acknowledged_with_its_copies),
         cmocka_unit_test(broken_connections),
         cmocka_unit_test(copies_are_of_what_was_let_through),
+        cmocka_unit_test(enabled_while_binding),
     };
 
     return H_RUN("carboncopy", cases);
