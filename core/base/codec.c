@@ -122,3 +122,95 @@ void gr_stamp(char out[GR_STAMP_SIZE], int64_t wall_us)
              month % 100, (day_of_year - (153 * month_from_march + 2) / 5 + 1) % 100,
              rest / 3600 % 100, rest / 60 % 60, rest % 60, (unsigned)(us / 1000) % 1000);
 }
+
+/* --- reading a stamp: each reads its part and moves *s behind it --- */
+
+static bool read_digits(const char **s, unsigned count, int64_t *out)
+{
+    for (*out = 0; count > 0; count--, (*s)++) {
+        if (**s < '0' || **s > '9')
+            return false;
+        *out = *out * 10 + (**s - '0');
+    }
+    return true;
+}
+
+static bool read_mark(const char **s, char mark)
+{
+    return *(*s)++ == mark; /* the caller stops when it is not, perhaps behind the end */
+}
+
+/* Days since 1970, counted as gr_stamp does. */
+static bool read_date(const char **s, int64_t *days)
+{
+    static const uint8_t longest[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    int64_t year, month, day, from_march;
+    bool leap;
+
+    if (!read_digits(s, 4, &year) || !read_mark(s, '-') || !read_digits(s, 2, &month) ||
+        !read_mark(s, '-') || !read_digits(s, 2, &day))
+        return false;
+    leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if (month < 1 || month > 12 || day < 1 || day > longest[month - 1] ||
+        (month == 2 && day == 29 && !leap))
+        return false;
+    if (month <= 2)
+        year--;
+    from_march = (month + 9) % 12;
+    *days = year * 365 + (year >= 0 ? year / 4 - year / 100 + year / 400 : -1) +
+            (153 * from_march + 2) / 5 + day - 1 - 719468;
+    return true;
+}
+
+static bool read_hours(const char **s, int64_t *minutes)
+{
+    int64_t hour, minute;
+
+    if (!read_digits(s, 2, &hour) || !read_mark(s, ':') || !read_digits(s, 2, &minute))
+        return false;
+    *minutes = hour * 60 + minute;
+    return hour < 24 && minute < 60;
+}
+
+/* ":ss" and perhaps a fraction. A leap second is the first one of the next minute. */
+static bool read_seconds(const char **s, int64_t *us)
+{
+    int64_t unit = 100000;
+
+    if (!read_mark(s, ':') || !read_digits(s, 2, us) || *us > 60)
+        return false;
+    *us *= 1000000;
+    if (**s != '.')
+        return true;
+    (*s)++;
+    if (**s < '0' || **s > '9')
+        return false;
+    for (; **s >= '0' && **s <= '9'; (*s)++, unit /= 10)
+        *us += unit * (**s - '0');
+    return true;
+}
+
+static bool read_zone(const char **s, int64_t *minutes)
+{
+    char sign = *(*s)++;
+
+    *minutes = 0;
+    if (sign == 'Z')
+        return true;
+    if ((sign != '+' && sign != '-') || !read_hours(s, minutes))
+        return false;
+    if (sign == '-')
+        *minutes = -*minutes;
+    return true;
+}
+
+int gr_stamp_parse(const char *s, int64_t *wall_us)
+{
+    int64_t days, minutes, us, zone;
+
+    if (!read_date(&s, &days) || !read_mark(&s, 'T') || !read_hours(&s, &minutes) ||
+        !read_seconds(&s, &us) || !read_zone(&s, &zone) || *s != '\0')
+        return GR_EINVAL;
+    *wall_us = (days * 1440 + minutes - zone) * 60000000 + us;
+    return 0;
+}

@@ -67,6 +67,9 @@ GR_API void gr_random_id(char out[GR_ID_SIZE]);
 /* XEP-0082 DateTime in UTC, e.g. 2026-11-20T06:10:57.123Z; out needs GR_STAMP_SIZE bytes. */
 #define GR_STAMP_SIZE 32
 GR_API void gr_stamp(char out[GR_STAMP_SIZE], int64_t wall_us);
+/* Reads one, with any offset from UTC and any fraction of a second (rounded down to microseconds). 0,
+ * or GR_EINVAL. */
+GR_API int gr_stamp_parse(const char *s, int64_t *wall_us);
 
 /* Strict base64 (RFC 4648, 4). Encode: out needs 4 * ((len + 2) / 3) + 1 bytes. Decode: out needs
  * 3 * (len / 4) bytes; returns the length or GR_EINVAL (white space, bad padding, bad alphabet). */

@@ -825,6 +825,48 @@ static void test_hash(void **state)
     assert_int_equal(gr_hash_size("SHA-1"), 0);
 }
 
+static void test_stamp_parse(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t us;
+    } good[] = {
+        { "1970-01-01T00:00:00Z", 0 },
+        { "1969-12-31T23:59:59.999999Z", -1 },
+        { "2026-11-20T06:10:57.1239999Z", INT64_C(1795155057123999) },
+        { "2026-11-20T07:10:57+01:00", INT64_C(1795155057000000) },
+        { "2026-11-19T22:40:57.5-07:30", INT64_C(1795155057500000) },
+        { "1969-07-21T02:56:15Z", INT64_C(-14159025000000) },
+        { "1969-07-20T21:56:15-05:00", INT64_C(-14159025000000) }, /* XEP-0082, examples 2 and 3 */
+        { "2000-02-29T23:59:60Z", INT64_C(951868800000000) },
+        { "2100-03-01T00:00:00Z", INT64_C(4107542400000000) },
+        { "0001-01-01T00:00:00Z", INT64_C(-62135596800000000) },
+    };
+    static const char *const bad[] = {
+        "", "2026", "2026-11-20", "2026-11-20T06:10:57", "2026-11-20 06:10:57Z",
+        "20261120T06:10:57", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
+        "2026-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
+        "2026-11-20T24:00:00Z", "2026-11-20T06:60:00Z", "2026-11-20T06:10:61Z",
+        "2026-11-20T06:10:57.Z", "2026-11-20T06:10:57+1:00", "2026-11-20T06:10:57+01:00Z",
+        "2026-11-20T06:10:57z", "2026-11-20T06:10:57Z ", "2026-11-20T06:10", "-026-11-20T06:10:57Z",
+    };
+    char text[GR_STAMP_SIZE];
+    int64_t us;
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(good); i++) {
+        assert_int_equal(gr_stamp_parse(good[i].text, &us), 0);
+        assert_int_equal(us, good[i].us);
+    }
+    for (size_t i = 0; i < GR_COUNT(bad); i++)
+        assert_int_equal(gr_stamp_parse(bad[i], &us), GR_EINVAL);
+    for (int64_t day = -719162; day < 2932896; day += 997) { /* years 1 to 9999 */
+        gr_stamp(text, day * 86400000000);
+        assert_int_equal(gr_stamp_parse(text, &us), 0);
+        assert_int_equal(us, day * 86400000000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -855,6 +897,7 @@ int main(void)
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_stamp),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_stamp_parse),
     };
 
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
