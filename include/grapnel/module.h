@@ -10,6 +10,7 @@
 #include <grapnel/abi.h>
 #include <grapnel/base.h>
 #include <grapnel/command.h>
+#include <grapnel/form.h>
 #include <grapnel/hooks.h>
 #include <grapnel/jid.h>
 #include <grapnel/log.h>
@@ -17,6 +18,7 @@
 #include <grapnel/provider.h>
 #include <grapnel/record.h>
 #include <grapnel/route.h>
+#include <grapnel/rsm.h>
 #include <grapnel/session.h>
 #include <grapnel/stanza.h>
 #include <grapnel/store.h>
