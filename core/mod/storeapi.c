@@ -189,18 +189,32 @@ void gr_txn_append_max(struct gr_txn *t, const struct gr_coll *coll, const char 
                              (struct log_max){ max_rows, max_bytes });
 }
 
+static void put_seq(unsigned char key[8], uint64_t seq)
+{
+    for (int i = 0; i < 8; i++)
+        key[i] = (unsigned char)(seq >> (56 - 8 * i));
+}
+
 void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char *owner, const void *key,
                 size_t key_len)
 {
     add(t, STORE_DEL, coll, owner, key, key_len, NULL, 0);
 }
 
+void gr_txn_replace(struct gr_txn *t, const struct gr_coll *coll, const char *owner, uint64_t seq,
+                    const void *val, size_t val_len)
+{
+    unsigned char key[8];
+
+    put_seq(key, seq);
+    add(t, STORE_REPLACE, coll, owner, key, sizeof(key), val, val_len);
+}
+
 void gr_txn_del_seq(struct gr_txn *t, const struct gr_coll *coll, const char *owner, uint64_t seq)
 {
     unsigned char key[8];
 
-    for (int i = 0; i < 8; i++)
-        key[i] = (unsigned char)(seq >> (56 - 8 * i));
+    put_seq(key, seq);
     add(t, STORE_DEL, coll, owner, key, sizeof(key), NULL, 0);
 }
 

@@ -86,7 +86,8 @@ struct engine_query {
 };
 struct engine_answer {
     struct rowset rows;    /* sealed by whoever asked */
-    size_t count;          /* of ENGINE_COUNT */
+    size_t count;          /* of ENGINE_COUNT, with the next two for a log */
+    uint64_t last, bytes;
     bool more;
 };
 

@@ -177,7 +177,7 @@ static int mem_apply(struct engine *e, struct engine_op *op)
 
     if (op->op == STORE_PUT_NEW && mem_exists(e, op))
         return GR_EEXIST;
-    if (op->op == STORE_DEL || op->op == STORE_DEL_ALL)
+    if (op->op == STORE_DEL || op->op == STORE_DEL_ALL || op->op == STORE_REPLACE)
         mo = find(op->coll, op->owner, op->owner_len);
     else
         mo = find_or_add(op->coll, op->owner, op->owner_len);
@@ -197,6 +197,10 @@ static int mem_apply(struct engine *e, struct engine_op *op)
         codec_u64(seq, op->result);
         put(m, mo, seq, sizeof(seq), op->val, op->val_len);
         mo->last = op->result;
+        break;
+    case STORE_REPLACE:
+        if (at(mo, lower_bound(mo, op->key, op->key_len), op->key, op->key_len))
+            put(m, mo, op->key, op->key_len, op->val, op->val_len);
         break;
     case STORE_DEL:
         i = lower_bound(mo, op->key, op->key_len);
@@ -304,6 +308,8 @@ static int mem_read(struct engine *e, int reader, const struct engine_query *q,
         read_range(mo, q, out);
     } else if (mo != NULL) {
         out->count = mo->count;
+        out->last = mo->last;
+        out->bytes = mo->bytes;
     }
     pthread_rwlock_unlock(&m->lock);
     return rc;

@@ -146,8 +146,11 @@ static int count_log(struct walk *w, MDB_txn *txn, uint64_t id)
         return 0;
     if (rc == 0 && codec_get_log_head(lmdb_bytes(w->v), &head) != 0)
         return lmdb_damaged(w->q->coll->name, "log head");
-    if (rc == 0)
+    if (rc == 0) {
         w->out->count = (size_t)head.count;
+        w->out->last = head.last;
+        w->out->bytes = head.bytes;
+    }
     return rc;
 }
 

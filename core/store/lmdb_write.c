@@ -137,6 +137,31 @@ static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
     return put_head(l, op, id, &head);
 }
 
+static int replace(struct lmdb *l, const struct engine_op *op, uint64_t id)
+{
+    uint8_t key[2 * CODEC_ID];
+    MDB_val k = { sizeof(key), key }, v;
+    struct log_head head;
+    uint64_t before;
+    int rc;
+
+    codec_log_key(key, id, codec_get_u64(op->key));
+    rc = mdb_get(l->txn, op->coll->dbi, &k, &v);
+    if (rc != 0)
+        return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "get");
+    before = codec_log_bytes(v.mv_size);
+    v.mv_size = codec_row_size(CODEC_ID, op->val_len);
+    rc = lmdb_error(mdb_put(l->txn, op->coll->dbi, &k, &v, MDB_RESERVE), "put");
+    if (rc != 0)
+        return rc;
+    codec_row(v.mv_data, NULL, CODEC_ID, op->val, op->val_len);
+    rc = get_head(l, op, id, &head);
+    if (rc != 0)
+        return rc;
+    head.bytes = (head.bytes > before ? head.bytes - before : 0) + op->val_len;
+    return put_head(l, op, id, &head);
+}
+
 static int del_log_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
 {
     uint8_t key[2 * CODEC_ID];
@@ -252,12 +277,12 @@ static int del_all(struct lmdb *l, const struct engine_op *op, uint64_t id)
 int lmdb_apply(struct engine *e, struct engine_op *op)
 {
     struct lmdb *l = self(e);
-    bool del = op->op == STORE_DEL || op->op == STORE_DEL_ALL;
+    bool add = op->op == STORE_PUT || op->op == STORE_PUT_NEW || op->op == STORE_APPEND;
     uint64_t id;
-    int rc = owner_id(l, op, !del, &id);
+    int rc = owner_id(l, op, add, &id);
 
     if (rc != 0)
-        return rc == GR_ENOENT ? 0 : rc; /* deleting what an unknown owner has */
+        return rc == GR_ENOENT ? 0 : rc; /* changing or deleting what an unknown owner has */
     switch (op->op) {
     case STORE_PUT:
     case STORE_PUT_NEW:
@@ -266,6 +291,8 @@ int lmdb_apply(struct engine *e, struct engine_op *op)
         return add_to_counter(l, op, id);
     case STORE_APPEND:
         return append(l, op, id);
+    case STORE_REPLACE:
+        return replace(l, op, id);
     case STORE_DEL:
         return op->coll->kind == GR_COLL_LOG ? del_log_row(l, op, id) : del_map_row(l, op, id);
     case STORE_DEL_ALL:

@@ -86,7 +86,7 @@ static void run_read(struct ctx *ctx, struct store_req *req, const struct engine
     rowset_seal(&a.rows);
     req->rows = (struct gr_rows){
         .rc = rc, .row = a.rows.row, .more = a.more,
-        .count = q->what == ENGINE_COUNT ? a.count : a.rows.count,
+        .count = q->what == ENGINE_COUNT ? a.count : a.rows.count, .last = a.last, .bytes = a.bytes,
     };
     finish_req(ctx, req);
     rowset_fini(&a.rows);

@@ -69,7 +69,9 @@ void store_owners(struct store_req *req, struct store_coll *coll, const char *do
 
 struct store_txn;
 struct store_txn *store_txn_new(void);
-enum store_op { STORE_PUT, STORE_PUT_NEW, STORE_ADD, STORE_APPEND, STORE_DEL, STORE_DEL_ALL };
+/* STORE_REPLACE: of a log's row, nothing when it is not there. */
+enum store_op { STORE_PUT, STORE_PUT_NEW, STORE_ADD, STORE_APPEND, STORE_REPLACE, STORE_DEL,
+                STORE_DEL_ALL };
 void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *coll,
                    const char *owner, const void *key, size_t key_len, const void *val,
                    size_t val_len);

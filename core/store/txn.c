@@ -56,11 +56,12 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
     struct txn_op *o;
 
     if (coll->kind == GR_COLL_LOG)
-        gr_assert(op == STORE_APPEND || op == STORE_DEL || op == STORE_DEL_ALL);
+        gr_assert(op != STORE_PUT && op != STORE_PUT_NEW);
     else
-        gr_assert(op != STORE_APPEND);
+        gr_assert(op != STORE_APPEND && op != STORE_REPLACE);
     if (!fits(t, owner_len, key_len, val_len) ||
-        (coll->kind == GR_COLL_LOG && op == STORE_DEL && key_len != CODEC_ID)) {
+        (coll->kind == GR_COLL_LOG && (op == STORE_DEL || op == STORE_REPLACE) &&
+         key_len != CODEC_ID)) {
         t->rc = GR_ELIMIT;
         return;
     }

@@ -36,6 +36,8 @@ struct gr_rows {
     const struct gr_row *row;/* borrowed until done() returns */
     size_t count;
     bool more;               /* the range has further rows behind the limit */
+    uint64_t last, bytes;    /* gr_store_count of a log: the latest number given out (0: none yet), the
+                                bytes in its values */
 };
 GR_API uint64_t gr_row_seq(const struct gr_row *row); /* sequence number of a log row */
 GR_API int64_t gr_row_counter(const struct gr_row *row); /* of a counter's row: see gr_txn_add */
@@ -56,7 +58,8 @@ GR_API void gr_store_get(struct gr_req *take, const struct gr_coll *coll, const 
 /* Rows with key >= from (NULL: all), ascending, at most `limit`. */
 GR_API void gr_store_range(struct gr_req *take, const struct gr_coll *coll, const char *owner,
                            const void *from, size_t from_len, size_t limit);
-/* The number of rows of an owner (rows->count; no row data). */
+/* The number of rows of an owner (rows->count; no row data). Of a log this reads one record; the rows
+ * of one from which only the oldest are deleted have the numbers last - count + 1 to last. */
 GR_API void gr_store_count(struct gr_req *take, const struct gr_coll *coll, const char *owner);
 
 /* Writes: gather, then commit or drop. Keys and values are copied. */
@@ -80,6 +83,9 @@ GR_API void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const ch
 GR_API void gr_txn_append_max(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                               const void *val, size_t val_len, uint64_t max_rows,
                               uint64_t max_bytes);
+/* Another value for a row of a log; nothing when there is no such row. */
+GR_API void gr_txn_replace(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                           uint64_t seq, const void *val, size_t val_len);
 GR_API void gr_txn_del(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                        const void *key, size_t key_len);
 GR_API void gr_txn_del_seq(struct gr_txn *t, const struct gr_coll *coll, const char *owner,

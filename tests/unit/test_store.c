@@ -99,6 +99,51 @@ static void log_numbers_are_never_reused(void **state)
     assert_int_equal(now_append(logc, "a@x", "five"), 5);
 }
 
+static struct store_txn *one_replace(const char *owner, uint64_t seq, const char *val)
+{
+    struct store_txn *t = store_txn_new();
+    uint8_t key[8] = { 0, 0, 0, 0, 0, 0, 0, (uint8_t)seq };
+
+    store_txn_add(t, STORE_REPLACE, logc, owner, key, sizeof(key), val, strlen(val));
+    return t;
+}
+
+static void check_log(const char *owner, size_t count, uint64_t last, uint64_t bytes)
+{
+    struct ask a;
+
+    memset(&a, 0, sizeof(a));
+    ask_init(&a);
+    store_count(&a.req, logc, owner);
+    settle();
+    assert_int_equal(a.rc, 0);
+    assert_int_equal(a.req.rows.count, count);
+    assert_int_equal(a.req.rows.last, last);
+    assert_int_equal(a.req.rows.bytes, bytes);
+}
+
+static void a_row_of_a_log_is_replaced(void **state)
+{
+    (void)state;
+    check_log("a@x", 0, 0, 0);
+    assert_int_equal(now_append(logc, "a@x", "one"), 1);
+    assert_int_equal(now_append(logc, "a@x", "two"), 2);
+    check_log("a@x", 2, 2, 6);
+    assert_int_equal(now_commit(one_replace("a@x", 1, "a longer one")), 0);
+    assert_answer(now_range(logc, "a@x", NULL, 10), "#1=a longer one;#2=two;");
+    check_log("a@x", 2, 2, 15);
+    assert_int_equal(now_commit(one_replace("a@x", 1, "")), 0);
+    assert_int_equal(now_commit(one_replace("a@x", 3, "not there")), 0);
+    assert_int_equal(now_commit(one_replace("nobody@x", 1, "not there")), 0);
+    assert_answer(now_range(logc, "a@x", NULL, 10), "#1=;#2=two;");
+    check_log("a@x", 2, 2, 3);
+    check_log("nobody@x", 0, 0, 0);
+    assert_int_equal(now_commit(one_del_seq(logc, "a@x", 1)), 0);
+    check_log("a@x", 1, 2, 3);
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, logc, "a@x", NULL, NULL)), 0);
+    check_log("a@x", 0, 2, 0);
+}
+
 /* A transaction happens as a whole; those of the same batch are not its victims. */
 static void failed_put_new_takes_nobody_along(void **state)
 {
@@ -624,6 +669,7 @@ static void random_op(struct store_txn *t, unsigned *seed, const char *owner)
 {
     static const enum store_op ops[] = { STORE_PUT, STORE_PUT, STORE_PUT, STORE_PUT_NEW, STORE_DEL,
                                          STORE_APPEND, STORE_APPEND, STORE_DEL, STORE_ADD,
+                                         STORE_REPLACE,
                                          STORE_DEL_ALL };
     unsigned which = rnd(seed, GR_COUNT(ops));
     char *key = random_key(seed), val[16];
@@ -635,6 +681,9 @@ static void random_op(struct store_txn *t, unsigned *seed, const char *owner)
     if (which == 7) {
         seq[7] = (uint8_t)rnd(seed, 200);
         store_txn_add(t, STORE_DEL, logc, owner, seq, sizeof(seq), NULL, 0);
+    } else if (ops[which] == STORE_REPLACE) {
+        seq[7] = (uint8_t)rnd(seed, 200);
+        store_txn_add(t, STORE_REPLACE, logc, owner, seq, sizeof(seq), val, strlen(val));
     } else if (which == 6) {
         store_txn_append_max(t, logc, owner, val, strlen(val),
                              (struct log_max){ rnd(seed, 60), rnd(seed, 200) });
@@ -746,6 +795,7 @@ int main(void)
         both(a_log_has_bounds),
         both(counters_add_up),
         both(a_counter_has_bounds),
+        both(a_row_of_a_log_is_replaced),
         both(appended_numbers_come_back),
         both(reads_wait_for_writes_before_them),
         both(long_keys_and_owners),
