@@ -48,6 +48,20 @@ void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *t
         gr_stanza_unref(&take);
 }
 
+/* struct gr_receipt is only a name for struct receipt in public. */
+struct gr_receipt *gr_receipt_take(const struct gr_ev *ev)
+{
+    return (struct gr_receipt *)receipt_ref(ev->acc != NULL ? ev->acc->receipt : NULL);
+}
+
+void gr_receipt_give(struct gr_receipt **take)
+{
+    struct receipt *r = (struct receipt *)*take;
+
+    *take = NULL;
+    receipt_release(&r, true);
+}
+
 /* --- sending with the outcome told --- */
 
 enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,

@@ -11,6 +11,13 @@ GR_API void gr_send(struct gr_mod *self, struct gr_stanza *take);
  * handled (acknowledged) only when this one is. */
 GR_API void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_stanza *take);
 
+/* The stanza of `ev` does not count as handled (acknowledged) before this is given back: for what goes
+ * on in the background on its behalf, a write that nobody waits for. NULL when nobody asks. Give it back
+ * on any loop; accepts NULL, sets NULL. */
+struct gr_receipt;
+GR_API struct gr_receipt *gr_receipt_take(const struct gr_ev *ev);
+GR_API void gr_receipt_give(struct gr_receipt **take);
+
 /* Answers the stanza of `ev` with an error, from ev->to to ev->from, as gr_send_in; nothing is sent for
  * what must not be answered (errors, iq results). Returns GR_STOP: return gr_ev_refuse(...). */
 GR_API enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,

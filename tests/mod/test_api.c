@@ -131,6 +131,57 @@ static void refused_stanzas_are_answered(void **state)
     h_stop(&h);
 }
 
+/* --- gr_receipt_take --- */
+
+static struct gr_receipt *receipts[2];
+
+static enum gr_verdict take_receipt(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    receipts[0] = gr_receipt_take(&ev->ev);
+    return GR_OK;
+}
+
+static enum gr_verdict take_another(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    receipts[1] = gr_receipt_take(&ev->ev);
+    return GR_DROP;
+}
+
+static const struct gr_hook receipt_hooks[] = {
+    GR_ON(user_send_message, GR_PRIO_NORMAL, take_receipt),
+    GR_ON(filter_local_packet, GR_PRIO_NORMAL, take_another),
+    GR_HOOK_END
+};
+static const struct gr_module taking = { .name = "taking", .summary = "test",
+                                         .hooks = receipt_hooks };
+
+static void a_stanza_waits_for_its_receipts(void **state)
+{
+    (void)state;
+    h_module(&taking);
+    struct h *h = h_start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+
+    h_send(alice, "<message to='bob@localhost'><body>1</body></message>");
+    assert_int_equal(h_unhandled(alice), 1);
+    gr_receipt_give(&receipts[1]);
+    h_run(h);
+    assert_null(receipts[1]);
+    assert_int_equal(h_unhandled(alice), 1);
+    gr_receipt_give(&receipts[0]);
+    h_run(h);
+    assert_int_equal(h_unhandled(alice), 0);
+    h_enter(h, "alice@localhost");
+    gr_send(h_mod(h, "taking", "localhost"),
+            gr_message_new(GR_MSG_CHAT, h_jid(alice), h_parse_jid(h, "bob@localhost")));
+    h_run(h);
+    assert_null(receipts[1]); /* nobody waits */
+    gr_receipt_give(&receipts[1]);
+    h_stop(&h);
+}
+
 /* --- complete providers --- */
 
 static void get_contacts(struct gr_mod *self, void *inst, struct gr_ask *ask,
@@ -411,6 +462,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(sessions_of_a_host),
         cmocka_unit_test(refused_stanzas_are_answered),
+        cmocka_unit_test(a_stanza_waits_for_its_receipts),
         cmocka_unit_test(nothing_below_is_asked),
         cmocka_unit_test(counters_of_all_loops),
         cmocka_unit_test(a_command_that_only_a_timer_would_end),
