@@ -118,6 +118,15 @@ void gr_store_range(struct gr_req *take, const struct gr_coll *coll, const char 
         store_range(&take->req, c, owner, from, from_len, limit);
 }
 
+void gr_store_range_back(struct gr_req *take, const struct gr_coll *coll, const char *owner,
+                         const void *before, size_t before_len, size_t limit)
+{
+    struct store_coll *c = begin(take, coll);
+
+    if (c != NULL)
+        store_range_back(&take->req, c, owner, before, before_len, limit);
+}
+
 void gr_store_count(struct gr_req *take, const struct gr_coll *coll, const char *owner)
 {
     struct store_coll *c = begin(take, coll);

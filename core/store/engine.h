@@ -74,13 +74,13 @@ static inline bool engine_of_domain(const char *owner, size_t len, const char *d
            (len == n || owner[len - n - 1] == '@');
 }
 
-enum engine_read { ENGINE_GET, ENGINE_RANGE, ENGINE_COUNT, ENGINE_OWNERS };
+enum engine_read { ENGINE_GET, ENGINE_RANGE, ENGINE_RANGE_BACK, ENGINE_COUNT, ENGINE_OWNERS };
 struct engine_query {
     enum engine_read what;
     const struct store_coll *coll;
     const char *owner;     /* of ENGINE_OWNERS: the domain */
     size_t owner_len;
-    const void *key;       /* of a range: from; NULL: all. ENGINE_OWNERS: behind that row's key */
+    const void *key;       /* of a range: from (back: before); NULL: all. ENGINE_OWNERS: behind that row's key */
     size_t key_len;
     size_t limit;
 };

@@ -263,6 +263,26 @@ static void read_range(const struct mem_owner *mo, const struct engine_query *q,
     }
 }
 
+static int read_back(const struct mem_owner *mo, const struct engine_query *q,
+                     struct engine_answer *out)
+{
+    size_t i = q->key != NULL ? lower_bound(mo, q->key, q->key_len) : mo->count;
+
+    while (i-- > 0) {
+        const struct mem_row *row = &mo->row[i];
+
+        if (row->key_len > CODEC_MAP_PREFIX)
+            return GR_ENOTSUP;
+        if (out->rows.count == q->limit ||
+            !rowset_add(&out->rows, row->bytes, row->key_len, row->bytes + row->key_len,
+                        row->val_len)) {
+            out->more = true;
+            break;
+        }
+    }
+    return 0;
+}
+
 static void list_owners(const struct engine_query *q, struct engine_answer *out)
 {
     const struct table *owners = &q->coll->owners;
@@ -306,6 +326,8 @@ static int mem_read(struct engine *e, int reader, const struct engine_query *q,
                        mo->row[i].bytes + mo->row[i].key_len, mo->row[i].val_len);
     } else if (mo != NULL && q->what == ENGINE_RANGE) {
         read_range(mo, q, out);
+    } else if (mo != NULL && q->what == ENGINE_RANGE_BACK) {
+        rc = read_back(mo, q, out);
     } else if (mo != NULL) {
         out->count = mo->count;
         out->last = mo->last;

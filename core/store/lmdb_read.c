@@ -123,6 +123,51 @@ static int range(struct walk *w)
     return rc == GR_ENOENT || rc == GR_ELIMIT ? 0 : rc;
 }
 
+/* To the last row of the owner before the key; GR_ENOENT: there is none. */
+static int seek_back(struct walk *w)
+{
+    uint8_t from[CODEC_ID + CODEC_MAP_PREFIX];
+    size_t len = w->q->key_len < CODEC_MAP_PREFIX ? w->q->key_len : CODEC_MAP_PREFIX;
+    int rc;
+
+    memcpy(from, w->id, CODEC_ID);
+    if (w->q->key == NULL)
+        codec_u64(from, codec_get_u64(w->id) + 1);
+    else
+        memcpy(from + CODEC_ID, w->q->key, len);
+    w->k = lmdb_val(from, CODEC_ID + (w->q->key != NULL ? len : 0));
+    rc = lmdb_error(mdb_cursor_get(w->cur, &w->k, &w->v, MDB_SET_RANGE), "cursor");
+    if (rc != 0 && rc != GR_ENOENT)
+        return rc;
+    rc = lmdb_error(mdb_cursor_get(w->cur, &w->k, &w->v, rc == 0 ? MDB_PREV : MDB_LAST), "cursor");
+    if (rc == 0 && w->q->coll->kind == GR_COLL_LOG && w->k.mv_size == CODEC_HEAD_KEY &&
+        memcmp(w->k.mv_data, w->id, CODEC_ID) == 0)
+        return step(w, MDB_PREV); /* the log's head lies behind its rows */
+    if (rc == 0 && (w->k.mv_size < CODEC_ID || memcmp(w->k.mv_data, w->id, CODEC_ID) != 0))
+        rc = GR_ENOENT;
+    return rc;
+}
+
+static int range_back(struct walk *w)
+{
+    struct pair p;
+    int rc;
+
+    for (rc = seek_back(w); rc == 0; rc = step(w, MDB_PREV)) {
+        if (w->q->coll->kind == GR_COLL_MAP && w->k.mv_size > CODEC_ID + CODEC_MAP_PREFIX)
+            return GR_ENOTSUP;
+        rc = decode(w, &p);
+        if (rc != 0)
+            return rc;
+        if (w->out->rows.count == w->q->limit ||
+            !rowset_add(&w->out->rows, p.key.data, p.key.len, p.val.data, p.val.len)) {
+            w->out->more = true;
+            return 0;
+        }
+    }
+    return rc == GR_ENOENT ? 0 : rc;
+}
+
 static int count_map(struct walk *w)
 {
     int rc;
@@ -264,7 +309,9 @@ static int query(struct lmdb *l, MDB_txn *txn, struct walk *w)
     rc = lmdb_error(mdb_cursor_open(txn, q->coll->dbi, &w->cur), "cursor");
     if (rc != 0)
         return rc;
-    rc = q->what == ENGINE_RANGE ? range(w) : count_map(w);
+    rc = q->what == ENGINE_RANGE        ? range(w)
+         : q->what == ENGINE_RANGE_BACK ? range_back(w)
+                                        : count_map(w);
     mdb_cursor_close(w->cur);
     return rc;
 }

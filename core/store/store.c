@@ -242,7 +242,8 @@ static int check_query(const struct ctx *ctx, const struct engine_query *q)
     if (q->owner_len < 1 || q->owner_len > CODEC_OWNER_MAX || q->key_len > CODEC_MAP_KEY_MAX)
         return GR_ELIMIT;
     if (q->coll->kind == GR_COLL_LOG && q->key_len != CODEC_ID &&
-        (q->what == ENGINE_GET || (q->what == ENGINE_RANGE && q->key != NULL)))
+        (q->what == ENGINE_GET ||
+         ((q->what == ENGINE_RANGE || q->what == ENGINE_RANGE_BACK) && q->key != NULL)))
         return GR_EINVAL;
     return ctx->waiting + ctx->deferred >= READS_WAITING_MAX ? GR_EAGAIN : 0;
 }
@@ -290,6 +291,16 @@ void store_range(struct store_req *req, struct store_coll *coll, const char *own
     start_read(req, &(struct engine_query){ .what = ENGINE_RANGE, .coll = coll, .owner = owner,
                                             .owner_len = strlen(owner), .key = from,
                                             .key_len = from != NULL ? from_len : 0,
+                                            .limit = limit });
+}
+
+void store_range_back(struct store_req *req, struct store_coll *coll, const char *owner,
+                      const void *before, size_t before_len, size_t limit)
+{
+    start_read(req, &(struct engine_query){ .what = ENGINE_RANGE_BACK, .coll = coll,
+                                            .owner = owner, .owner_len = strlen(owner),
+                                            .key = before,
+                                            .key_len = before != NULL ? before_len : 0,
                                             .limit = limit });
 }
 

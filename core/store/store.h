@@ -59,6 +59,8 @@ void store_get(struct store_req *req, struct store_coll *coll, const char *owner
                size_t key_len);
 void store_range(struct store_req *req, struct store_coll *coll, const char *owner,
                  const void *from, size_t from_len, size_t limit);
+void store_range_back(struct store_req *req, struct store_coll *coll, const char *owner,
+                      const void *before, size_t before_len, size_t limit);
 void store_count(struct store_req *req, struct store_coll *coll, const char *owner);
 
 /* The owners that are `domain` or an account of it and have rows in the collection: a row each, its value

@@ -58,6 +58,10 @@ GR_API void gr_store_get(struct gr_req *take, const struct gr_coll *coll, const 
 /* Rows with key >= from (NULL: all), ascending, at most `limit`. */
 GR_API void gr_store_range(struct gr_req *take, const struct gr_coll *coll, const char *owner,
                            const void *from, size_t from_len, size_t limit);
+/* Rows with key < before (NULL: all), the last one first, at most `limit`. Not for keys of more than
+ * 471 bytes, which are not kept in their order: GR_ENOTSUP. */
+GR_API void gr_store_range_back(struct gr_req *take, const struct gr_coll *coll, const char *owner,
+                                const void *before, size_t before_len, size_t limit);
 /* The number of rows of an owner (rows->count; no row data). Of a log this reads one record; the rows
  * of one from which only the oldest are deleted have the numbers last - count + 1 to last. */
 GR_API void gr_store_count(struct gr_req *take, const struct gr_coll *coll, const char *owner);

@@ -99,6 +99,70 @@ static void log_numbers_are_never_reused(void **state)
     assert_int_equal(now_append(logc, "a@x", "five"), 5);
 }
 
+static char *now_back(struct store_coll *c, const char *owner, const char *before, size_t len,
+                      size_t limit)
+{
+    struct ask a;
+
+    memset(&a, 0, sizeof(a));
+    ask_init(&a);
+    store_range_back(&a.req, c, owner, before, len, limit);
+    return answer(&a);
+}
+
+/* The last row of the map. */
+static void now_check_back(int rc)
+{
+    struct ask a;
+
+    memset(&a, 0, sizeof(a));
+    ask_init(&a);
+    store_range_back(&a.req, map, "a@x", NULL, 0, 1);
+    settle();
+    assert_int_equal(a.rc, rc);
+    buf_fini(&a.text);
+}
+
+static void backwards(void **state)
+{
+    char *key = gr_alloc(473);
+
+    (void)state;
+    assert_answer(now_back(map, "a@x", NULL, 0, 10), "");
+    for (char k = 'a'; k <= 'e'; k++) {
+        assert_int_equal(now_put(map, "a@x", (char[]){ k, '\0' }, "v"), 0);
+        assert_int_equal(now_append(logc, "a@x", (char[]){ k, '\0' }), k - 'a' + 1);
+    }
+    assert_answer(now_back(map, "a@x", NULL, 0, 2), "e=v;d=v;...");
+    assert_answer(now_back(map, "a@x", "c", 1, 9), "b=v;a=v;");
+    assert_answer(now_back(map, "a@x", "cc", 2, 1), "c=v;...");
+    assert_answer(now_back(map, "a@x", "a", 1, 9), "");
+    assert_answer(now_back(map, "a@x", "z", 1, 1), "e=v;...");
+    assert_answer(now_back(logc, "a@x", NULL, 0, 2), "#5=e;#4=d;...");
+    assert_answer(now_back(logc, "a@x", "\0\0\0\0\0\0\0\3", 8, 9), "#2=b;#1=a;");
+    assert_answer(now_back(logc, "a@x", "\0\0\0\0\0\0\0\1", 8, 9), "");
+    assert_answer(now_back(logc, "a@x", "\0\0\0\0\0\0\1\0", 8, 9), "#5=e;#4=d;#3=c;#2=b;#1=a;");
+    assert_answer(now_back(logc, "a@x", "1", 1, 9), "E2"); /* no number */
+    /* Neighbours on both sides. */
+    assert_int_equal(now_append(logc, "b@x", "other"), 1);
+    assert_int_equal(now_put(map, "b@x", "k", "other"), 0);
+    assert_answer(now_back(logc, "a@x", NULL, 0, 1), "#5=e;...");
+    assert_answer(now_back(map, "a@x", NULL, 0, 1), "e=v;...");
+    assert_answer(now_back(logc, "b@x", NULL, 0, 9), "#1=other;");
+    assert_answer(now_back(map, "b@x", NULL, 0, 9), "k=other;");
+    assert_int_equal(now_commit(one(STORE_DEL_ALL, logc, "b@x", NULL, NULL)), 0);
+    assert_answer(now_back(logc, "b@x", NULL, 0, 9), ""); /* its head is there */
+    assert_answer(now_back(logc, "nobody@x", NULL, 0, 9), "");
+    memset(key, 'f', 471);
+    assert_int_equal(now_put(map, "a@x", key, "fits"), 0);
+    assert_answer(now_back(map, "a@x", "f", 1, 1), "e=v;...");
+    now_check_back(0);
+    key[471] = 'f';
+    assert_int_equal(now_put(map, "a@x", key, "too long"), 0);
+    now_check_back(GR_ENOTSUP);
+    gr_free(key);
+}
+
 static struct store_txn *one_replace(const char *owner, uint64_t seq, const char *val)
 {
     struct store_txn *t = store_txn_new();
@@ -703,13 +767,14 @@ static void random_read(struct ask *a, unsigned *seed, const char *owner)
 
     ask_init(a);
     seq[7] = (uint8_t)rnd(seed, 100);
-    switch (rnd(seed, 7)) {
+    switch (rnd(seed, 8)) {
     case 0: store_get(&a->req, map, owner, key, strlen(key)); break;
     case 1: store_range(&a->req, map, owner, NULL, 0, 1000); break;
     case 2: store_range(&a->req, map, owner, key, strlen(key), rnd(seed, 5)); break;
     case 3: store_count(&a->req, map, owner); break;
     case 4: store_get(&a->req, logc, owner, seq, sizeof(seq)); break;
     case 5: store_range(&a->req, logc, owner, seq, sizeof(seq), rnd(seed, 5)); break;
+    case 6: store_range_back(&a->req, logc, owner, seq, sizeof(seq), rnd(seed, 5)); break;
     default: store_count(&a->req, logc, owner); break;
     }
     gr_free(key);
@@ -796,6 +861,7 @@ int main(void)
         both(counters_add_up),
         both(a_counter_has_bounds),
         both(a_row_of_a_log_is_replaced),
+        both(backwards),
         both(appended_numbers_come_back),
         both(reads_wait_for_writes_before_them),
         both(long_keys_and_owners),
