@@ -14,6 +14,7 @@
 #pragma once
 
 #include <grapnel/hook_list.h>
+#include <grapnel/rsm.h>
 #include <grapnel/session.h>
 
 enum gr_verdict { GR_OK, GR_STOP, GR_DROP, GR_FAIL, GR_PENDING };
@@ -276,18 +277,46 @@ struct gr_room_ev {
 
 /* archive */
 enum gr_mam_when { GR_MAM_ALWAYS, GR_MAM_NEVER, GR_MAM_ROSTER };
+struct gr_mam_row {             /* a message as it is kept */
+    const char *id;
+    int64_t time_us;
+    const char *xml;            /* of the whole stanza, as gr_stanza_xml gives it */
+    size_t len;
+};
+/* A page (XEP-0313, 4). mam_lookup_messages is run for the same page again and again while `left` is not
+ * 0, so that nobody has to hold a large one in memory. */
+struct gr_mam_query {
+    /* what is asked for */
+    const struct gr_jid *with;  /* NULL: everybody */
+    int64_t start_us, end_us;   /* both belong to it; INT64_MIN, INT64_MAX: open */
+    const char *after_id, *before_id; /* not themselves; NULL: open. GR_ENOENT when not there */
+    const char *const *ids;     /* these only; GR_ENOENT when one is not there; NULL: all */
+    size_t id_count;
+    struct gr_rsm rsm;          /* before and after: as the two above, of what matched */
+    size_t limit;               /* most rows of the page; 0: none, index and count only */
+    bool flip;                  /* the last one of the page first (4.3.4) */
+    /* what came of it: the handler gives rows to row(), in order, and leaves the rest for the next
+     * time */
+    void (*row)(struct gr_mam_query *q, const struct gr_mam_row *row);
+    bool begun;                 /* it was run for this page before: */
+    size_t left;                /* rows that the page still lacks */
+    uint64_t cursor;            /* whatever the handler needs to go on */
+    int64_t index, count;       /* of the first row of the page; of all that match; -1: not known */
+    bool complete;              /* no rows behind the page (with rsm.before: in front of it) */
+};
 struct gr_mam_ev {
-    struct gr_ev ev;
+    struct gr_ev ev;            /* acc: that of the stanza, in archive_message */
     const struct gr_jid *owner, *remote, *source, *caller;
-    uint64_t archive_id;        /* 0: none */
-    const char *message_id, *origin_id;
+    uint64_t archive_id;        /* 0: there is none, nothing is kept */
+    const char *message_id;     /* archive_message: result, its id in the archive; retraction: of what goes */
+    const char *origin_id;      /* the stanza's id, or what the sender calls it (XEP-0359) */
     struct gr_stanza *stanza;
     bool outgoing, groupchat;
-    int rc;                     /* archive_message, set_prefs, lookup: 0 or a gr_err */
-    uint64_t count;             /* size, flushed messages, total of a lookup */
-    enum gr_mam_when behaviour;
+    int rc;                     /* 0 or a gr_err; retraction: other than 0 leaves the message alone */
+    uint64_t count;             /* size, flushed messages */
+    enum gr_mam_when behaviour; /* also the default of prefs */
     const struct gr_jid *const *always, *const *never; /* prefs; NULL-terminated */
-    const void *query;          /* struct of svc/archive.h once that exists */
+    struct gr_mam_query *query;
 };
 
 /* advanced message processing, inbox, push, keys, vCard, export */
