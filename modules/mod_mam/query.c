@@ -1,0 +1,251 @@
+/* mod_mam/query.c: answering a client. A page comes a few messages at a time: the next ones are read
+ * when the last of those before has been written to the client's socket, so that a page takes the
+ * same memory whatever its size and however slowly it is read. */
+#include "ask.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <grapnel/log.h>
+
+struct query {
+    struct query *next, **at;   /* at: what points to it */
+    struct gr_mam_ev ev;
+    struct ask ask;
+    struct gr_mod *self;
+    struct gr_iq_req *req;
+    char *head;                 /* of each result */
+    struct gr_stanza *held;     /* the latest result: it may be the last one of this part */
+    char *first, *last;         /* ids, in the order of sending */
+};
+
+static void query_free(struct query *x)
+{
+    *x->at = x->next;
+    if (x->next != NULL)
+        x->next->at = x->at;
+    ask_free(&x->ask);
+    gr_stanza_unref(&x->held);
+    gr_free(x->head);
+    gr_free(x->first);
+    gr_free(x->last);
+    gr_free(x);
+}
+
+/* At shutdown: nothing is answered any more. */
+void queries_free(struct mam *m)
+{
+    while (m->queries != NULL)
+        query_free(m->queries);
+}
+
+static struct query *query_new(struct gr_mod *self, struct gr_iq_req *req)
+{
+    struct query *x = gr_alloc(sizeof(*x));
+    struct mam *m = gr_state(self);
+
+    x->self = self;
+    x->req = req;
+    x->ev = (struct gr_mam_ev){ .owner = gr_iq_req_to(req), .caller = gr_iq_req_from(req),
+                                .query = &x->ask.q };
+    x->next = m->queries;
+    x->at = &m->queries;
+    if (x->next != NULL)
+        x->next->at = &x->next;
+    m->queries = x;
+    return x;
+}
+
+static void refuse(struct query *x, enum gr_cond cond)
+{
+    gr_iq_reply_error(x->req, cond, NULL);
+    query_free(x);
+}
+
+/* --- a page --- */
+
+static void on_row(struct gr_mam_query *q, const struct gr_mam_row *row)
+{
+    struct query *x = GR_CONTAINER_OF(q, struct query, ask.q);
+    struct gr_stanza *st = result_new(x->head, row);
+
+    if (st == NULL)
+        return;
+    if (x->held != NULL)
+        gr_send(x->self, x->held);
+    x->held = st;
+    if (x->first == NULL)
+        x->first = gr_strdup(row->id);
+    gr_free(x->last);
+    x->last = gr_strdup(row->id);
+}
+
+static void answer(struct query *x)
+{
+    const struct gr_mam_query *q = &x->ask.q;
+    struct gr_stanza *result = gr_iq_result(gr_iq_req_stanza(x->req));
+    struct gr_el *fin = gr_el_add(result, NULL, NS_MAM, "fin");
+
+    if (q->complete)
+        gr_el_set(result, fin, "complete", "true");
+    gr_rsm_add(result, fin,
+               &(struct gr_rsm_page){ .first = q->flip ? x->last : x->first,
+                                      .last = q->flip ? x->first : x->last,
+                                      .index = q->index, .count = q->count });
+    gr_iq_reply(x->req, result);
+    query_free(x);
+}
+
+static void look_up(struct query *x);
+
+/* The last one of a part was written, or nobody is there any more. */
+static void on_handled(struct gr_mod *self, void *data, bool delivered)
+{
+    struct query *x = *(struct query **)data;
+
+    if (delivered && gr_session_find(self, gr_iq_req_from(x->req), 0) != NULL)
+        look_up(x);
+    else
+        refuse(x, GR_RECIPIENT_UNAVAILABLE);
+}
+
+static void send_part(struct query *x)
+{
+    struct gr_stanza *st = x->held;
+    struct query **data = gr_alloc(sizeof(*data));
+
+    x->held = NULL;
+    *data = x;
+    gr_send_tracked(x->self, st, on_handled, data);
+}
+
+static void on_looked_up(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct query *x = GR_CONTAINER_OF(ev, struct query, ev.ev);
+
+    (void)verdict;
+    if (x->ev.rc != 0) {
+        refuse(x, gr_cond_of(x->ev.rc));
+        return;
+    }
+    x->ask.q.begun = true;
+    if (x->ask.q.left > 0 && x->held != NULL) {
+        send_part(x);
+        return;
+    }
+    if (x->held != NULL)
+        gr_send(self, x->held);
+    x->held = NULL;
+    answer(x);
+}
+
+static void look_up(struct query *x)
+{
+    x->ev.rc = GR_ENOTSUP;
+    gr_hook_run(x->self, GR_HOOK_mam_lookup_messages, &x->ev.ev, on_looked_up);
+}
+
+static void on_id(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct query *x = GR_CONTAINER_OF(ev, struct query, ev.ev);
+
+    (void)self, (void)verdict;
+    if (x->ev.rc != 0)
+        refuse(x, gr_cond_of(x->ev.rc));
+    else
+        look_up(x);
+}
+
+static void tell_form(struct gr_iq_req *req)
+{
+    struct gr_stanza *result = gr_iq_result(gr_iq_req_stanza(req));
+
+    ask_form(result, gr_el_add(result, NULL, NS_MAM, "query"));
+    gr_iq_reply(req, result);
+}
+
+void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
+{
+    const struct gr_el *el = gr_stanza_payload(gr_iq_req_stanza(ev->req));
+    enum gr_cond cond;
+    struct query *x;
+
+    if (ev->type == GR_GET) {
+        tell_form(ev->req);
+        return;
+    }
+    x = query_new(self, ev->req);
+    cond = ask_read(&x->ask, el, gr_conf(self));
+    if (cond != GR_COND_NONE) {
+        refuse(x, cond);
+        return;
+    }
+    x->ask.q.row = on_row;
+    x->head = result_head(gr_iq_req_to(ev->req), gr_iq_req_from(ev->req),
+                          gr_el_attr(el, "queryid"));
+    gr_hook_run(self, GR_HOOK_mam_archive_id, &x->ev.ev, on_id);
+}
+
+/* --- metadata (5): the first row, the last row --- */
+
+static void on_end(struct gr_mam_query *q, const struct gr_mam_row *row)
+{
+    struct query *x = GR_CONTAINER_OF(q, struct query, ask.q);
+    char stamp[GR_STAMP_SIZE], **id = x->first == NULL ? &x->first : &x->last;
+
+    gr_stamp(stamp, row->time_us);
+    gr_free(*id);
+    *id = gr_asprintf("%s %s", row->id, stamp);
+}
+
+static void add_end(struct gr_stanza *st, struct gr_el *metadata, const char *name, char *id)
+{
+    struct gr_el *el = gr_el_add(st, metadata, NULL, name);
+    char *stamp = strchr(id, ' ');
+
+    *stamp++ = '\0';
+    gr_el_set(st, el, "id", id);
+    gr_el_set(st, el, "timestamp", stamp);
+}
+
+static void ask_end(struct query *x, const char *before);
+
+static void on_end_found(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct query *x = GR_CONTAINER_OF(ev, struct query, ev.ev);
+    struct gr_stanza *result;
+    struct gr_el *metadata;
+
+    (void)self, (void)verdict;
+    if (x->ev.rc != 0) {
+        refuse(x, gr_cond_of(x->ev.rc));
+        return;
+    }
+    if (x->first != NULL && x->ask.q.rsm.before == NULL) {
+        ask_end(x, "");
+        return;
+    }
+    result = gr_iq_result(gr_iq_req_stanza(x->req));
+    metadata = gr_el_add(result, NULL, NS_MAM, "metadata");
+    if (x->first != NULL && x->last != NULL) {
+        add_end(result, metadata, "start", x->first);
+        add_end(result, metadata, "end", x->last);
+    }
+    gr_iq_reply(x->req, result);
+    query_free(x);
+}
+
+static void ask_end(struct query *x, const char *before)
+{
+    x->ev.rc = GR_ENOTSUP;
+    x->ask.q = (struct gr_mam_query){
+        .start_us = INT64_MIN, .end_us = INT64_MAX, .limit = 1, .row = on_end,
+        .rsm = { .max = 1, .index = -1, .before = before },
+    };
+    gr_hook_run(x->self, GR_HOOK_mam_lookup_messages, &x->ev.ev, on_end_found);
+}
+
+void on_metadata(struct gr_mod *self, struct gr_iq_ev *ev)
+{
+    ask_end(query_new(self, ev->req), NULL);
+}

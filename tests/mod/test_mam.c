@@ -1,0 +1,770 @@
+/* tests/mod/test_mam.c: mod_mam against XEP-0313, XEP-0359, XEP-0334, XEP-0441 and XEP-0424: what is
+ * kept, what delivered messages are told, queries and their pages, preferences, tombstones, bounds,
+ * and what happens when something cannot be written. */
+#include "harness.h"
+
+#include "store/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define CONFIG "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_disco]\n[mod_offline_stub]\n[mod_mam]\n"
+#define MAM "urn:xmpp:mam:2"
+
+static struct h *start(const char *options)
+{
+    char *ini = gr_asprintf(CONFIG "%s", options != NULL ? options : "");
+    struct h *h = h_start(ini);
+
+    gr_free(ini);
+    h_user(h, "alice@localhost");
+    h_user(h, "bob@localhost");
+    return h;
+}
+
+/* --- asking --- */
+
+/* What came back: bodies in order, ids, and the answer to the iq. */
+static struct {
+    char bodies[8192];
+    char id[600][32];
+    size_t count;
+    struct gr_stanza *fin;
+} page;
+
+static const char *body_of(const struct gr_stanza *st)
+{
+    const struct gr_el *el = gr_stanza_child(st, MAM, "result");
+
+    el = gr_el_child(el, "urn:xmpp:forward:0", "forwarded");
+    assert_non_null(gr_el_attr(gr_el_child(el, GR_NS_DELAY, "delay"), "stamp"));
+    el = gr_el_child(el, GR_NS_CLIENT, "message");
+    assert_non_null(el);
+    el = gr_el_child(el, NULL, "body");
+    return el != NULL ? gr_el_text(el, NULL) : "-";
+}
+
+/* Everything that is waiting must be results of that query. */
+static void gather(struct hs *s, const char *queryid)
+{
+    struct gr_stanza *st;
+    size_t n = 0;
+
+    page.count = 0;
+    page.bodies[0] = '\0';
+    while ((st = h_next(s)) != NULL) {
+        const struct gr_el *el = gr_stanza_child(st, MAM, "result");
+
+        if (el == NULL)
+            h_fail("not a result: %s", gr_stanza_xml(st, NULL));
+        assert_string_equal(gr_stanza_from(st)->full, h_jid(s)->bare);
+        if (queryid != NULL)
+            assert_string_equal(gr_el_attr(el, "queryid"), queryid);
+        snprintf(page.id[page.count++], sizeof(page.id[0]), "%s", gr_el_attr(el, "id"));
+        n += (size_t)snprintf(page.bodies + n, sizeof(page.bodies) - n, "%s%s", n > 0 ? " " : "",
+                              body_of(st));
+    }
+}
+
+/* fields: <field/>s; rest: what else is in the query. */
+static void ask(struct hs *s, const char *fields, const char *rest)
+{
+    char *xml = gr_asprintf("<query xmlns='" MAM "' queryid='q1'>%s%s%s%s</query>",
+                            fields != NULL ? "<x xmlns='jabber:x:data' type='submit'>"
+                                             "<field var='FORM_TYPE' type='hidden'><value>" MAM
+                                             "</value></field>"
+                                           : "",
+                            fields != NULL ? fields : "", fields != NULL ? "</x>" : "",
+                            rest != NULL ? rest : "");
+
+    h_drop_all(s);
+    page.fin = h_iq(s, "set", NULL, xml);
+    gr_free(xml);
+    gather(s, "q1");
+}
+
+static void field(char *out, size_t size, const char *var, const char *value)
+{
+    snprintf(out, size, "<field var='%s'><value>%s</value></field>", var, value);
+}
+
+static void ask_field(struct hs *s, const char *var, const char *value, const char *rest)
+{
+    char text[512];
+
+    field(text, sizeof(text), var, value);
+    ask(s, text, rest);
+}
+
+#define SET(inside) "<set xmlns='http://jabber.org/protocol/rsm'>" inside "</set>"
+
+static void ask_set(struct hs *s, const char *fields, const char *fmt, ...) GR_PRINTF(3, 4);
+static void ask_set(struct hs *s, const char *fields, const char *fmt, ...)
+{
+    char inside[512], *xml;
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(inside, sizeof(inside), fmt, ap);
+    va_end(ap);
+    xml = gr_asprintf(SET("%s"), inside);
+    ask(s, fields, xml);
+    gr_free(xml);
+}
+
+/* first and last are those of the page. */
+static void expect_fin(bool complete, int index, int count)
+{
+    char set[512] = "", *xml;
+    size_t n = 0;
+
+    if (page.count > 0 && index >= 0)
+        n = (size_t)snprintf(set, sizeof(set), "<first index='%d'>%s</first><last>%s</last>", index,
+                             page.id[0], page.id[page.count - 1]);
+    else if (page.count > 0)
+        n = (size_t)snprintf(set, sizeof(set), "<first>%s</first><last>%s</last>", page.id[0],
+                             page.id[page.count - 1]);
+    if (count >= 0)
+        snprintf(set + n, sizeof(set) - n, "<count>%d</count>", count);
+    xml = gr_asprintf("<iq type='result' id='*' _='more'><fin xmlns='" MAM "'%s>" SET("%s")
+                      "</fin></iq>", complete ? " complete='true'" : "", set);
+    h_assert_xml(page.fin, xml);
+    gr_free(xml);
+}
+
+static void expect_error(enum gr_cond cond)
+{
+    assert_int_equal(gr_stanza_type(page.fin), GR_TYPE_ERROR);
+    assert_string_equal(gr_cond_name(gr_stanza_cond(page.fin)), gr_cond_name(cond));
+    assert_int_equal(page.count, 0);
+}
+
+static void expect_bodies(const char *bodies)
+{
+    assert_string_equal(page.bodies, bodies);
+}
+
+static void say(struct hs *s, const char *to, int from, int until)
+{
+    for (int i = from; i < until; i++) {
+        h_sendf(s, "<message to='%s' id='m%d' type='chat'><body>%d</body></message>", to, i, i);
+    }
+}
+
+/* --- keeping --- */
+
+static void both_sides_keep_it(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+    char id[32];
+
+    h_drop_all(alice);
+    h_drop_all(bob);
+    h_send(alice, "<message to='bob@localhost' id='1' type='chat'><body>hi</body></message>");
+    struct gr_stanza *st = h_expect_xml(
+        bob, "<message from='alice@localhost/a' to='bob@localhost' id='1' type='chat'>"
+             "<body>hi</body><stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='*'/>"
+             "</message>");
+    snprintf(id, sizeof(id), "%s", gr_el_attr(gr_stanza_child(st, "urn:xmpp:sid:0", NULL), "id"));
+    ask(bob, NULL, NULL);
+    expect_bodies("hi");
+    assert_string_equal(page.id[0], id);
+    expect_fin(true, 0, 1);
+    ask(alice, NULL, NULL);
+    expect_bodies("hi");
+    assert_string_not_equal(page.id[0], id);
+    expect_fin(true, 0, 1);
+    assert_int_equal(h_unhandled(alice), 0);
+    h_stop(&h);
+}
+
+/* The whole stanza comes back, and nothing else. */
+static void results_are_as_in_the_text(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    h_drop_all(alice);
+    h_send(alice, "<message to='x@other.test/r' id='1&apos;2' type='chat' xml:lang='cs'><body>a &lt; b"
+                  "</body><x xmlns='urn:x' y='1'><z xmlns='urn:z'/></x></message>");
+    h_drop_all(alice); /* there is no other server */
+    h_iq(alice, "set", "alice@localhost", "<query xmlns='" MAM "' queryid='&quot;&lt;q'/>");
+    h_expect_xmlf(alice, "<message from='alice@localhost' to='alice@localhost/a'>"
+                         "<result xmlns='" MAM "' queryid='&quot;&lt;q' id='*'>"
+                         "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' "
+                         "stamp='*'/><message xmlns='jabber:client' to='x@other.test/r' "
+                         "from='alice@localhost/a' id='1&apos;2' type='chat' xml:lang='cs'>"
+                         "<body>a &lt; b</body><x xmlns='urn:x' y='1'><z xmlns='urn:z'/></x>"
+                         "</message></forwarded></result></message>");
+    h_expect_nothing(alice);
+    h_iq(alice, "set", NULL, "<query xmlns='" MAM "'/>");
+    assert_null(gr_el_attr(gr_stanza_child(h_next(alice), MAM, "result"), "queryid"));
+    h_stop(&h);
+}
+
+static void to_oneself_once(void **state)
+{
+    static const char *const to[] = { " to='alice@localhost'", "", " to='alice@localhost/a'" };
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    for (size_t i = 0; i < GR_COUNT(to); i++) {
+        h_drop_all(alice);
+        h_sendf(alice, "<message%s type='chat'><body>%zu</body></message>", to[i], i);
+        struct gr_stanza *st = h_next(alice);
+        char id[32];
+        snprintf(id, sizeof(id), "%s",
+                 gr_el_attr(gr_stanza_child(st, "urn:xmpp:sid:0", "stanza-id"), "id"));
+        h_expect_nothing(alice);
+        ask(alice, NULL, NULL);
+        assert_int_equal(page.count, i + 1);
+        assert_string_equal(page.id[i], id);
+    }
+    expect_bodies("0 1 2");
+    h_stop(&h);
+}
+
+/* What is kept, by what is in it. */
+static void what_is_kept(void **state)
+{
+    static const struct {
+        const char *type, *inside;
+        bool kept;
+    } table[] = {
+        { "chat", "<body>x</body>", true },
+        { "normal", "<body>x</body>", true },
+        { "groupchat", "<body>x</body>", false },
+        { "headline", "<body>x</body>", false },
+        { "error", "<body>x</body>", false },
+        { "chat", "<body/>", false },
+        { "chat", "<subject>x</subject>", false },
+        { "chat", "<active xmlns='http://jabber.org/protocol/chatstates'/>", false },
+        { "chat", "<body>x</body><no-store xmlns='urn:xmpp:hints'/>", false },
+        { "chat", "<body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/>", false },
+        { "chat", "<store xmlns='urn:xmpp:hints'/><no-store xmlns='urn:xmpp:hints'/>", false },
+        { "chat", "<body>x</body><no-copy xmlns='urn:xmpp:hints'/>", true },
+        { "chat", "<body>x</body><private xmlns='urn:xmpp:carbons:2'/>", true },
+        { "chat", "<store xmlns='urn:xmpp:hints'/>", true },
+        { "headline", "<store xmlns='urn:xmpp:hints'/>", false },
+        { "chat", "<body>x</body><sent xmlns='urn:xmpp:carbons:2'/>", false },
+        { "chat", "<body>x</body><received xmlns='urn:xmpp:carbons:2'/>", false },
+        { "chat", "<body>x</body><result xmlns='" MAM "'/>", false },
+        { "chat", "<received xmlns='urn:xmpp:receipts' id='1'/>", false },
+        { "chat", "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>", false },
+        { "chat", "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>", true },
+        { "chat", "<body>x</body><delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/>",
+          true },
+    };
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    for (size_t i = 0; i < GR_COUNT(table); i++) {
+        size_t before[2];
+
+        ask(alice, NULL, NULL);
+        before[0] = page.count;
+        ask(bob, NULL, NULL);
+        before[1] = page.count;
+        h_sendf(alice, "<message to='bob@localhost/b' type='%s'>%s</message>", table[i].type,
+                table[i].inside);
+        ask(alice, NULL, NULL);
+        if (page.count != before[0] + table[i].kept)
+            h_fail("%s %s: sender", table[i].type, table[i].inside);
+        ask(bob, NULL, NULL);
+        if (page.count != before[1] + table[i].kept)
+            h_fail("%s %s: recipient", table[i].type, table[i].inside);
+    }
+    h_stop(&h);
+}
+
+static void markers_by_option(void **state)
+{
+    (void)state;
+    struct h *h = start("chat_markers = yes\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    h_send(alice, "<message to='bob@localhost'><received xmlns='urn:xmpp:receipts' id='1'/></message>");
+    h_send(alice, "<message to='bob@localhost'><request xmlns='urn:xmpp:receipts'/></message>");
+    h_send(alice, "<message to='bob@localhost'><displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>"
+                  "</message>");
+    h_send(alice, "<message to='bob@localhost'><markable xmlns='urn:xmpp:chat-markers:0'/></message>");
+    ask(alice, NULL, NULL);
+    assert_int_equal(page.count, 2);
+    h_stop(&h);
+}
+
+static void forged_ids_are_removed(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    h_drop_all(bob);
+    h_send(alice, "<message to='bob@localhost/b' type='chat'><body>1</body>"
+                  "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='false'/>"
+                  "<stanza-id xmlns='urn:xmpp:sid:0' by='Alice@LOCALHOST' id='false'/>"
+                  "<stanza-id xmlns='urn:xmpp:sid:0' by='localhost' id='false'/>"
+                  "<stanza-id xmlns='urn:xmpp:sid:0' by='room@muc.localhost' id='r'/>"
+                  "<origin-id xmlns='urn:xmpp:sid:0' id='o'/></message>");
+    h_expect_xml(bob, "<message from='alice@localhost/a' to='bob@localhost/b' type='chat'>"
+                      "<body>1</body>"
+                      "<stanza-id xmlns='urn:xmpp:sid:0' by='room@muc.localhost' id='r'/>"
+                      "<origin-id xmlns='urn:xmpp:sid:0' id='o'/>"
+                      "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='*'/></message>");
+    /* Also from those that are not kept. */
+    h_send(alice, "<message to='bob@localhost/b' type='headline'><body>1</body>"
+                  "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='false'/></message>");
+    h_expect_xml(bob, "<message from='alice@localhost/a' to='bob@localhost/b' type='headline'>"
+                      "<body>1</body></message>");
+    h_stop(&h);
+}
+
+/* S289: nobody is told that the recipient was away; the archive has it. */
+static void away_with_the_stub(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob;
+
+    h_drop_all(alice);
+    say(alice, "bob@localhost", 1, 4);
+    h_expect_nothing(alice);
+    assert_int_equal(h_unhandled(alice), 0);
+    bob = h_online(h, "bob@localhost/b");
+    ask(bob, NULL, NULL);
+    expect_bodies("1 2 3");
+    h_stop(&h);
+}
+
+static void nobody_at_that_address(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *eve;
+
+    h_drop_all(alice);
+    say(alice, "eve@localhost", 1, 3);
+    h_expect_error(alice, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "eve@localhost");
+    h_drop_all(alice);
+    h_user(h, "eve@localhost");
+    eve = h_online(h, "eve@localhost/e");
+    ask(eve, NULL, NULL);
+    expect_bodies("");
+    expect_fin(true, -1, 0);
+    say(alice, "eve@localhost", 3, 4);
+    ask(eve, NULL, NULL);
+    expect_bodies("3");
+    h_stop(&h);
+}
+
+/* What mod_offline delivers was kept when it came. */
+static void offline_messages_once(void **state)
+{
+    (void)state;
+    struct h *h = h_start("[host localhost]\n[mod_presence]\n[mod_offline]\n[mod_mam]\n");
+    h_user(h, "alice@localhost");
+    h_user(h, "bob@localhost");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    say(alice, "bob@localhost", 1, 3);
+    struct hs *bob = h_login(h, "bob@localhost/b");
+    h_send(bob, "<presence/>");
+    h_expect_among(bob, "<message _='more'><body>1</body>"
+                        "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='*'/></message>");
+    h_expect_among(bob, "<message _='more'><body>2</body></message>");
+    ask(bob, NULL, NULL);
+    expect_bodies("1 2");
+    ask(alice, NULL, NULL);
+    expect_bodies("1 2");
+    h_stop(&h);
+}
+
+/* --- pages --- */
+
+static struct hs *with_messages(struct h *h, int n)
+{
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    for (int i = 0; i < n; i++)
+        say(alice, i % 3 == 0 ? "bob@localhost/x" : "carol@localhost", i, i + 1);
+    h_drop_all(alice);
+    return alice;
+}
+
+static char all[600][32]; /* ids */
+
+static void learn(struct hs *alice, int n)
+{
+    int known = 0;
+
+    ask_set(alice, NULL, "<max>250</max>");
+    while (page.count > 0) {
+        for (size_t i = 0; i < page.count; i++)
+            memcpy(all[known++], page.id[i], sizeof(all[0]));
+        ask_set(alice, NULL, "<max>250</max><after>%s</after>", all[known - 1]);
+    }
+    assert_int_equal(known, n);
+}
+
+static void expect_range(int from, int until)
+{
+    char text[8192];
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (int i = from; i != until; i += from < until ? 1 : -1)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%d", n > 0 ? " " : "", i);
+    expect_bodies(text);
+}
+
+static void pages(void **state)
+{
+    (void)state;
+    struct h *h = start("max_page_size = 250\n");
+    h_user(h, "carol@localhost");
+    struct hs *alice = with_messages(h, 120);
+
+    learn(alice, 120);
+    ask(alice, NULL, NULL); /* the default */
+    expect_range(0, 50);
+    expect_fin(false, 0, 120);
+    ask_set(alice, NULL, "<max>10</max>");
+    expect_range(0, 10);
+    expect_fin(false, 0, 120);
+    ask_set(alice, NULL, "<max>50</max><after>%s</after>", all[9]);
+    expect_range(10, 60);
+    expect_fin(false, 10, 120);
+    ask_set(alice, NULL, "<max>50</max><after>%s</after>", all[69]);
+    expect_range(70, 120);
+    expect_fin(true, 70, 120);
+    ask_set(alice, NULL, "<max>50</max><after>%s</after>", all[119]);
+    expect_bodies("");
+    expect_fin(true, -1, 120);
+    ask_set(alice, NULL, "<max>7</max><before/>");
+    expect_range(113, 120);
+    expect_fin(false, 113, 120);
+    ask_set(alice, NULL, "<max>50</max><before>%s</before>", all[113]);
+    expect_range(63, 113);
+    expect_fin(false, 63, 120);
+    ask_set(alice, NULL, "<max>50</max><before>%s</before>", all[20]);
+    expect_range(0, 20);
+    expect_fin(true, 0, 120);
+    ask_set(alice, NULL, "<max>50</max><before>%s</before>", all[0]);
+    expect_bodies("");
+    expect_fin(true, -1, 120);
+    ask_set(alice, NULL, "<max>5</max><index>100</index>");
+    expect_range(100, 105);
+    expect_fin(false, 100, 120);
+    ask_set(alice, NULL, "<max>5</max><index>120</index>");
+    expect_bodies("");
+    ask_set(alice, NULL, "<max>0</max>");
+    expect_bodies("");
+    expect_fin(false, -1, 120);
+    ask_set(alice, NULL, "<max>100000</max>");
+    expect_range(0, 120);
+    expect_fin(true, 0, 120);
+    h_stop(&h);
+}
+
+/* 4.3.4: the same messages, the last one first; first and last are not turned. */
+static void flipped(void **state)
+{
+    static const char *const with[] = { NULL, "<field var='with'><value>alice@localhost</value></field>" };
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    say(alice, "alice@localhost", 0, 120);
+    learn(alice, 120);
+    for (size_t i = 0; i < GR_COUNT(with); i++) {
+        char *xml = gr_asprintf(SET("<max>70</max><after>%s</after>") "<flip-page/>", all[9]);
+        ask(alice, with[i], xml);
+        gr_free(xml);
+        expect_range(79, 9);
+        h_assert_xml(page.fin, "<iq type='result' id='*' _='more'><fin xmlns='" MAM "'>"
+                     "<set xmlns='http://jabber.org/protocol/rsm' _='any'/></fin></iq>");
+        const struct gr_el *set = gr_el_child(gr_stanza_payload(page.fin), GR_NS_RSM, "set");
+        assert_string_equal(gr_el_text(gr_el_child(set, NULL, "first"), NULL), all[10]);
+        assert_string_equal(gr_el_text(gr_el_child(set, NULL, "last"), NULL), all[79]);
+        ask(alice, with[i], SET("<max>70</max><before/>") "<flip-page/>");
+        expect_range(119, 49);
+        ask(alice, with[i], SET("<max>200</max><before/>") "<flip-page/>");
+        expect_range(119, -1);
+        assert_non_null(gr_el_attr(gr_stanza_payload(page.fin), "complete"));
+    }
+    h_stop(&h);
+}
+
+static void by_contact(void **state)
+{
+    static const char bob[] = "<field var='with'><value>Bob@localhost</value></field>";
+    char want[2048] = "";
+    size_t n = 0;
+    (void)state;
+    struct h *h = start(NULL);
+    h_user(h, "carol@localhost");
+    struct hs *alice = with_messages(h, 300);
+
+    learn(alice, 300);
+    for (int i = 0; i < 300; i += 3)
+        n += (size_t)snprintf(want + n, sizeof(want) - n, "%s%d", n > 0 ? " " : "", i);
+    ask_set(alice, bob, "<max>200</max>");
+    expect_bodies(want);
+    expect_fin(true, -1, -1);
+    ask_set(alice, bob, "<max>100</max>");
+    expect_bodies(want);
+    expect_fin(true, -1, -1);
+    ask_set(alice, bob, "<max>99</max>");
+    expect_fin(false, -1, -1);
+    ask_set(alice, bob, "<max>3</max><after>%s</after>", all[100]);
+    expect_bodies("102 105 108");
+    expect_fin(false, -1, -1);
+    ask_set(alice, bob, "<max>3</max><before>%s</before>", all[100]);
+    expect_bodies("93 96 99");
+    expect_fin(false, -1, -1);
+    ask_set(alice, bob, "<max>3</max><before/>");
+    expect_bodies("291 294 297");
+    ask_set(alice, bob, "<max>3</max><before>%s</before>", all[6]);
+    expect_bodies("0 3");
+    expect_fin(true, -1, -1);
+    ask_set(alice, bob, "<max>60</max><before/>");
+    assert_int_equal(page.count, 60);
+    assert_int_equal(strncmp(page.bodies, "120 123 ", 8), 0);
+    ask_field(alice, "with", "bob@localhost/x", SET("<max>2</max>"));
+    expect_bodies("0 3");
+    ask_field(alice, "with", "bob@localhost/x", SET("<max>2</max><before/>"));
+    expect_bodies("294 297");
+    ask_field(alice, "with", "bob@localhost/y", NULL);
+    expect_bodies("");
+    expect_fin(true, -1, -1);
+    ask_field(alice, "with", "bob@localhost/y", SET("<before/>"));
+    expect_bodies("");
+    ask_field(alice, "with", "nobody@localhost", SET("<max>2</max><before/>"));
+    expect_bodies("");
+    ask_field(alice, "with", "alice@localhost", NULL); /* not everything */
+    expect_bodies("");
+    ask_set(alice, bob, "<max>2</max><index>0</index>");
+    expect_bodies("0 3");
+    ask_set(alice, bob, "<max>2</max><index>1</index>");
+    expect_error(GR_FEATURE_NOT_IMPLEMENTED);
+    h_stop(&h);
+}
+
+static void by_time(void **state)
+{
+    char from[32], to[32], fields[300];
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    for (int i = 0; i < 10; i++) {
+        say(alice, "bob@localhost", i, i + 1);
+        if (i == 3)
+            gr_stamp(from, gr_wall_us());
+        if (i == 6)
+            gr_stamp(to, gr_wall_us());
+        h_advance(h, 1000);
+    }
+    ask_field(alice, "start", from, NULL);
+    expect_range(3, 10);
+    expect_fin(true, 0, 7);
+    ask_field(alice, "end", to, NULL);
+    expect_range(0, 7);
+    expect_fin(true, 0, 7);
+    snprintf(fields, sizeof(fields), "<field var='start'><value>%s</value></field>"
+             "<field var='end'><value>%s</value></field>", from, to);
+    ask(alice, fields, NULL);
+    expect_range(3, 7);
+    expect_fin(true, 0, 4);
+    ask_set(alice, fields, "<max>2</max><before/>");
+    expect_range(5, 7);
+    expect_fin(false, 2, 4);
+    snprintf(fields + strlen(fields), sizeof(fields) - strlen(fields),
+             "<field var='with'><value>bob@localhost</value></field>");
+    ask(alice, fields, NULL);
+    expect_range(3, 7);
+    ask_field(alice, "start", "2999-01-01T00:00:00Z", NULL);
+    expect_bodies("");
+    expect_fin(true, -1, 0);
+    ask_field(alice, "end", "1960-01-01T00:00:00Z", NULL);
+    expect_bodies("");
+    ask_field(alice, "end", "2999-01-01T00:00:00+01:00", NULL);
+    expect_range(0, 10);
+    h_stop(&h);
+}
+
+static void by_id(void **state)
+{
+    char fields[600];
+    (void)state;
+    struct h *h = start(NULL);
+    h_user(h, "carol@localhost");
+    struct hs *alice = with_messages(h, 60);
+
+    learn(alice, 60);
+    snprintf(fields, sizeof(fields), "<field var='after-id'><value>%s</value></field>"
+             "<field var='before-id'><value>%s</value></field>", all[9], all[50]);
+    ask(alice, fields, NULL);
+    expect_range(10, 50);
+    expect_fin(true, 0, 40);
+    ask_set(alice, fields, "<max>5</max><before/>");
+    expect_range(45, 50);
+    expect_fin(false, 35, 40);
+    ask_set(alice, fields, "<max>5</max><after>%s</after>", all[47]);
+    expect_range(48, 50);
+    expect_fin(true, 38, 40);
+    snprintf(fields, sizeof(fields), "<field var='ids'><value>%s</value><value>%s</value>"
+             "<value>%s</value><value>%s</value></field>", all[30], all[2], all[59], all[2]);
+    ask(alice, fields, NULL);
+    expect_bodies("2 30 59");
+    expect_fin(true, 0, 3);
+    ask(alice, fields, "<flip-page/>");
+    expect_bodies("59 30 2");
+    ask_set(alice, fields, "<max>1</max><before/>");
+    expect_bodies("59");
+    expect_fin(false, 2, 3);
+    ask_set(alice, fields, "<max>5</max><after>%s</after>", all[2]);
+    expect_bodies("30 59");
+    h_stop(&h);
+}
+
+static void ids_that_are_not_there(void **state)
+{
+    static const char *const wrong[] = { "x", "", "000000000000000000000000",
+                                         "ffffffffffffffffffffffff", "0006000000000000deadbeef",
+                                         "0006000000000000DEADBEEF", "&lt;" };
+    static const char *const vars[] = { "after-id", "before-id", "ids" };
+    char other[32];
+    (void)state;
+    struct h *h = start(NULL);
+    h_user(h, "carol@localhost");
+    struct hs *alice = with_messages(h, 5), *bob = h_online(h, "bob@localhost/b");
+
+    learn(alice, 5);
+    memcpy(other, all[2], sizeof(other)); /* the right time, another salt */
+    other[23] = other[23] == '0' ? '1' : '0';
+    for (size_t i = 0; i <= GR_COUNT(wrong); i++) {
+        const char *id = i < GR_COUNT(wrong) ? wrong[i] : other;
+
+        for (size_t v = 0; v < GR_COUNT(vars) && id[0] != '\0'; v++) {
+            ask_field(alice, vars[v], id, NULL);
+            expect_error(GR_ITEM_NOT_FOUND);
+            ask_field(alice, vars[v], id, "<flip-page/>");
+            expect_error(GR_ITEM_NOT_FOUND);
+        }
+        if (id[0] == '\0')
+            continue;
+        ask_set(alice, NULL, "<after>%s</after>", id);
+        expect_error(GR_ITEM_NOT_FOUND);
+        ask_set(alice, NULL, "<before>%s</before>", id);
+        expect_error(GR_ITEM_NOT_FOUND);
+    }
+    ask_set(bob, NULL, "<after>%s</after>", all[2]); /* somebody else's */
+    expect_error(GR_ITEM_NOT_FOUND);
+    h_stop(&h);
+}
+
+static void wrong_questions(void **state)
+{
+    (void)state;
+    struct h *h = start("page_size = 2\nmax_page_size = 3\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    ask_field(alice, "{urn:x}y", "1", NULL);
+    expect_error(GR_FEATURE_NOT_IMPLEMENTED);
+    ask_field(alice, "start", "yesterday", NULL);
+    expect_error(GR_BAD_REQUEST);
+    ask_field(alice, "end", "2026-01-01", NULL);
+    expect_error(GR_BAD_REQUEST);
+    ask_field(alice, "with", "a@b@c", NULL);
+    expect_error(GR_BAD_REQUEST);
+    ask_field(alice, "include-groupchat", "maybe", NULL);
+    expect_error(GR_BAD_REQUEST);
+    ask_field(alice, "include-groupchat", "true", NULL);
+    expect_bodies("");
+    ask(alice, NULL, SET("<max>x</max>"));
+    expect_error(GR_BAD_REQUEST);
+    ask(alice, NULL, SET("<max>-1</max>"));
+    expect_error(GR_BAD_REQUEST);
+    ask(alice, "<field var='ids'><value>1</value><value>2</value><value>3</value><value>4</value>"
+               "</field>", NULL);
+    expect_error(GR_POLICY_VIOLATION);
+    h_iq_error(alice, "set", NULL, "<query xmlns='" MAM "'><x xmlns='jabber:x:data' type='submit'>"
+                                   "<field var='FORM_TYPE'><value>urn:other</value></field></x></query>",
+               GR_BAD_REQUEST);
+    h_iq_error(alice, "set", NULL, "<query xmlns='" MAM "'><x xmlns='jabber:x:data' type='form'>"
+                                   "<field var='FORM_TYPE'><value>" MAM "</value></field></x></query>",
+               GR_BAD_REQUEST);
+    h_iq_error(alice, "set", NULL, "<query xmlns='" MAM "' node='n'/>", GR_FEATURE_NOT_IMPLEMENTED);
+    h_iq_error(alice, "set", "bob@localhost", "<query xmlns='" MAM "'/>", GR_FORBIDDEN);
+    say(alice, "bob@localhost", 0, 5);
+    ask(alice, NULL, NULL);
+    expect_range(0, 2);
+    ask_set(alice, NULL, "<max>5</max>");
+    expect_range(0, 3);
+    expect_fin(false, 0, 5);
+    h_stop(&h);
+}
+
+static void the_form(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+
+    h_iq_result(alice, "get", NULL, "<query xmlns='" MAM "'/>",
+                "<query xmlns='" MAM "'><x xmlns='jabber:x:data' type='form'>"
+                "<field type='hidden' var='FORM_TYPE'><value>" MAM "</value></field>"
+                "<field type='jid-single' var='with'/><field type='text-single' var='start'/>"
+                "<field type='text-single' var='end'/><field type='text-single' var='after-id'/>"
+                "<field type='text-single' var='before-id'/><field type='list-multi' var='ids'>"
+                "<validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'>"
+                "<open/></validate></field><field type='boolean' var='include-groupchat'/></x>"
+                "</query>");
+    h_stop(&h);
+}
+
+static void metadata(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    h_user(h, "carol@localhost");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    h_iq_result(alice, "get", NULL, "<metadata xmlns='" MAM "'/>", "<metadata xmlns='" MAM "'/>");
+    say(alice, "bob@localhost", 0, 1);
+    learn(alice, 1);
+    struct gr_stanza *st = h_iq(alice, "get", NULL, "<metadata xmlns='" MAM "'/>");
+    const struct gr_el *el = gr_stanza_payload(st);
+    assert_string_equal(gr_el_attr(gr_el_child(el, MAM, "start"), "id"), all[0]);
+    assert_string_equal(gr_el_attr(gr_el_child(el, MAM, "end"), "id"), all[0]);
+    h_advance(h, 5000);
+    say(alice, "bob@localhost", 1, 3);
+    learn(alice, 3);
+    st = h_iq(alice, "get", NULL, "<metadata xmlns='" MAM "'/>");
+    el = gr_stanza_payload(st);
+    assert_string_equal(gr_el_attr(gr_el_child(el, MAM, "start"), "id"), all[0]);
+    assert_string_equal(gr_el_attr(gr_el_child(el, MAM, "end"), "id"), all[2]);
+    assert_non_null(gr_el_attr(gr_el_child(el, MAM, "start"), "timestamp"));
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(both_sides_keep_it), cmocka_unit_test(results_are_as_in_the_text),
+        cmocka_unit_test(to_oneself_once),    cmocka_unit_test(what_is_kept),
+        cmocka_unit_test(markers_by_option),  cmocka_unit_test(forged_ids_are_removed),
+        cmocka_unit_test(away_with_the_stub), cmocka_unit_test(nobody_at_that_address),
+        cmocka_unit_test(offline_messages_once), cmocka_unit_test(pages),
+        cmocka_unit_test(flipped),            cmocka_unit_test(by_contact),
+        cmocka_unit_test(by_time),            cmocka_unit_test(by_id),
+        cmocka_unit_test(ids_that_are_not_there), cmocka_unit_test(wrong_questions),
+        cmocka_unit_test(the_form),           cmocka_unit_test(metadata),
+    };
+    return H_RUN("mam", cases);
+}
