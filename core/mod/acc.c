@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "xml/jid.h"
+
 #include <grapnel/log.h>
 
 struct acc_base {
@@ -137,15 +139,7 @@ void acc_rollback(struct gr_acc *acc, const struct acc_note *notes, struct acc_r
 
 const struct gr_jid *acc_keep_jid(struct gr_acc *acc, const struct gr_jid *jid)
 {
-    struct gr_jid *copy = arena_alloc(&acc->arena, sizeof(*copy));
-
-    *copy = *jid;
-    copy->full = keep(acc, jid->full);
-    copy->bare = keep(acc, jid->bare);
-    copy->node = keep(acc, jid->node);
-    copy->domain = keep(acc, jid->domain);
-    copy->resource = keep(acc, jid->resource);
-    return copy;
+    return jid_dup_in(&acc->arena, jid);
 }
 
 void acc_part(struct gr_acc *own, struct gr_acc *acc)

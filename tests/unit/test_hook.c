@@ -350,6 +350,10 @@ static void mess(struct gr_mod *self, struct gr_stanza_ev *ev)
     gr_el_add_text(st, NULL, NULL, "body", "changed");
     assert_ptr_equal(gr_ev_edit(ev), st); /* one copy per handler */
     assert_string_equal(ev->from->full, "me@a.test/r");
+    struct gr_jid *bare = gr_jid_dup_bare(ev->from); /* what was kept is an address like any other */
+    assert_string_equal(bare->full, "me@a.test");
+    assert_string_equal(bare->domain, "a.test");
+    gr_jid_free(&bare);
     gr_ev_replace(ev, gr_message_new(GR_MSG_NORMAL, ev->to, ev->from));
     gr_el_add_text(gr_ev_edit(ev), NULL, NULL, "body", "replaced");
     ev->deliver = true;
