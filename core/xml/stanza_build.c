@@ -118,7 +118,7 @@ static void changing(struct gr_stanza *st, const struct gr_el *at, bool keeps_ra
     gr_free(atomic_exchange_explicit(&st->cache, NULL, memory_order_relaxed));
     if (st->shares)
         stanza_detach(st);
-    if (!keeps_raw && !at->node.fresh)
+    if (!keeps_raw && !at->node.fresh && !st->opaque)
         st->raw = NULL;
 }
 
@@ -261,6 +261,16 @@ struct gr_el *gr_el_append(struct gr_stanza *st, struct gr_el *parent, const str
     el = stanza_copy_el(st, parent, src);
     el->node.fresh = 1;
     return el;
+}
+
+void gr_stanza_set_payload(struct gr_stanza *st, const char *xml, size_t len)
+{
+    changing(st, st->root, true);
+    for (struct node *n = st->root->first; n != NULL; n = n->next)
+        n->fresh = 0;
+    st->raw = arena_strndup(&st->arena, xml, len);
+    st->raw_len = len;
+    st->opaque = true;
 }
 
 void gr_el_remove(struct gr_stanza *st, struct gr_el *child)

@@ -96,6 +96,7 @@ struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st)
     if (st->raw != NULL) {
         copy->raw = arena_strndup(&copy->arena, st->raw, st->raw_len);
         copy->raw_len = st->raw_len;
+        copy->opaque = st->opaque;
     }
     return copy;
 }
@@ -142,6 +143,7 @@ struct gr_stanza *gr_stanza_copy_to(struct gr_stanza *st, const struct gr_jid *t
     copy->lang = base->lang;
     copy->raw = base->raw;
     copy->raw_len = base->raw_len;
+    copy->opaque = base->opaque;
     copy->root = arena_alloc(&copy->arena, sizeof(*copy->root));
     *copy->root = *base->root;
     copy->root->attrs = NULL;

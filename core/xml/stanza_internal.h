@@ -52,6 +52,7 @@ struct gr_stanza {
     uint8_t kind, type;
     bool from_bad, to_bad; /* an attribute that is no address */
     bool shares;           /* the children are those of base */
+    bool opaque;           /* raw says more than the children: it stays */
     _Atomic bool written;  /* at least once */
     struct arena arena;    /* holds this struct too */
     struct gr_el *root;

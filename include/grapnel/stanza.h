@@ -150,6 +150,11 @@ GR_API struct gr_el *gr_el_append(struct gr_stanza *st, struct gr_el *parent,
                                   const struct gr_el *src);
 /* Out of its parent; its memory stays with the stanza. Not for the root. */
 GR_API void gr_el_remove(struct gr_stanza *st, struct gr_el *child);
+/* Text that is written in the place of the children that st has now: for what is kept as text and only
+ * the recipient reads, so that it need not be parsed. Others still see those children (the name, the
+ * namespace and some attributes of what is in the text, say); changes to them have no effect. The
+ * text is one element or several, declaring their namespaces. It is copied. */
+GR_API void gr_stanza_set_payload(struct gr_stanza *st, const char *xml, size_t len);
 /* <delay xmlns='urn:xmpp:delay' from= stamp=> (XEP-0203); from may be NULL. */
 GR_API void gr_stanza_add_delay(struct gr_stanza *st, const char *from, int64_t wall_us);
 

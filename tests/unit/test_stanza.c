@@ -930,6 +930,33 @@ static void test_set_text(void **state)
     gr_stanza_unref(&st);
 }
 
+static void test_payload_as_text(void **state)
+{
+    static const char text[] = "<x xmlns='urn:x' a='1'>deep</x>";
+    struct gr_jid *a = jid("a@b"), *c = jid("c@d");
+    struct gr_stanza *st = gr_message_new(GR_MSG_NORMAL, NULL, a), *copy;
+
+    (void)state;
+    gr_el_add(st, NULL, "urn:x", "x");
+    gr_stanza_set_payload(st, text, sizeof(text) - 1);
+    check_written(st, NULL, "<message to='a@b'><x xmlns='urn:x' a='1'>deep</x></message>");
+    assert_non_null(gr_stanza_child(st, "urn:x", "x"));
+    copy = gr_stanza_copy_to(st, c);
+    gr_el_add(copy, NULL, "urn:y", "y");
+    check_written(copy, NULL, "<message to='c@d'><x xmlns='urn:x' a='1'>deep</x><y xmlns='urn:y'/>"
+                              "</message>");
+    gr_stanza_unref(&copy);
+    copy = gr_stanza_copy(st);
+    gr_stanza_set_id(copy, "1");
+    gr_el_set(copy, gr_stanza_child(copy, NULL, "x"), "b", "2"); /* no effect */
+    gr_el_remove(copy, gr_stanza_child(copy, NULL, "x"));
+    check_written(copy, NULL, "<message to='a@b' id='1'><x xmlns='urn:x' a='1'>deep</x></message>");
+    gr_stanza_unref(&copy);
+    gr_stanza_unref(&st);
+    gr_jid_free(&a);
+    gr_jid_free(&c);
+}
+
 static void test_error_reply_type(void **state)
 {
     struct gr_stanza *st = parse("<message id='1'/>"), *error = parse("<message type='error'/>");
@@ -947,6 +974,7 @@ static void test_error_reply_type(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_payload_as_text),
         cmocka_unit_test(test_reading),          cmocka_unit_test(test_types),
         cmocka_unit_test(test_set_text),         cmocka_unit_test(test_error_reply_type),
         cmocka_unit_test(test_malformed_addresses), cmocka_unit_test(test_building),
