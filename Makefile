@@ -219,7 +219,7 @@ $(WIRE_C) $(CRASH_C): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 # tests/bench: the load engine, the floor, and programs that contain the core.
 BENCH      := $(addprefix $(BUILD)/tests/bench/,grapnel-load relay preload_alloc.so)
 BENCH_CORE := $(addprefix $(BUILD)/tests/bench/,mkusers store_cost)
-BENCH_MOD  := $(addprefix $(BUILD)/tests/bench/,route_cost hook_cost)
+BENCH_MOD  := $(addprefix $(BUILD)/tests/bench/,route_cost hook_cost mam_cost)
 $(BUILD)/tests/bench/grapnel-load: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/load_*.c tests/bench/grapnel-load.c))
 	$(call link_test)
 $(BUILD)/tests/bench/relay: $(BUILD)/obj/tests/bench/relay.o $(BUILD)/obj/core/net/tls_mem.o

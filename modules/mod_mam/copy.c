@@ -80,22 +80,24 @@ static void end(struct copying *x, int rc)
 
 static void add_row(struct copying *x, const struct gr_row *row)
 {
-    char id[MAM_ID_SIZE];
+    char id[MAM_ID_SIZE], *text;
     struct gr_stanza *st;
     struct row r;
+    size_t len;
 
     if (row_get(&r, row) != 0)
         return;
     id_put(id, r.us, r.salt);
-    st = result_new("<message><result xmlns='" NS_MAM "'",
-                    &(struct gr_mam_row){ .id = id, .time_us = (int64_t)r.us, .xml = r.xml,
-                                          .len = r.xml_len });
-    if (st == NULL)
-        return;
-    if (x->archive == NULL)
-        x->archive = gr_el_add(x->ev->data, NULL, NS_PIE_MAM, "archive");
-    gr_el_append(x->ev->data, x->archive, gr_stanza_child(st, NS_MAM, "result"));
-    gr_stanza_unref(&st);
+    text = result_text("<result xmlns='" NS_MAM "'",
+                       &(struct gr_mam_row){ .id = id, .time_us = (int64_t)r.us, .xml = r.xml,
+                                             .len = r.xml_len }, &len);
+    if (text != NULL && gr_stanza_parse(text, len, &st) == 0) {
+        if (x->archive == NULL)
+            x->archive = gr_el_add(x->ev->data, NULL, NS_PIE_MAM, "archive");
+        gr_el_append(x->ev->data, x->archive, gr_stanza_root(st));
+        gr_stanza_unref(&st);
+    }
+    gr_free(text);
 }
 
 static void copy_part(struct gr_mod *self, const struct copying *x, uint64_t from);

@@ -166,10 +166,12 @@ enum gr_verdict on_size(struct gr_mod *self, struct gr_mam_ev *ev);
 void on_query(struct gr_mod *self, struct gr_iq_ev *ev);
 void on_metadata(struct gr_mod *self, struct gr_iq_ev *ev);
 void queries_free(struct mam *m);
-/* What stands before each result, up to the attributes of <result/>; the caller frees it. */
-char *result_head(const struct gr_jid *from, const struct gr_jid *to, const char *queryid);
-/* The message with the result for a row; NULL: the row makes no sense (logged). */
-struct gr_stanza *result_new(const char *head, const struct gr_mam_row *row);
+/* How each <result/> begins, for result_text; NULL: no queryid. The caller frees both. */
+char *result_head(const char *queryid);
+/* The <result/> for a row, NULL: the row makes no sense (logged). And the message with it. */
+char *result_text(const char *head, const struct gr_mam_row *row, size_t *len);
+struct gr_stanza *result_new(const char *head, const struct gr_jid *from, const struct gr_jid *to,
+                             const struct gr_mam_row *row);
 
 /* --- sweep.c --- */
 

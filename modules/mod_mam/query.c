@@ -67,7 +67,7 @@ static void refuse(struct query *x, enum gr_cond cond)
 static void on_row(struct gr_mam_query *q, const struct gr_mam_row *row)
 {
     struct query *x = GR_CONTAINER_OF(q, struct query, ask.q);
-    struct gr_stanza *st = result_new(x->head, row);
+    struct gr_stanza *st = result_new(x->head, x->ev.owner, x->ev.caller, row);
 
     if (st == NULL)
         return;
@@ -181,8 +181,7 @@ void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
         return;
     }
     x->ask.q.row = on_row;
-    x->head = result_head(gr_iq_req_to(ev->req), gr_iq_req_from(ev->req),
-                          gr_el_attr(el, "queryid"));
+    x->head = result_head(gr_el_attr(el, "queryid"));
     gr_hook_run(self, GR_HOOK_mam_archive_id, &x->ev.ev, on_id);
 }
 

@@ -13,6 +13,7 @@
 #define GRACE_MS 120000
 
 struct h *h_current;
+const char *h_data_dir;
 
 /* --- modules of the test --- */
 
@@ -254,7 +255,7 @@ static void release(struct h *h)
 
 struct h *h_start_try(const char *ini, char **errors)
 {
-    struct store_opts opts = { .manual = true, .commit_delay_us = -1 };
+    struct store_opts opts = { .manual = true, .commit_delay_us = -1, .dir = h_data_dir };
     static const uint8_t key[16] = "grapnel-harness";
 
     h_stop_leftover();

@@ -61,6 +61,7 @@ struct hs {
 #define H_WAITING ((enum gr_cond)-1)
 
 extern struct h *h_current;
+extern const char *h_data_dir; /* where the next server keeps its data; NULL: in memory. Benchmarks */
 
 /* What a test that failed has left running. */
 void h_stop_leftover(void);
