@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define CONFIG "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_disco]\n[mod_offline_stub]\n[mod_mam]\n"
 #define MAM "urn:xmpp:mam:2"
@@ -753,6 +755,427 @@ static void metadata(void **state)
     h_stop(&h);
 }
 
+/* --- preferences --- */
+
+#define PREFS(mode, always, never) \
+    "<prefs xmlns='" MAM "' default='" mode "'><always>" always "</always><never>" never \
+    "</never></prefs>"
+
+static void set_prefs(struct hs *s, const char *prefs)
+{
+    h_iq_result(s, "set", NULL, prefs, prefs);
+}
+
+static void preferences(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    h_user(h, "carol@localhost");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    h_iq_result(alice, "get", NULL, "<prefs xmlns='" MAM "'/>", PREFS("always", "", ""));
+    say(alice, "bob@localhost", 1, 2);
+    set_prefs(alice, PREFS("always", "", "<jid>bob@localhost</jid>"));
+    say(alice, "bob@localhost/x", 2, 3);
+    say(alice, "carol@localhost", 3, 4);
+    set_prefs(alice, PREFS("never", "<jid>bob@localhost/x</jid>", ""));
+    h_iq_result(alice, "get", NULL, "<prefs xmlns='" MAM "'/>",
+                PREFS("never", "<jid>bob@localhost/x</jid>", ""));
+    say(alice, "bob@localhost", 4, 5);
+    say(alice, "bob@localhost/x", 5, 6);
+    say(alice, "carol@localhost", 6, 7);
+    ask(alice, NULL, NULL);
+    expect_bodies("1 3 5");
+    h_restart(h);
+    alice = h_online(h, "alice@localhost/a");
+    say(alice, "bob@localhost", 7, 8);
+    say(alice, "bob@localhost/x", 8, 9);
+    /* never and always: never */
+    set_prefs(alice, PREFS("always", "<jid>bob@localhost</jid>", "<jid>bob@localhost</jid>"));
+    say(alice, "bob@localhost", 9, 10);
+    ask(alice, NULL, NULL);
+    expect_bodies("1 3 5 8");
+    h_stop(&h);
+}
+
+static void contacts_only(void **state)
+{
+    (void)state;
+    struct h *h = start("archive_policy = roster\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    say(alice, "bob@localhost/x", 1, 2);
+    say(alice, "alice@localhost", 2, 3);
+    h_iq(alice, "set", NULL, "<query xmlns='jabber:iq:roster'><item jid='bob@localhost'/></query>");
+    say(alice, "bob@localhost/x", 3, 4);
+    ask(alice, NULL, NULL);
+    expect_bodies("2 3");
+    h_iq_result(alice, "get", NULL, "<prefs xmlns='" MAM "'/>", PREFS("roster", "", ""));
+    h_stop(&h);
+}
+
+static void wrong_preferences(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    char *many = gr_alloc(501 * 40 + 200);
+    size_t n = (size_t)sprintf(many, "<prefs xmlns='" MAM "' default='never'><always>");
+
+    h_iq_error(alice, "set", NULL, "<prefs xmlns='" MAM "'/>", GR_BAD_REQUEST);
+    h_iq_error(alice, "set", NULL, "<prefs xmlns='" MAM "' default='maybe'/>", GR_BAD_REQUEST);
+    h_iq_error(alice, "set", NULL, "<prefs xmlns='" MAM "' default='never'><never><jid>a@b@c</jid>"
+                                   "</never></prefs>", GR_JID_MALFORMED);
+    h_iq_error(alice, "get", "bob@localhost", "<prefs xmlns='" MAM "'/>", GR_SERVICE_UNAVAILABLE);
+    /* 500 is the bound; the same twice counts twice. */
+    for (int i = 0; i < 500; i++)
+        n += (size_t)sprintf(many + n, "<jid>c%d@localhost</jid>", i);
+    strcpy(many + n, "</always></prefs>");
+    assert_int_equal(gr_stanza_type(h_iq(alice, "set", NULL, many)), GR_RESULT);
+    strcpy(many + n, "<jid>c0@localhost</jid></always></prefs>");
+    h_iq_error(alice, "set", NULL, many, GR_RESOURCE_CONSTRAINT);
+    gr_free(many);
+    say(alice, "c499@localhost", 1, 2);
+    ask(alice, NULL, NULL);
+    expect_bodies("1");
+    h_stop(&h);
+
+    h = start("user_prefs = no\n");
+    alice = h_online(h, "alice@localhost/a");
+    h_iq_error(alice, "get", NULL, "<prefs xmlns='" MAM "'/>", GR_FEATURE_NOT_IMPLEMENTED);
+    h_iq_error(alice, "set", NULL, "<prefs xmlns='" MAM "' default='never'/>",
+               GR_FEATURE_NOT_IMPLEMENTED);
+    h_stop(&h);
+}
+
+/* --- tombstones --- */
+
+#define RETRACT(of, id) "<message to='bob@localhost' type='chat' id='" id "'>" \
+    "<retract xmlns='urn:xmpp:message-retract:1' id='" of "'/></message>"
+
+static void expect_tombstone(struct hs *s)
+{
+    h_drop_all(s);
+    h_iq(s, "set", NULL, "<query xmlns='" MAM "'>" SET("<max>1</max>") "</query>");
+    h_expect_xml(s, "<message from='*' to='*'><result xmlns='" MAM "' id='*'>"
+                    "<forwarded xmlns='urn:xmpp:forward:0'>"
+                    "<delay xmlns='urn:xmpp:delay' stamp='*'/><message xmlns='jabber:client' "
+                    "from='alice@localhost/a' to='bob@localhost' type='chat' id='m1'>"
+                    "<retracted xmlns='urn:xmpp:message-retract:1' id='r1' stamp='*'/></message>"
+                    "</forwarded></result></message>");
+}
+
+static void tombstones(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    say(alice, "bob@localhost", 1, 3);
+    h_send(bob, "<message to='alice@localhost' type='chat' id='b1'><body>mine</body></message>");
+    h_send(alice, RETRACT("m1", "r1"));
+    assert_int_equal(h_unhandled(alice), 0);
+    expect_tombstone(alice);
+    expect_tombstone(bob);
+    ask(alice, NULL, NULL);
+    expect_bodies("- 2 mine -"); /* the retraction is kept too */
+    expect_fin(true, 0, 4);
+    /* Not what somebody else has said, not what nobody said. */
+    h_send(alice, RETRACT("b1", "r2"));
+    h_send(alice, RETRACT("nothing", "r3"));
+    h_send(alice, RETRACT("", "r4"));
+    ask(bob, NULL, NULL);
+    expect_bodies("- 2 mine - - - -");
+    ask_field(bob, "with", "alice@localhost", SET("<max>2</max>"));
+    expect_bodies("- 2");
+    h_stop(&h);
+
+    h = start("message_retraction = no\n");
+    alice = h_online(h, "alice@localhost/a");
+    say(alice, "bob@localhost", 1, 2);
+    h_send(alice, RETRACT("m1", "r1"));
+    ask(alice, NULL, NULL);
+    expect_bodies("1 -");
+    h_stop(&h);
+}
+
+/* --- bounds --- */
+
+static char big[60 * 1024];
+
+static void by_age(void **state)
+{
+    (void)state;
+    struct h *h = start("expire_after = 1h\n");
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob;
+
+    for (int i = 0; i < 300; i++) {
+        say(alice, "bob@localhost", i, i + 1);
+        h_advance(h, 10000);
+    }
+    h_advance(h, 3600000 - 3000000 + 500000); /* 50 are older than an hour */
+    say(alice, "bob@localhost", 300, 301);
+    learn(alice, 251);
+    ask(alice, NULL, SET("<max>3</max>"));
+    expect_range(50, 53);
+    expect_fin(false, 0, 251);
+    ask_field(alice, "with", "bob@localhost", SET("<max>3</max>"));
+    expect_range(50, 53);
+    /* Bob's is not touched by anybody: the round of the day finds it. */
+    h_advance(h, 2 * 24 * 3600 * 1000);
+    bob = h_login(h, "bob@localhost/b");
+    ask(bob, NULL, NULL);
+    expect_fin(true, -1, 0);
+    h_stop(&h);
+}
+
+static void by_size(void **state)
+{
+    (void)state;
+    struct h *h = start("size_limit = 256K\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    memset(big, 'x', 10000);
+    for (int i = 0; i < 60; i++)
+        h_sendf(alice, "<message to='bob@localhost' id='%d'><body>%s</body></message>", i, big);
+    h_iq(alice, "set", NULL, "<query xmlns='" MAM "'>" SET("<max>0</max>") "</query>");
+    ask(alice, NULL, SET("<max>0</max>"));
+    int count = atoi(gr_el_text(gr_el_child(gr_el_child(gr_stanza_payload(page.fin), GR_NS_RSM,
+                                                        "set"), NULL, "count"), NULL));
+    assert_in_range(count, 20, 26);
+    memset(big, 0, sizeof(big));
+    h_stop(&h);
+}
+
+/* A page of large messages is read and sent in parts, each when the one before was taken. */
+static void large_messages(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    size_t n = 0;
+
+    memset(big, 'x', sizeof(big) - 1);
+    for (int i = 0; i < 100; i++)
+        h_sendf(alice, "<message to='bob@localhost' id='%d'><body>%s</body></message>", i, big);
+    h_drop_all(alice);
+    h_stall(alice);
+    h_feed(alice, "<iq type='set' id='q'><query xmlns='" MAM "'>" SET("<max>100</max>")
+                  "</query></iq>");
+    h_run(h);
+    h_advance(h, 5000);
+    h_flow(alice);
+    h_run(h);
+    for (struct gr_stanza *st; (st = h_next(alice)) != NULL; n++)
+        if (gr_stanza_kind(st) == GR_IQ)
+            break;
+    assert_int_equal(n, 100);
+    h_expect_nothing(alice);
+    /* Somebody who goes away in the middle. */
+    h_stall(alice);
+    h_feed(alice, "<iq type='set' id='q'><query xmlns='" MAM "'>" SET("<max>100</max>")
+                  "</query></iq>");
+    h_run(h);
+    h_disconnect(&alice, false);
+    h_run(h);
+    memset(big, 0, sizeof(big));
+    h_stop(&h);
+}
+
+/* The clock is set back: ids and order stay. */
+static void the_clock_goes_back(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    struct gr_mod *mam;
+
+    for (int i = 0; i < 3; i++) {
+        say(alice, "bob@localhost", i, i + 1);
+        h_advance(h, 3600000);
+    }
+    mam = h_mod(h, "mam", "alice@localhost");
+    (void)mam;
+    h_restart(h); /* the harness' clock begins anew */
+    alice = h_online(h, "alice@localhost/a");
+    for (int i = 3; i < 6; i++)
+        say(alice, "bob@localhost", i, i + 1);
+    learn(alice, 6);
+    ask(alice, NULL, NULL);
+    expect_range(0, 6);
+    for (int i = 0; i < 5; i++)
+        assert_true(strcmp(all[i], all[i + 1]) < 0);
+    ask_set(alice, NULL, "<after>%s</after>", all[3]);
+    expect_range(4, 6);
+    h_stop(&h);
+}
+
+/* --- what cannot be written --- */
+
+static int full_disk(uint64_t n)
+{
+    (void)n;
+    return ENOSPC;
+}
+
+static void a_full_disk(void **state)
+{
+    static const struct store_faults full = { .commit = full_disk };
+    (void)state;
+    struct h *h = start("archive_policy = never\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    set_prefs(alice, PREFS("always", "", ""));
+    say(alice, "bob@localhost", 1, 3);
+    h_drop_all(alice);
+    store_faults = &full;
+    say(alice, "bob@localhost", 3, 4);
+    h_expect_xml(alice, "<message type='error' from='bob@localhost' to='alice@localhost/a' id='m3'>"
+                        "<error type='wait'><resource-constraint xmlns='" GR_NS_STANZAS "'/>"
+                        "<text xmlns='" GR_NS_STANZAS "' _='any'/></error></message>");
+    h_expect_nothing(alice);
+    store_faults = NULL;
+    h_advance(h, 2000);
+    say(alice, "bob@localhost", 4, 6);
+    ask(alice, NULL, NULL);
+    expect_bodies("1 2 4 5");
+    expect_fin(true, 0, 4);
+    ask_field(alice, "with", "bob@localhost", NULL);
+    expect_bodies("1 2 4 5");
+    h_stop(&h);
+}
+
+/* Handled means: in the archive. Delivered at once all the same. */
+static void the_disk_is_waited_for(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    say(alice, "bob@localhost", 0, 1);
+    h_drop_all(bob);
+    h_hold_store(h, true);
+    say(alice, "bob@localhost", 1, 3);
+    h_expect_body(bob, "alice@localhost/a", "1");
+    h_expect_body(bob, "alice@localhost/a", "2");
+    assert_int_equal(h_unhandled(alice), 2);
+    h_commit(h);
+    assert_int_equal(h_unhandled(alice), 0);
+    h_hold_store(h, false);
+    h_stop(&h);
+}
+
+/* --- accounts that go --- */
+
+static void removed_with_the_account(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    for (int i = 0; i < 1200; i++)
+        say(alice, "bob@localhost/b", i, i + 1);
+    set_prefs(bob, PREFS("roster", "", ""));
+    assert_int_equal(h_user_delete(h, "bob@localhost"), GR_R_OK);
+    h_user(h, "bob@localhost");
+    h_drop_all(alice);
+    bob = h_online(h, "bob@localhost/b");
+    ask(bob, NULL, NULL);
+    expect_bodies("");
+    expect_fin(true, -1, 0);
+    ask_field(bob, "with", "alice@localhost", NULL);
+    expect_bodies("");
+    h_iq_result(bob, "get", NULL, "<prefs xmlns='" MAM "'/>", PREFS("always", "", ""));
+    say(alice, "bob@localhost/b", 1, 2);
+    ask(bob, NULL, NULL);
+    expect_bodies("1");
+    ask(alice, NULL, SET("<max>1</max>")); /* hers is as it was */
+    expect_fin(false, 0, 1201);
+    h_stop(&h);
+}
+
+static void personal_data(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    char *path = gr_asprintf("%s/grapnel-mam-%d.xml", getenv("TMPDIR") != NULL ? getenv("TMPDIR")
+                                                                             : "/tmp", (int)getpid());
+    char *line = gr_asprintf("user export alice@localhost %s", path);
+    static char text[20000];
+    FILE *f;
+
+    for (int i = 0; i < 60; i++)
+        say(alice, "bob@localhost", i, i + 1);
+    unlink(path);
+    h_command(h, line);
+    h_run(h);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    fclose(f);
+    unlink(path);
+    assert_non_null(strstr(text, "<archive xmlns='urn:xmpp:pie:0#mam'><result xmlns='" MAM "' id='"));
+    assert_non_null(strstr(text, "<body>0</body>"));
+    assert_non_null(strstr(text, "<body>59</body>"));
+    gr_free(line);
+    gr_free(path);
+    h_stop(&h);
+}
+
+/* A reload in the middle of everything. */
+static void reloaded(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    say(alice, "bob@localhost", 0, 10);
+    h_hold_store(h, true);
+    say(alice, "bob@localhost", 10, 12);
+    h_reload(h, CONFIG "page_size = 20\n", NULL);
+    h_hold_store(h, false);
+    say(alice, "bob@localhost", 12, 15);
+    ask(alice, NULL, NULL);
+    expect_range(0, 15);
+    ask_field(alice, "with", "bob@localhost", NULL);
+    expect_range(0, 15);
+    h_stop(&h);
+}
+
+static void features(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    static const char *const to[] = { "localhost", "alice@localhost" };
+    static const char *const want[] = { MAM, MAM "#extended", MAM "#groupchat-field",
+                                        "urn:xmpp:sid:0", "urn:xmpp:message-retract:1#tombstone" };
+
+    for (size_t i = 0; i < GR_COUNT(to); i++) {
+        struct gr_stanza *st =
+            h_iq(alice, "get", to[i], "<query xmlns='http://jabber.org/protocol/disco#info'/>");
+        for (size_t w = 0; w < GR_COUNT(want); w++) {
+            const struct gr_el *el = gr_el_child(gr_stanza_payload(st), NULL, "feature");
+            while (el != NULL && strcmp(gr_el_attr(el, "var"), want[w]) != 0)
+                el = gr_el_next(el, NULL, "feature");
+            if (el == NULL)
+                h_fail("%s has no %s", to[i], want[w]);
+        }
+    }
+    h_stop(&h);
+}
+
+static void wrong_configuration(void **state)
+{
+    char *errors;
+
+    (void)state;
+    assert_null(h_start_try(CONFIG "page_size = 100\nmax_page_size = 50\n", &errors));
+    assert_non_null(strstr(errors, "page_size is larger"));
+    gr_free(errors);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -765,6 +1188,14 @@ int main(void)
         cmocka_unit_test(by_time),            cmocka_unit_test(by_id),
         cmocka_unit_test(ids_that_are_not_there), cmocka_unit_test(wrong_questions),
         cmocka_unit_test(the_form),           cmocka_unit_test(metadata),
+        cmocka_unit_test(preferences),        cmocka_unit_test(contacts_only),
+        cmocka_unit_test(wrong_preferences),  cmocka_unit_test(tombstones),
+        cmocka_unit_test(by_age),             cmocka_unit_test(by_size),
+        cmocka_unit_test(large_messages),     cmocka_unit_test(the_clock_goes_back),
+        cmocka_unit_test(a_full_disk),        cmocka_unit_test(the_disk_is_waited_for),
+        cmocka_unit_test(removed_with_the_account), cmocka_unit_test(personal_data),
+        cmocka_unit_test(reloaded),           cmocka_unit_test(features),
+        cmocka_unit_test(wrong_configuration),
     };
     return H_RUN("mam", cases);
 }
