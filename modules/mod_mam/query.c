@@ -17,6 +17,7 @@ struct query {
     char *head;                 /* of each result */
     struct gr_stanza *held;     /* the latest result: it may be the last one of this part */
     char *first, *last;         /* ids, in the order of sending */
+    int64_t sent;
 };
 
 static void query_free(struct query *x)
@@ -74,10 +75,21 @@ static void on_row(struct gr_mam_query *q, const struct gr_mam_row *row)
     if (x->held != NULL)
         gr_send(x->self, x->held);
     x->held = st;
+    x->sent++;
     if (x->first == NULL)
         x->first = gr_strdup(row->id);
     gr_free(x->last);
     x->last = gr_strdup(row->id);
+}
+
+/* XEP-0059 asks for it, XEP-0313 leaves it open (4.3.2). A client in wide use (slixmpp) takes the last
+ * page for the end, also when it comes from there: on that one the index is left out. */
+static int64_t index_to_tell(const struct query *x)
+{
+    const struct gr_mam_query *q = &x->ask.q;
+
+    return q->rsm.before != NULL && !q->complete && q->index + x->sent == q->count ? -1
+                                                                                   : q->index;
 }
 
 static void answer(struct query *x)
@@ -91,7 +103,7 @@ static void answer(struct query *x)
     gr_rsm_add(result, fin,
                &(struct gr_rsm_page){ .first = q->flip ? x->last : x->first,
                                       .last = q->flip ? x->first : x->last,
-                                      .index = q->index, .count = q->count });
+                                      .index = index_to_tell(x), .count = q->count });
     gr_iq_reply(x->req, result);
     query_free(x);
 }
