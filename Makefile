@@ -26,7 +26,7 @@ Q := @
 endif
 
 # Goals that must work on a machine without compiler: they do not include the probe's result.
-BARE := run test soak asan tsan test-crash fuzz mission bench bench-hooks clean help deps format
+BARE := run test soak asan tsan test-crash fuzz mission bench bench-hooks bench-archive clean help deps format
 PROBE    := $(BUILD)/probe-$(subst /,_,$(subst $() ,_,$(strip $(CC)$(SAN)))).mk
 COMPILES := $(filter-out $(BARE),$(or $(MAKECMDGOALS),all))
 ifneq ($(COMPILES),)
@@ -290,6 +290,15 @@ fuzz: deps
 bench:
 	$(SUB) bench-programs
 	$(Q)scripts/bench
+	$(SUB) bench-archive
+
+.PHONY: bench-archive
+## make bench-archive  pages of an archive of a million messages, where they lie: a minute
+bench-archive:
+	$(SUB) all $(BUILD)/tests/bench/mam_cost
+	$(Q)rm -rf $(BUILD)/bench-archive && mkdir $(BUILD)/bench-archive
+	$(Q)GRAPNEL_TEST_LOOPS=1 $(BUILD)/tests/bench/mam_cost $(BUILD)/bench-archive 1000000
+	$(Q)rm -rf $(BUILD)/bench-archive
 
 ## make bench-hooks  what an empty chain of hooks costs, and one of ten handlers: seconds
 bench-hooks:

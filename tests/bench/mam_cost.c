@@ -27,16 +27,18 @@ static int64_t now(void)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
+/* Memory of the process' own, without the pages of the store's file. */
 static long rss_kib(void)
 {
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = 0;
 
-    if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
-        pages = 0;
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+        sscanf(line, "RssAnon: %ld", &kib);
     if (f != NULL)
         fclose(f);
-    return pages * 4;
+    return kib;
 }
 
 /* What the stream does on the way out, up to the connection's buffer. */
