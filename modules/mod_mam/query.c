@@ -108,6 +108,23 @@ static void answer(struct query *x)
     query_free(x);
 }
 
+/* A page of everything: how much there is says the hook that is for that. */
+static bool asks_for_all(const struct gr_mam_query *q)
+{
+    return q->rsm.asked && q->with == NULL && q->ids == NULL && q->after_id == NULL &&
+           q->before_id == NULL && q->start_us == INT64_MIN && q->end_us == INT64_MAX;
+}
+
+static void on_counted(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct query *x = GR_CONTAINER_OF(ev, struct query, ev.ev);
+
+    (void)self, (void)verdict;
+    if (x->ev.rc == 0)
+        x->ask.q.count = (int64_t)x->ev.count;
+    answer(x);
+}
+
 static void look_up(struct query *x);
 
 /* The last one of a part was written, or nobody is there any more. */
@@ -148,7 +165,10 @@ static void on_looked_up(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict 
     if (x->held != NULL)
         gr_send(self, x->held);
     x->held = NULL;
-    answer(x);
+    if (asks_for_all(&x->ask.q))
+        gr_hook_run(self, GR_HOOK_mam_archive_size, &x->ev.ev, on_counted);
+    else
+        answer(x);
 }
 
 static void look_up(struct query *x)

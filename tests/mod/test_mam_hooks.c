@@ -46,6 +46,14 @@ static enum gr_verdict see_lookup(struct gr_mod *self, struct gr_mam_ev *ev)
     return GR_OK;
 }
 
+static enum gr_verdict see_size(struct gr_mod *self, struct gr_mam_ev *ev)
+{
+    (void)self;
+    note("size(%d) ", (int)ev->count);
+    ev->count += 40; /* what is told */
+    return GR_OK;
+}
+
 static enum gr_verdict see_prefs(struct gr_mod *self, struct gr_mam_ev *ev)
 {
     (void)self;
@@ -94,7 +102,7 @@ static void see_flush(struct gr_mod *self, struct gr_mam_ev *ev)
 static const struct gr_hook watching[] = {
     GR_ON(mam_archive_id, 90, see_id), GR_ON(mam_get_behaviour, 90, see_behaviour),
     GR_ON(mam_archive_message, 90, see_message), GR_ON(mam_lookup_messages, 90, see_lookup),
-    GR_ON(mam_get_prefs, 90, see_prefs), GR_ON(mam_set_prefs, 90, see_prefs),
+    GR_ON(mam_archive_size, 90, see_size), GR_ON(mam_get_prefs, 90, see_prefs), GR_ON(mam_set_prefs, 90, see_prefs),
     GR_ON(mam_remove_archive, 90, see_removal), GR_ON(mam_retraction, 90, see_retraction),
     GR_ON(mam_archive_sync, 90, see_sync), GR_ON(mam_flush_messages, 90, see_flush),
     GR_ON(get_mam_pm_gdpr_data, 90, see_copy), GR_HOOK_END
@@ -129,6 +137,11 @@ static void a_message(void **state)
     assert_int_equal(flushed, 2);
     h_iq(alice, "set", NULL, "<query xmlns='" MAM "'/>");
     expect_trace("id(alice@localhost) lookup(50 of 2) ");
+    h_drop_all(alice);
+    h_iq_result(alice, "set", NULL, "<query xmlns='" MAM "'><set xmlns='" GR_NS_RSM "'><max>0</max>"
+                                    "</set></query>",
+                "<fin xmlns='" MAM "'><set xmlns='" GR_NS_RSM "'><count>42</count></set></fin>");
+    expect_trace("id(alice@localhost) lookup(0 of 2) size(2) ");
     h_stop(&h);
 }
 
@@ -195,8 +208,8 @@ static void the_account(void **state)
     gr_stanza_unref(&st);
     gr_hook_run(h_mod(h, "mam", "alice@localhost"), GR_HOOK_mam_archive_size, &size.ev, on_done);
     h_run(h);
-    expect_trace("done ");
-    assert_int_equal(size.count, 1);
+    expect_trace("size(1) done ");
+    assert_int_equal(size.count, 41);
     h_user_delete(h, "alice@localhost");
     expect_trace("removed(alice@localhost 0) ");
     h_stop(&h);
