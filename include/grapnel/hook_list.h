@@ -258,27 +258,27 @@
     \
     /* --- archive --- */ \
     X(mam_archive_id, H, A, P, gr_mam_ev) \
-        /* [archive] the number of an owner's archive is needed */ \
+        /* the number of an owner's archive is needed */ \
     X(mam_archive_message, H, A, P, gr_mam_ev) \
-        /* [archive] a message is to be kept */ \
+        /* a message is to be kept */ \
     X(mam_archive_size, H, A, P, gr_mam_ev) \
-        /* [archive] how many there are */ \
+        /* how many there are */ \
     X(mam_archive_sync, H, A, P, gr_mam_ev) \
-        /* [archive] wait until everything is written */ \
+        /* wait until everything is written */ \
     X(mam_flush_messages, H, N, 0, gr_mam_ev) \
-        /* [archive] a batch was written */ \
+        /* a batch was written */ \
     X(mam_get_behaviour, H, A, P, gr_mam_ev) \
-        /* [archive] is this pair to be archived? */ \
+        /* is this pair to be archived? */ \
     X(mam_get_prefs, H, A, P, gr_mam_ev) \
-        /* [archive] preferences are read */ \
+        /* preferences are read */ \
     X(mam_set_prefs, H, A, P, gr_mam_ev) \
-        /* [archive] preferences are changed */ \
+        /* preferences are changed */ \
     X(mam_lookup_messages, H, A, P, gr_mam_ev) \
-        /* [archive] a page is asked for */ \
+        /* a page is asked for */ \
     X(mam_remove_archive, H, A, P, gr_mam_ev) \
-        /* [archive] an owner's archive is to go */ \
+        /* an owner's archive is to go */ \
     X(mam_retraction, H, A, P, gr_mam_ev) \
-        /* [archive] a message is retracted, before its tombstone is written */ \
+        /* a message is retracted, before its tombstone is written */ \
     X(mam_muc_archive_id, H, A, P, gr_mam_ev) \
         /* [rooms' archive] as mam_archive_id, for a room */ \
     X(mam_muc_archive_message, H, A, P, gr_mam_ev) \
@@ -324,6 +324,6 @@
     X(get_personal_data, H, A, P, gr_export_ev) \
         /* everything that is kept about an account is to be exported */ \
     X(get_mam_pm_gdpr_data, H, A, P, gr_export_ev) \
-        /* [archive] the part of the archive */ \
+        /* the part of the archive */ \
     X(get_mam_muc_gdpr_data, H, A, P, gr_export_ev) \
         /* [rooms' archive] the part of the rooms' archive */

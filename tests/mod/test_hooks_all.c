@@ -182,8 +182,9 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
-                "[mod_privacy]\n[mod_blocking]\n"                                                  \
+                "[mod_privacy]\n[mod_blocking]\n[mod_mam]\n"                                       \
                 "[mod_ping]\nsend_pings = yes\n[mod_carboncopy]\n[mod_caps]\n"
+#define MAM "urn:xmpp:mam:2"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
 
@@ -315,6 +316,12 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_iq(a, "set", NULL, ROSTER("<item jid='carol@localhost'/>"));
     h_iq(a, "get", "bob@localhost", "<query xmlns='jabber:iq:last'/>");
     h_iq(a, "set", NULL, "<vCard xmlns='vcard-temp'/>");
+    h_send(a, "<message to='bob@localhost' id='7'><body>7</body></message>");
+    h_send(a, "<message to='bob@localhost'><retract xmlns='urn:xmpp:message-retract:1' id='7'/>"
+              "</message>");
+    h_iq(a, "set", NULL, "<prefs xmlns='" MAM "' default='always'/>");
+    h_iq(a, "get", NULL, "<prefs xmlns='" MAM "'/>");
+    h_iq(a, "set", NULL, "<query xmlns='" MAM "'><set xmlns='" GR_NS_RSM "'/></query>");
     s = h_session(a);
     gr_session_deliver(NULL, s, gr_nonza_new("t", "y"));
     h_run(h);
