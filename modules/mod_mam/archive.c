@@ -7,6 +7,8 @@
 
 #include <grapnel/log.h>
 
+#define TRUST_MS GR_MINUTE
+
 /* Somebody who needs an archive that is being read. */
 struct waiting {
     struct waiting *next;
@@ -99,12 +101,20 @@ void archive_unpin(struct gr_mod *self, struct archive *a)
         archive_free(a);
 }
 
+/* Nobody of the account is here, and what its absence would mean was asked some time ago: the host's
+ * data may have been deleted since. */
+static bool is_old(struct gr_mod *self, const struct archive *a)
+{
+    return a->pins == 0 && gr_now_ms() - a->read_ms > TRUST_MS &&
+           gr_account_find(self, a->owner) == NULL;
+}
+
 struct archive *archive_find(struct gr_mod *self, const struct gr_jid *owner)
 {
     struct mam *m = gr_state(self);
     struct archive *a = find(m, owner);
 
-    if (a == NULL || !a->ready || a->stale)
+    if (a == NULL || !a->ready || a->stale || is_old(self, a))
         return NULL;
     if (a != m->newest) {
         unlink_use(m, a);
@@ -124,6 +134,19 @@ void archive_forget(struct gr_mod *self, const struct gr_jid *owner)
         drop(m, a);
     else
         a->stale = true;
+}
+
+void archives_forget(struct mam *m)
+{
+    struct archive *a, *older;
+
+    for (a = m->newest; a != NULL; a = older) {
+        older = a->older;
+        if (a->ready)
+            drop(m, a);
+        else
+            a->stale = true;
+    }
 }
 
 void archives_free(struct mam *m)
@@ -165,6 +188,7 @@ static void finish(struct gr_mod *self, struct archive *a, int rc)
 
     a->waiting = NULL;
     a->ready = true;
+    a->read_ms = gr_now_ms();
     if (rc == 0 && a->stale) /* removed meanwhile */
         rc = GR_EAGAIN;
     else if (rc != 0)
@@ -267,7 +291,7 @@ void archive_load(struct gr_mod *self, const struct gr_jid *owner, archive_loade
         return;
     }
     a = find(m, owner);
-    if (a != NULL && a->ready) { /* stale */
+    if (a != NULL && a->ready) { /* stale, or old */
         drop(m, a);
         a = NULL;
     }

@@ -56,9 +56,7 @@ static bool is_storable(struct gr_mod *self, const struct gr_stanza_ev *ev)
 
         most = w > most ? w : most;
     }
-    /* What the server sends with a delay came before, and was kept then (XEP-0160). */
-    return most == WORTH && !(gr_acc_origin(ev->ev.acc) == GR_FROM_SERVER &&
-                              gr_stanza_child(ev->stanza, GR_NS_DELAY, "delay") != NULL);
+    return most == WORTH;
 }
 
 /* --- stanza ids --- */
@@ -106,6 +104,23 @@ static void add_id(struct gr_stanza_ev *ev, const struct gr_jid *owner, const ch
 
     gr_el_set(st, el, "by", owner->bare);
     gr_el_set(st, el, "id", id);
+}
+
+/* What the server itself sends may have been through here: what was kept for a user who was away, or
+ * has not arrived. It has the id that it got then. */
+static bool was_kept(const struct gr_stanza_ev *ev)
+{
+    const struct gr_el *el = gr_stanza_child(ev->stanza, NS_SID, "stanza-id");
+    const char *by;
+
+    if (gr_acc_origin(ev->ev.acc) != GR_FROM_SERVER)
+        return false;
+    for (; el != NULL; el = gr_el_next(el, NS_SID, "stanza-id")) {
+        by = gr_el_attr(el, "by");
+        if (by != NULL && strcmp(by, ev->to->bare) == 0)
+            return true;
+    }
+    return gr_stanza_child(ev->stanza, GR_NS_DELAY, "delay") != NULL;
 }
 
 /* --- keeping one: the hooks, one after the other --- */
@@ -263,7 +278,8 @@ enum gr_verdict on_received(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (gr_stanza_kind(ev->stanza) != GR_MESSAGE)
         return GR_OK;
     remove_forged(self, ev);
-    if (ev->to->node == NULL || !is_storable(self, ev) || is_removed(self, ev->to))
+    if (ev->to->node == NULL || !is_storable(self, ev) || was_kept(ev) ||
+        is_removed(self, ev->to))
         return GR_OK;
     id = gr_acc_get(ev->ev.acc, "mam", "mam_id");
     if (id == NULL || !gr_jid_bare_equal(ev->from, ev->to))

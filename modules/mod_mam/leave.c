@@ -41,6 +41,14 @@ enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev)
     return hold != NULL ? GR_PENDING : GR_FAIL;
 }
 
+/* The core deletes the rows. Other loops find out by themselves (archive.c). */
+enum gr_verdict on_remove_domain(struct gr_mod *self, struct gr_domain_ev *ev)
+{
+    (void)ev;
+    archives_forget(gr_state(self));
+    return GR_OK;
+}
+
 /* --- the archive --- */
 
 struct removing {

@@ -105,6 +105,7 @@ struct archive {
     bool ready, gone;           /* gone: out of the table, freed when nobody has to do with it */
     bool absent;                /* there is no such account */
     bool stale;                 /* a write failed: what follows is not right any more */
+    int64_t read_ms;            /* when it was read */
     unsigned pins;
     struct waiting *waiting;
     struct prefs prefs;
@@ -128,6 +129,7 @@ void archive_load(struct gr_mod *self, const struct gr_jid *owner, archive_loade
 void archive_unpin(struct gr_mod *self, struct archive *a);
 /* What is known is not true any more: the next one reads it anew. */
 void archive_forget(struct gr_mod *self, const struct gr_jid *owner);
+void archives_forget(struct mam *m); /* the same for all */
 void archives_free(struct mam *m);
 enum gr_verdict on_archive_id(struct gr_mod *self, struct gr_mam_ev *ev);
 
@@ -182,6 +184,7 @@ void sweep_rounds(struct gr_mod *self); /* and in all archives, once a day */
 /* --- leave.c --- */
 
 enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev);
+enum gr_verdict on_remove_domain(struct gr_mod *self, struct gr_domain_ev *ev);
 enum gr_verdict on_remove_archive(struct gr_mod *self, struct gr_mam_ev *ev);
 
 /* --- copy.c --- */

@@ -108,6 +108,7 @@ static const struct gr_hook hooks[] = {
     GR_ON(register_user, GR_PRIO_NORMAL, account_on_register),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove_user),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove_user),
+    GR_ON(remove_domain, GR_PRIO_NORMAL, on_remove_domain),
     GR_ON(disco_local_features, 99, on_features),
     GR_ON(disco_sm_features, 99, on_account_features),
     GR_ON(get_personal_data, GR_PRIO_NORMAL, on_personal_data),

@@ -1009,6 +1009,85 @@ static void the_clock_goes_back(void **state)
     h_stop(&h);
 }
 
+/* More than an instance keeps in memory: those not used for long are read again. */
+static void many_archives(void **state)
+{
+    char jid[64], id[32];
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    say(alice, "x@other.test", 0, 2);
+    h_drop_all(alice);
+    learn(alice, 2);
+    memcpy(id, all[1], sizeof(id));
+    for (int i = 0; i < 16500; i++) {
+        snprintf(jid, sizeof(jid), "u%d@localhost/x", i);
+        struct hs *u = h_login(h, jid);
+        h_send(u, "<message to='x@other.test'><body>1</body></message>");
+        h_disconnect(&u, true);
+    }
+    say(alice, "x@other.test", 2, 4);
+    learn(alice, 4);
+    assert_string_equal(all[1], id);
+    ask_field(alice, "with", "x@other.test", NULL);
+    expect_range(0, 4);
+    h_stop(&h);
+}
+
+/* What the server sends again was kept the first time. */
+static void sent_again_by_the_server(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    const struct gr_jid *from = h_parse_jid(h, "bob@localhost/b");
+    struct gr_mod *mam = h_mod(h, "mam", "alice@localhost");
+
+    for (int i = 0; i < 4; i++) {
+        struct gr_stanza *st = gr_message_new(GR_MSG_CHAT, from, h_jid(alice));
+        char body[2] = { (char)('0' + i), '\0' };
+
+        gr_el_add_text(st, NULL, NULL, "body", body);
+        if (i == 1 || i == 3) {
+            struct gr_el *el = gr_el_add(st, NULL, "urn:xmpp:sid:0", "stanza-id");
+            gr_el_set(st, el, "by", i == 1 ? "alice@localhost" : "room@muc.localhost");
+            gr_el_set(st, el, "id", "1");
+        }
+        if (i == 2)
+            gr_stanza_add_delay(st, "localhost", gr_wall_us());
+        gr_send(mam, st);
+        h_run(h);
+    }
+    ask(alice, NULL, NULL);
+    expect_bodies("0 3");
+    h_stop(&h);
+}
+
+static void known_accounts(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    say(alice, "bob@localhost", 1, 2); /* in memory now */
+    h_user_delete(h, "bob@localhost");
+    say(alice, "bob@localhost", 2, 3);
+    h_user(h, "bob@localhost");
+    struct hs *bob = h_login(h, "bob@localhost/b");
+    ask(bob, NULL, NULL);
+    expect_bodies("");
+    /* Long after: what was known is asked again. */
+    h_disconnect(&bob, true);
+    say(alice, "bob@localhost", 3, 4);
+    h_advance(h, 120000);
+    say(alice, "bob@localhost", 4, 5);
+    bob = h_login(h, "bob@localhost/b");
+    ask(bob, NULL, NULL);
+    expect_bodies("3 4");
+    h_stop(&h);
+}
+
 /* --- what cannot be written --- */
 
 static int full_disk(uint64_t n)
@@ -1205,7 +1284,8 @@ int main(void)
         cmocka_unit_test(a_full_disk),        cmocka_unit_test(the_disk_is_waited_for),
         cmocka_unit_test(removed_with_the_account), cmocka_unit_test(personal_data),
         cmocka_unit_test(reloaded),           cmocka_unit_test(features),
-        cmocka_unit_test(wrong_configuration),
+        cmocka_unit_test(wrong_configuration), cmocka_unit_test(many_archives),
+        cmocka_unit_test(sent_again_by_the_server), cmocka_unit_test(known_accounts),
     };
     return H_RUN("mam", cases);
 }
