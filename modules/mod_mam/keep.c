@@ -75,13 +75,13 @@ static bool is_ours(struct gr_mod *self, const struct gr_el *id)
     return ours;
 }
 
-static struct gr_el *forged(struct gr_mod *self, const struct gr_stanza *st)
+static bool has_forged(struct gr_mod *self, const struct gr_stanza *st)
 {
-    struct gr_el *el = gr_stanza_child(st, NS_SID, "stanza-id");
+    const struct gr_el *el = gr_stanza_child(st, NS_SID, "stanza-id");
 
     while (el != NULL && !is_ours(self, el))
         el = gr_el_next(el, NS_SID, "stanza-id");
-    return el;
+    return el != NULL;
 }
 
 /* XEP-0359, 3: also when nothing is put in its place. What the server itself sends has a right one,
@@ -89,12 +89,17 @@ static struct gr_el *forged(struct gr_mod *self, const struct gr_stanza *st)
 static void remove_forged(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     enum gr_origin origin = gr_acc_origin(ev->ev.acc);
-    struct gr_el *el;
+    struct gr_el *el, *next;
+    struct gr_stanza *st;
 
-    if (origin == GR_FROM_SERVER || origin == GR_FROM_ADMIN || forged(self, ev->stanza) == NULL)
+    if (origin == GR_FROM_SERVER || origin == GR_FROM_ADMIN || !has_forged(self, ev->stanza))
         return;
-    while ((el = forged(self, gr_ev_edit(ev))) != NULL)
-        gr_el_remove(ev->stanza, el);
+    st = gr_ev_edit(ev);
+    for (el = gr_stanza_child(st, NS_SID, "stanza-id"); el != NULL; el = next) {
+        next = gr_el_next(el, NS_SID, "stanza-id");
+        if (is_ours(self, el))
+            gr_el_remove(st, el);
+    }
 }
 
 static void add_id(struct gr_stanza_ev *ev, const struct gr_jid *owner, const char *id)

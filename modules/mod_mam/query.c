@@ -1,6 +1,7 @@
 /* mod_mam/query.c: answering a client. A page comes a few messages at a time: the next ones are read
- * when the last of those before has been written to the client's socket, so that a page takes the
- * same memory whatever its size and however slowly it is read. */
+ * when the last of those before has been written to the client's socket, and the queries of a resource
+ * are answered one after the other: so they take the same memory whatever the size and number of
+ * the pages, and however slowly they are read. */
 #include "ask.h"
 
 #include <stdio.h>
@@ -14,13 +15,15 @@ struct query {
     struct ask ask;
     struct gr_mod *self;
     struct gr_iq_req *req;
+    struct gr_jid *caller;
+    void (*begin)(struct query *x); /* NULL: it has begun */
     char *head;                 /* of each result */
     struct gr_stanza *held;     /* the latest result: it may be the last one of this part */
     char *first, *last;         /* ids, in the order of sending */
     int64_t sent;
 };
 
-static void query_free(struct query *x)
+static void query_drop(struct query *x)
 {
     *x->at = x->next;
     if (x->next != NULL)
@@ -30,6 +33,7 @@ static void query_free(struct query *x)
     gr_free(x->head);
     gr_free(x->first);
     gr_free(x->last);
+    gr_jid_free(&x->caller);
     gr_free(x);
 }
 
@@ -37,7 +41,41 @@ static void query_free(struct query *x)
 void queries_free(struct mam *m)
 {
     while (m->queries != NULL)
-        query_free(m->queries);
+        query_drop(m->queries);
+}
+
+static void begin(struct query *x)
+{
+    void (*f)(struct query *x) = x->begin;
+
+    x->begin = NULL;
+    f(x);
+}
+
+/* The oldest one of that resource; they are in the list the other way round. */
+static struct query *oldest_of(const struct mam *m, const struct gr_jid *caller)
+{
+    struct query *oldest = NULL;
+
+    for (struct query *x = m->queries; x != NULL; x = x->next)
+        if (gr_jid_equal(x->caller, caller))
+            oldest = x;
+    return oldest;
+}
+
+/* Answered: the next one. */
+static void query_free(struct query *x)
+{
+    struct mam *m = gr_state(x->self);
+    struct gr_jid *caller = x->caller;
+    struct query *next;
+
+    x->caller = NULL;
+    query_drop(x);
+    next = oldest_of(m, caller);
+    gr_jid_free(&caller);
+    if (next != NULL && next->begin != NULL)
+        begin(next);
 }
 
 static struct query *query_new(struct gr_mod *self, struct gr_iq_req *req)
@@ -47,7 +85,8 @@ static struct query *query_new(struct gr_mod *self, struct gr_iq_req *req)
 
     x->self = self;
     x->req = req;
-    x->ev = (struct gr_mam_ev){ .owner = gr_iq_req_to(req), .caller = gr_iq_req_from(req),
+    x->caller = gr_jid_dup(gr_iq_req_from(req));
+    x->ev = (struct gr_mam_ev){ .owner = gr_iq_req_to(req), .caller = x->caller,
                                 .query = &x->ask.q };
     x->next = m->queries;
     x->at = &m->queries;
@@ -55,6 +94,13 @@ static struct query *query_new(struct gr_mod *self, struct gr_iq_req *req)
         x->next->at = &x->next;
     m->queries = x;
     return x;
+}
+
+static void query_start(struct query *x, void (*f)(struct query *x))
+{
+    x->begin = f;
+    if (oldest_of(gr_state(x->self), x->caller) == x)
+        begin(x);
 }
 
 static void refuse(struct query *x, enum gr_cond cond)
@@ -132,7 +178,7 @@ static void on_handled(struct gr_mod *self, void *data, bool delivered)
 {
     struct query *x = *(struct query **)data;
 
-    if (delivered && gr_session_find(self, gr_iq_req_from(x->req), 0) != NULL)
+    if (delivered && gr_session_find(self, x->caller, 0) != NULL)
         look_up(x);
     else
         refuse(x, GR_RECIPIENT_UNAVAILABLE);
@@ -188,6 +234,11 @@ static void on_id(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict
         look_up(x);
 }
 
+static void ask_id(struct query *x)
+{
+    gr_hook_run(x->self, GR_HOOK_mam_archive_id, &x->ev.ev, on_id);
+}
+
 static void tell_form(struct gr_iq_req *req)
 {
     struct gr_stanza *result = gr_iq_result(gr_iq_req_stanza(req));
@@ -208,13 +259,14 @@ void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
     }
     x = query_new(self, ev->req);
     cond = ask_read(&x->ask, el, gr_conf(self));
-    if (cond != GR_COND_NONE) {
-        refuse(x, cond);
+    if (cond != GR_COND_NONE) { /* at once */
+        gr_iq_reply_error(ev->req, cond, NULL);
+        query_drop(x);
         return;
     }
     x->ask.q.row = on_row;
     x->head = result_head(gr_el_attr(el, "queryid"));
-    gr_hook_run(self, GR_HOOK_mam_archive_id, &x->ev.ev, on_id);
+    query_start(x, ask_id);
 }
 
 /* --- metadata (5): the first row, the last row --- */
@@ -276,7 +328,12 @@ static void ask_end(struct query *x, const char *before)
     gr_hook_run(x->self, GR_HOOK_mam_lookup_messages, &x->ev.ev, on_end_found);
 }
 
+static void ask_first(struct query *x)
+{
+    ask_end(x, NULL);
+}
+
 void on_metadata(struct gr_mod *self, struct gr_iq_ev *ev)
 {
-    ask_end(query_new(self, ev->req), NULL);
+    query_start(query_new(self, ev->req), ask_first);
 }

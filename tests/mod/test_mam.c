@@ -981,6 +981,68 @@ static void large_messages(void **state)
     h_stop(&h);
 }
 
+/* However many are asked at once: one after the other. */
+static void one_query_at_a_time(void **state)
+{
+    int query = 0, results = 0;
+    (void)state;
+    struct h *h = start("size_limit = 16M\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    memset(big, 'x', 20000);
+    for (int i = 0; i < 40; i++)
+        h_sendf(alice, "<message to='bob@localhost' id='%d'><body>%s</body></message>", i, big);
+    h_drop_all(alice);
+    h_stall(alice);
+    for (int i = 0; i < 5; i++) {
+        char xml[200];
+        snprintf(xml, sizeof(xml), "<iq type='set' id='q%d'><query xmlns='" MAM "' queryid='%d'/></iq>",
+                 i, i);
+        h_feed(alice, xml);
+    }
+    h_feed(alice, "<iq type='set' id='bad'><query xmlns='" MAM "' node='x'/></iq>");
+    h_run(h);
+    assert_int_equal(h_unhandled(alice), 6);
+    h_flow(alice);
+    h_run(h);
+    for (struct gr_stanza *st; (st = h_next(alice)) != NULL;) {
+        const struct gr_el *el = gr_stanza_child(st, MAM, "result");
+
+        if (el != NULL) {
+            assert_int_equal(atoi(gr_el_attr(el, "queryid")), query);
+            results++;
+        } else if (gr_stanza_type(st) == GR_RESULT) {
+            assert_int_equal(atoi(gr_stanza_id(st) + 1), query++);
+        }
+    }
+    assert_int_equal(query, 5);
+    assert_int_equal(results, 5 * 40);
+    assert_int_equal(h_unhandled(alice), 0);
+    memset(big, 0, sizeof(big));
+    h_stop(&h);
+}
+
+/* Ids are removed in one go, however many a stanza has. */
+static void many_forged_ids(void **state)
+{
+    static char xml[200000];
+    size_t n = 0;
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    h_drop_all(bob);
+    n += (size_t)sprintf(xml, "<message to='bob@localhost/b'><body>1</body>");
+    for (int i = 0; i < 2500; i++)
+        n += (size_t)sprintf(xml + n, "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='%d'/>",
+                             i);
+    strcpy(xml + n, "</message>");
+    h_send(alice, xml);
+    h_expect_xml(bob, "<message from='*' to='*'><body>1</body>"
+                      "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='*'/></message>");
+    h_stop(&h);
+}
+
 /* The clock is set back: ids and order stay. */
 static void the_clock_goes_back(void **state)
 {
@@ -1285,6 +1347,7 @@ int main(void)
         cmocka_unit_test(removed_with_the_account), cmocka_unit_test(personal_data),
         cmocka_unit_test(reloaded),           cmocka_unit_test(features),
         cmocka_unit_test(wrong_configuration), cmocka_unit_test(many_archives),
+        cmocka_unit_test(one_query_at_a_time), cmocka_unit_test(many_forged_ids),
         cmocka_unit_test(sent_again_by_the_server), cmocka_unit_test(known_accounts),
     };
     return H_RUN("mam", cases);
