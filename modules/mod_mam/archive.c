@@ -217,16 +217,18 @@ static void on_first(struct gr_mod *self, struct gr_req *req, const struct gr_ro
 static void on_last(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct archive *a = ((struct reading *)gr_req_data(req))->a;
-    int rc = rows->rc;
     struct row r;
 
-    if (rc == 0 && rows->count > 0)
-        rc = row_get(&r, rows->row);
-    if (rc != 0 || rows->count == 0) {
-        finish(self, a, rc);
+    if (rows->rc != 0 || rows->count == 0) {
+        finish(self, a, rows->rc);
         return;
     }
-    a->last_us = r.us;
+    if (row_get(&r, rows->row) == 0) {
+        a->last_us = r.us;
+    } else { /* what is sent from now on is kept all the same */
+        gr_error("mam.damaged", "the latest message of %s is damaged", a->owner->bare);
+        a->last_us = (uint64_t)gr_wall_us();
+    }
     gr_store_range(request(self, a, on_first), MESSAGES, a->owner->bare, NULL, 0, 1);
 }
 

@@ -44,8 +44,12 @@ static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_row
         struct row r;
 
         q->cursor = q->flip ? seq : seq + 1;
-        if (row_get(&r, &rows->row[i]) == 0)
+        if (row_get(&r, &rows->row[i]) == 0) {
             go_on = lookup_give(l, &r);
+        } else {
+            gr_error("mam.damaged", "a message of %s is damaged", l->owner->bare);
+            go_on = --q->left > 0;
+        }
     }
     if (go_on && !rows->more) /* some have gone meanwhile */
         q->left = 0;

@@ -69,12 +69,15 @@ static void on_deleted(struct gr_mod *self, struct gr_req *req, const struct gr_
         end(self, s->a);
 }
 
+/* r: NULL when the row is damaged. */
 static void delete_row(struct gr_txn *t, const struct archive *a, const struct gr_row *row,
                        const struct row *r)
 {
     uint8_t key[CONTACT_KEY];
 
     gr_txn_del_seq(t, MESSAGES, a->owner->bare, gr_row_seq(row));
+    if (r == NULL)
+        return;
     contact_key(key, r->peer, bare_len(r->peer, r->peer_len), r->us);
     gr_txn_del(t, CONTACTS, a->owner->bare, key, sizeof(key));
 }
@@ -91,10 +94,12 @@ static void on_oldest(struct gr_mod *self, struct gr_req *req, const struct gr_r
 
     if (s.bytes > most)
         most -= most / 32;
-    for (; n < rows->count && row_get(&r, &rows->row[n]) == 0; n++) {
-        if (r.us >= oldest && (conf->size_limit == 0 || s.bytes <= most))
+    for (; n < rows->count; n++) {
+        bool good = row_get(&r, &rows->row[n]) == 0;
+
+        if (good && r.us >= oldest && (conf->size_limit == 0 || s.bytes <= most))
             break;
-        delete_row(t, s.a, &rows->row[n], &r);
+        delete_row(t, s.a, &rows->row[n], good ? &r : NULL);
         s.bytes -= rows->row[n].val_len < s.bytes ? rows->row[n].val_len : s.bytes;
     }
     s.first = n < rows->count ? r.us : 0;

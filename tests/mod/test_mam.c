@@ -1150,6 +1150,45 @@ static void known_accounts(void **state)
     h_stop(&h);
 }
 
+static void add_damaged(struct h *h, const char *bytes, size_t len)
+{
+    struct store_txn *t = store_txn_new();
+
+    h_enter(h, "alice@localhost");
+    store_txn_add(t, STORE_APPEND, store_coll("mam.messages", GR_COLL_LOG), "alice@localhost", NULL,
+                  0, bytes, len);
+    store_commit(t, NULL);
+    h_run(h);
+}
+
+/* Rows that make no sense are left out, and go with the others. */
+static void damaged_rows(void **state)
+{
+    static const char *const rows[] = { "", "\1", "\2nothing of this version at all",
+                                        "\1\0\0\0\0\0\0\0\0\1aaaa\xff\xff\xff\xffx" };
+    static const size_t lens[] = { 0, 1, 31, 19 };
+    (void)state;
+    struct h *h = start("expire_after = 1h\n");
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    for (size_t i = 0; i < GR_COUNT(rows); i++) {
+        say(alice, "bob@localhost", (int)i, (int)i + 1);
+        add_damaged(h, rows[i], lens[i]);
+        h_restart(h); /* the latest row is one of them */
+        alice = h_online(h, "alice@localhost/a");
+    }
+    say(alice, "bob@localhost", 4, 5);
+    ask(alice, NULL, NULL);
+    expect_range(0, 5);
+    ask_field(alice, "with", "bob@localhost", NULL);
+    h_advance(h, 7200000);
+    say(alice, "bob@localhost", 5, 6);
+    ask(alice, NULL, NULL);
+    expect_bodies("5");
+    expect_fin(true, 0, 1);
+    h_stop(&h);
+}
+
 /* --- what cannot be written --- */
 
 static int full_disk(uint64_t n)
@@ -1347,7 +1386,7 @@ int main(void)
         cmocka_unit_test(removed_with_the_account), cmocka_unit_test(personal_data),
         cmocka_unit_test(reloaded),           cmocka_unit_test(features),
         cmocka_unit_test(wrong_configuration), cmocka_unit_test(many_archives),
-        cmocka_unit_test(one_query_at_a_time), cmocka_unit_test(many_forged_ids),
+        cmocka_unit_test(damaged_rows),      cmocka_unit_test(one_query_at_a_time), cmocka_unit_test(many_forged_ids),
         cmocka_unit_test(sent_again_by_the_server), cmocka_unit_test(known_accounts),
     };
     return H_RUN("mam", cases);
