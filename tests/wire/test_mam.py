@@ -20,7 +20,7 @@ class Mam(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.server = Server(modules=MODULES).start()
-        for name in ('romeo', 'juliet', 'nurse'):
+        for name in ('romeo', 'juliet', 'nurse', 'keeper', 'taker'):
             cls.server.add_user(f'{name}@{HOST}')
 
     @classmethod
@@ -93,6 +93,26 @@ class Mam(unittest.TestCase):
         self.assertEqual(bodies(got)[-1], 'juliet')
         self.assertNotIn('romeo', bodies(got))
         await nurse.end()
+
+    @with_loop
+    async def test_kept_is_kept(self):
+        """What a query has shown is there after a kill -9; the other side has no gap, and may lack the end."""
+        count = 200
+        keeper = await self.start('keeper')
+        for i in range(count):
+            keeper.send_message(mto=f'taker@{HOST}', mbody=str(i))
+        iq = await self.page(keeper, max=1)
+        self.assertEqual(iq['mam_fin']['rsm']['count'], str(count))
+        self.server.kill()
+        keeper.abort()
+        self.server.start()
+        for name in 'keeper', 'taker':
+            u = await self.start(name, 'again')
+            got = bodies([m async for m in u['xep_0313'].iterate(rsm={'max': 100})])
+            self.assertEqual(got, [str(i) for i in range(len(got))])
+            if name == 'keeper':
+                self.assertEqual(len(got), count)
+            await u.end()
 
     @with_loop
     async def test_discovery(self):
