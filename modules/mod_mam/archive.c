@@ -1,6 +1,6 @@
-/* mod_mam/archive.c: what is known of an archive while it is in use: preferences, the latest row, how
- * much there is. Read from the store at its first use, kept up to date from then on (this loop is
- * the only one that writes), and dropped when others were used more lately. */
+/* mod_mam/archive.c: what is known of an archive while it is in use: preferences, the latest
+ * row, how much there is. Read from the store at its first use, kept up to date from then on
+ * (this loop is the only one that writes), and dropped when others were used more lately. */
 #include "mam.h"
 
 #include <string.h>
@@ -101,8 +101,8 @@ void archive_unpin(struct gr_mod *self, struct archive *a)
         archive_free(a);
 }
 
-/* Nobody of the account is here, and what its absence would mean was asked some time ago: the host's
- * data may have been deleted since. */
+/* Nobody of the account is here, and what its absence would mean was asked some time ago: the
+ * host's data may have been deleted since. */
 static bool is_old(struct gr_mod *self, const struct archive *a)
 {
     return a->pins == 0 && gr_now_ms() - a->read_ms > TRUST_MS &&

@@ -1,6 +1,7 @@
 /* mod_mam/contact.c: a page of the messages of one contact. The map says at what times there are
- * some, and which rows these were given; when a row is not the one that was expected (a write before
- * it had failed) it is searched for. Index and count are not told: they would have to be counted. */
+ * some, and which rows these were given; when a row is not the one that was expected (a write
+ * before it had failed) it is searched for. Index and count are not told: they would have to be
+ * counted. */
 #include <string.h>
 
 #include <grapnel/log.h>

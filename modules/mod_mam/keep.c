@@ -111,8 +111,8 @@ static void add_id(struct gr_stanza_ev *ev, const struct gr_jid *owner, const ch
     gr_el_set(st, el, "id", id);
 }
 
-/* What the server itself sends may have been through here: what was kept for a user who was away, or
- * has not arrived. It has the id that it got then. */
+/* What the server itself sends may have been through here: what was kept for a user who was
+ * away, or has not arrived. It has the id that it got then. */
 static bool was_kept(const struct gr_stanza_ev *ev)
 {
     const struct gr_el *el = gr_stanza_child(ev->stanza, NS_SID, "stanza-id");

@@ -1,5 +1,5 @@
-/* mod_mam/lookup.h: a page being looked for: lookup.c finds where it begins, pages.c gives its rows,
- * contact.c does both when only the messages of one contact are wanted. */
+/* mod_mam/lookup.h: a page being looked for: lookup.c finds where it begins, pages.c gives its
+ * rows, contact.c does both when only the messages of one contact are wanted. */
 #pragma once
 
 #include "mam.h"

@@ -1,7 +1,7 @@
-/* mod_mam/query.c: answering a client. A page comes a few messages at a time: the next ones are read
- * when the last of those before has been written to the client's socket, and the queries of a resource
- * are answered one after the other: so they take the same memory whatever the size and number of
- * the pages, and however slowly they are read. */
+/* mod_mam/query.c: answering a client. A page comes a few messages at a time: the next ones are
+ * read when the last of those before has been written to the client's socket, and the queries of
+ * a resource are answered one after the other: so they take the same memory whatever the size
+ * and number of the pages, and however slowly they are read. */
 #include "ask.h"
 
 #include <stdio.h>
@@ -128,8 +128,8 @@ static void on_row(struct gr_mam_query *q, const struct gr_mam_row *row)
     x->last = gr_strdup(row->id);
 }
 
-/* XEP-0059 asks for it, XEP-0313 leaves it open (4.3.2). A client in wide use (slixmpp) takes the last
- * page for the end, also when it comes from there: on that one the index is left out. */
+/* XEP-0059 asks for it, XEP-0313 leaves it open (4.3.2). A client in wide use (slixmpp) takes
+ * the last page for the end, also when it comes from there: on that one the index is left out. */
 static int64_t index_to_tell(const struct query *x)
 {
     const struct gr_mam_query *q = &x->ask.q;

@@ -1,6 +1,6 @@
-/* mod_mam/retract.c: a message that was taken back leaves a tombstone in its place (XEP-0424, 4). It is
- * looked for among the latest messages, by the id that its sender gave it; only who sent it may
- * take it back (5). The sender's acknowledgement waits for it. */
+/* mod_mam/retract.c: a message that was taken back leaves a tombstone in its place (XEP-0424,
+ * 4). It is looked for among the latest messages, by the id that its sender gave it; only who
+ * sent it may take it back (5). The sender's acknowledgement waits for it. */
 #include "mam.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* mod_mam/row.c: rows, ids and keys as bytes. Numbers are big-endian.
  *
- * A message: version, flags, time (8), salt (4), length of the other address (2) and of the stanza's
- * id (2), then these two and the stanza as text. */
+ * A message: version, flags, time (8), salt (4), length of the other address (2) and of the
+ * stanza's id (2), then these two and the stanza as text. */
 #include "mam.h"
 
 #include <string.h>

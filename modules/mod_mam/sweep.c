@@ -1,7 +1,7 @@
-/* mod_mam/sweep.c: old messages go: those over the age, and the oldest when an archive has become too
- * large (XEP-0313, 3.2). A little at a time, each a transaction that deletes and nothing else: those
- * are taken also when the disk is full. Archives in use are swept when something is put into them;
- * once a day all accounts are looked at. */
+/* mod_mam/sweep.c: old messages go: those over the age, and the oldest when an archive has
+ * become too large (XEP-0313, 3.2). A little at a time, each a transaction that deletes and
+ * nothing else: those are taken also when the disk is full. Archives in use are swept when
+ * something is put into them; once a day all accounts are looked at. */
 #include "mam.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-/* mod_mam/write.c: a message goes into an archive. Its id is known at once, since it is told with the
- * delivered message; the delivery does not wait for the disk, but the sender's acknowledgement does
- * (gr_receipt_take). When it cannot be written the sender gets the error. */
+/* mod_mam/write.c: a message goes into an archive. Its id is known at once, since it is told
+ * with the delivered message; the delivery does not wait for the disk, but the sender's
+ * acknowledgement does (gr_receipt_take). When it cannot be written the sender gets the error. */
 #include "mam.h"
 
 #include <string.h>
@@ -116,9 +116,9 @@ static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *e
     const struct gr_jid *to = ev->outgoing ? ev->remote : ev->owner;
     const char *id = gr_stanza_id(ev->stanza);
     size_t id_len = id != NULL ? strlen(id) : 0;
+    size_t text_len = (size_t)ev->source->full_len + to->full_len + id_len + 1;
     struct mam *m = gr_state(self);
-    struct gr_req *req = gr_req_new(
-        self, sizeof(struct written) + ev->source->full_len + to->full_len + id_len + 1, on_written);
+    struct gr_req *req = gr_req_new(self, sizeof(struct written) + text_len, on_written);
     struct written *w = gr_req_data(req);
 
     w->a = a;

@@ -1,6 +1,6 @@
-/* tests/mod/test_mam.c: mod_mam against XEP-0313, XEP-0359, XEP-0334, XEP-0441 and XEP-0424: what is
- * kept, what delivered messages are told, queries and their pages, preferences, tombstones, bounds,
- * and what happens when something cannot be written. */
+/* tests/mod/test_mam.c: mod_mam against XEP-0313, XEP-0359, XEP-0334, XEP-0441 and XEP-0424:
+ * what is kept, what delivered messages are told, queries and their pages, preferences,
+ * tombstones, bounds, and what happens when something cannot be written. */
 #include "harness.h"
 
 #include "store/engine.h"
