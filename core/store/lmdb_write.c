@@ -277,7 +277,8 @@ static int del_all(struct lmdb *l, const struct engine_op *op, uint64_t id)
 int lmdb_apply(struct engine *e, struct engine_op *op)
 {
     struct lmdb *l = self(e);
-    bool add = op->op == STORE_PUT || op->op == STORE_PUT_NEW || op->op == STORE_APPEND;
+    bool add = op->op == STORE_PUT || op->op == STORE_PUT_NEW || op->op == STORE_ADD ||
+               op->op == STORE_APPEND;
     uint64_t id;
     int rc = owner_id(l, op, add, &id);
 
