@@ -4,8 +4,8 @@
  * (time-out, another verdict, shutdown): it is then an empty shell. Shells count towards the bound, so
  * a module that loses holds runs into it and not the server into its memory; they go with the instance.
  *
- * A chain that a module runs meanwhile shares the accumulator of the held one (gr_hook_run_held). Should
- * that go on first, the inner one, and what was started in its time, gets one of its own.
+ * A chain that a module runs meanwhile shares the accumulator of the held one (gr_hook_run_held), one at
+ * a time. Should that go on first, the inner one, and what was started in its time, gets one of its own.
  * On the loop of the instance. */
 #include "mod/run.h"
 
@@ -68,7 +68,10 @@ void inner_begin(struct gr_run *run, struct gr_hold *outer)
 {
     run->inner = gr_alloc(sizeof(*run->inner));
     run->inner->run = run;
-    list_append(&outer->inner, &run->inner->of_outer);
+    if (list_empty(&outer->inner))
+        list_append(&outer->inner, &run->inner->of_outer);
+    else /* to take back what one of two has done would take back the other's */
+        give_lone(run->inner, lone_new(run->ev->acc));
 }
 
 void inner_suspend(struct gr_run *run)

@@ -404,8 +404,8 @@ GR_API void gr_resume(struct gr_hold *take, enum gr_verdict verdict);
 typedef void (*gr_ran_f)(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict);
 GR_API void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done);
 /* The same for the stanza whose chain waits for `hold`, which is of self: ev->acc is set to its
- * accumulator, and remains it while both wait. Should the held chain go on first (time-out), the event
- * has its own as above. End the hold in done(). */
+ * accumulator, and remains it while both wait. Should the held chain go on first (time-out), or another
+ * such chain of this hold wait already, the event has its own as above. End the hold in done(). */
 GR_API void gr_hook_run_held(struct gr_mod *self, struct gr_hold *hold, enum gr_hook_id id,
                              struct gr_ev *ev, gr_ran_f done);
 GR_API void gr_hook_run_custom(struct gr_mod *self, const char *name, struct gr_ev *ev,

@@ -839,6 +839,52 @@ static void an_inner_chain_that_nobody_waits_for(void **state)
     inner_free(alone);
 }
 
+/* Two at a time: what one takes back is not the other's. */
+static void inner_chains_of_one_hold(void **state)
+{
+    struct run *outer = outer_held(), *first, *second;
+    struct gr_hold *hold = held, *hold_first;
+
+    (void)state;
+    first = inner_held(hold, "first");
+    hold_first = held;
+    second = inner_held(hold, "second");
+    assert_ptr_equal(first->e.ev.acc, outer->e.ev.acc);
+    assert_ptr_not_equal(second->e.ev.acc, outer->e.ev.acc);
+    gr_resume(hold_first, GR_FAIL);
+    assert_string_equal(inner_word, "outer");
+    gr_resume(held, GR_OK);
+    assert_int_equal(inner_done, 2);
+    assert_string_equal(inner_word, "second");
+    inner_free(second);
+    second = inner_held(hold, "next"); /* alone again */
+    assert_ptr_equal(second->e.ev.acc, outer->e.ev.acc);
+    gr_resume(held, GR_OK);
+    inner_free(first);
+    inner_free(second);
+    gr_resume(hold, GR_FAIL);
+    assert_int_equal(outer->done, 1);
+    run_free(outer);
+}
+
+static void inner_chains_that_both_fail(void **state)
+{
+    struct run *outer = outer_held(), *first, *second;
+    struct gr_hold *hold = held, *hold_first;
+
+    (void)state;
+    first = inner_held(hold, "first");
+    hold_first = held;
+    second = inner_held(hold, "second");
+    gr_resume(hold_first, GR_FAIL);
+    gr_resume(held, GR_FAIL);
+    assert_int_equal(inner_done, 2);
+    inner_free(first);
+    inner_free(second);
+    gr_resume(hold, GR_FAIL);
+    run_free(outer);
+}
+
 /* --- listing and slowness --- */
 
 static void list_one(void *ctx, const char *hook, int prio, const struct gr_mod *self)
@@ -977,7 +1023,8 @@ int main(void)
         T(time_out_fails_the_handler), T(pending_needs_a_hold), T(unused_hold_is_harmless),
         T(holds_are_bounded), T(custom_hooks_run), T(modules_run_hooks_of_their_host),
         T(an_inner_chain_has_the_accumulator), T(an_inner_chain_outlives_the_accumulator),
-        T(an_inner_chain_that_nobody_waits_for),
+        T(an_inner_chain_that_nobody_waits_for), T(inner_chains_of_one_hold),
+        T(inner_chains_that_both_fail),
         T(chains_can_be_printed), T(slow_handlers_are_named), T(notes_and_strip),
         T(requests_in_their_order), T(shutdown_ends_what_waits),
     };
