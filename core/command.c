@@ -131,6 +131,8 @@ static void consider(void *ctx, const struct gr_mod *mod)
     struct search *s = ctx;
     const struct gr_command *c = mod->desc->commands;
 
+    if (mod->retired) /* its code may go any moment, and would run with its successor's state */
+        return;
     for (; c != NULL && c->name != NULL; c++) {
         if (s->help != NULL) {
             if (mod->host == host_default())

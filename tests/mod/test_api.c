@@ -457,6 +457,28 @@ static void a_command_that_stop_ends(void **state)
     h_stop(&h);
 }
 
+/* What has been replaced and waits for something is asked no more. */
+static void commands_of_what_has_gone(void **state)
+{
+    struct ended e;
+    struct h *h = start_later("[host localhost]\n", &e);
+    unsigned times = 0;
+
+    (void)state;
+    loop_enter(loop_at(0));
+    struct gr_mod *old = list_entry(host_default()->instances.prev, struct gr_mod, of_host);
+    assert_string_equal(gr_mod_name(old), "later");
+    mod_pend(old);
+    assert_int_equal(h_reload(h, "[host localhost]\n[mod_later]\nother = yes\n", NULL), 0);
+    for (const char *p = h_command(h, "help"); (p = strstr(p, "command=later ")) != NULL; p++)
+        times++;
+    assert_int_equal(times, 1);
+    loop_enter(loop_at(0));
+    mod_unpend(old);
+    h_advance(h, OWED_MS);
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -467,6 +489,7 @@ int main(void)
         cmocka_unit_test(counters_of_all_loops),
         cmocka_unit_test(a_command_that_only_a_timer_would_end),
         cmocka_unit_test(a_command_that_stop_ends),
+        cmocka_unit_test(commands_of_what_has_gone),
     };
     return H_RUN("api", cases);
 }
