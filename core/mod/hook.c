@@ -162,8 +162,10 @@ static enum gr_verdict advance(struct gr_run *run)
     struct mod_loop *ml = mod_loop();
     struct gr_mod *before = usage_by(ml);
     enum gr_verdict verdict;
+    int64_t slow = usage_turn(ml, before);
 
-    usage_turn(ml, before);
+    if (slow > 0 && before != NULL)
+        usage_slow(before, slow);
     while (run->next < run->chain->count) {
         run->next++;
         run_save(run);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <grapnel/log.h>
+
 static int64_t slow_ns(void)
 {
     static _Atomic int64_t limit;
@@ -57,6 +59,20 @@ int64_t usage_look(struct mod_loop *ml, int64_t now)
     return took > slow_ns() ? took : 0;
 }
 
+void usage_slow(const struct gr_mod *by, int64_t slow)
+{
+    gr_warn("mod.slow", "%s%s of %s kept its loop for about %lld ms", by->image != NULL ? "mod_" : "",
+            by->desc->name, by->host->jid->domain, (long long)(slow / 1000000));
+}
+
+static void turn(struct mod_loop *ml, struct gr_mod *by, struct gr_mod *to)
+{
+    int64_t slow = usage_turn(ml, to);
+
+    if (slow > 0 && by != NULL)
+        usage_slow(by, slow);
+}
+
 /* A module's own completion, in the middle of its call, changes nothing. */
 struct gr_mod *usage_begin(struct gr_mod *self)
 {
@@ -65,14 +81,14 @@ struct gr_mod *usage_begin(struct gr_mod *self)
 
     self->calls++;
     if (before != self)
-        usage_turn(ml, self);
+        turn(ml, before, self);
     return before;
 }
 
 void usage_end(struct gr_mod *self, struct gr_mod *before)
 {
     if (before != self)
-        usage_turn(self->host->of, before);
+        turn(self->host->of, self, before);
 }
 
 /* --- from outside --- */

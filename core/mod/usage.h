@@ -15,6 +15,9 @@
 struct gr_mod *usage_begin(struct gr_mod *self);
 void usage_end(struct gr_mod *self, struct gr_mod *before);
 
+/* Says that `by` has kept its loop for `slow` ns: outside a handler of a hook, which hook.c names. */
+void usage_slow(const struct gr_mod *by, int64_t slow);
+
 /* Who is at work, as this loop sees it, and who is from here on. Other threads may look (usage_seen). */
 static inline struct gr_mod *usage_by(const struct mod_loop *ml)
 {

@@ -213,6 +213,37 @@ static void every_way_in_is_counted(void **state)
     h_stop(&h);
 }
 
+static bool named(struct h *h, const char *module)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "warn mod.slow: %s of localhost kept its loop for about", module);
+    return strstr(h_log(h), text) != NULL;
+}
+
+/* Also where no hook is run. */
+static void slow_calls_are_named(void **state)
+{
+    (void)state;
+    h_module(&worker);
+    h_module(&other);
+    struct h *h = h_start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    struct gr_domain_ev ev = { .domain = "x" };
+    struct gr_mod *self;
+
+    h_log(h);
+    h_iq_result(alice, "get", "localhost", "<work xmlns='" NS "'/>", NULL);
+    assert_true(named(h, "worker"));
+    self = h_mod(h, "worker", "alice@localhost");
+    gr_timer_start(self, &((struct state *)gr_state(self))->timer, 10, on_timer);
+    h_advance(h, 20);
+    assert_true(named(h, "worker"));
+    gr_hook_run(h_mod(h, "other", "localhost"), GR_HOOK_remove_domain, &ev.ev, NULL);
+    assert_true(named(h, "other")); /* before it asked the worker; after that it is the hook's */
+    h_stop(&h);
+}
+
 static void nested_calls_are_told_apart(void **state)
 {
     (void)state;
@@ -503,6 +534,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(every_way_in_is_counted),
+        cmocka_unit_test(slow_calls_are_named),
         cmocka_unit_test(nested_calls_are_told_apart),
         cmocka_unit_test(who_is_at_work_can_be_seen),
         cmocka_unit_test(everything_from_start_to_stop_is_counted),
