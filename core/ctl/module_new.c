@@ -43,9 +43,10 @@ static bool is_one_of(const char *name, const char *const *words)
 /* NULL, or why no module can be called so. */
 static const char *wrong_name(const char *name)
 {
-    static const char *const core[] = { "auth", "sm", "admin", NULL };
+    static const char *const core[] = { "auth", "sm", "admin", "admin_data", NULL };
     static const char *const commands[] = { "user", "sessions", "module", "modules", "hooks",
-                                            "providers", "status", "reload", "stop", "help", NULL };
+                                            "providers", "status", "reload", "stop", "help",
+                                            "metrics", NULL };
     static const char *const macros[] = { "bool", "true", "false", NULL };
 
     if (strncmp(name, "mod_", 4) == 0)

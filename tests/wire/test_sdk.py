@@ -171,7 +171,8 @@ class New(Base):
         where = self.folder()
         for name, says in (('mod_x', 'without mod_'), ('Upper', 'a-z, 0-9 and _'), ('1st', 'letter'),
                            ('a-b', 'a-z'), ('../x', 'a-z'), ('', 'a-z'), ('x' * 40, '39 bytes'),
-                           ('sm', 'part of the server'), ('reload', 'command of grapnelctl'),
+                           ('sm', 'part of the server'), ('admin_data', 'part of the server'),
+                           ('reload', 'command of grapnelctl'), ('metrics', 'command of grapnelctl'),
                            ('true', 'word of C')):
             with self.subTest(name):
                 said = run(self.ctl, 'module', 'new', name, '--hook', cwd=where, status=1)
