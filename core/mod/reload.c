@@ -341,6 +341,7 @@ int mod_check_conf(const struct conf *conf, char **errors)
 
     spec_main_thread();
     plan = plan_make(conf, builtins, NULL, &errs);
+    image_trials_over(false);
     for (size_t i = 0; i < plan->skipped.count; i++) {
         const struct conf_error *e = &plan->skipped.items[i];
 

@@ -499,6 +499,14 @@ class Reload(unittest.TestCase):
         self.talk.more()
         self.talk.stop()
 
+    def test_a_refusal_leaves_no_trace(self):
+        """New code is looked at as well when the configuration is wrong; nothing of that stays."""
+        before = sorted(os.listdir(self.server.data))
+        self.install('v1')
+        self.enable('[mod_counter]\nnonsense = 1\n[server]\nnonsense = 1\n')
+        self.refused('nonsense')
+        self.assertEqual(sorted(os.listdir(self.server.data)), before)
+
     def test_removed_under_traffic(self):
         self.install('v1')
         self.enable()
