@@ -223,6 +223,37 @@ static void entries(struct walk *w, const struct ini_section *a, const struct in
     }
 }
 
+/* Whether the module is enabled in both on the host that the section of `a` is about. */
+static bool stays(const struct conf *a, const struct conf *b, const struct ini_section *s)
+{
+    for (size_t i = 0; i < a->host_count; i++) {
+        const struct conf_module *m = conf_module(&a->hosts[i], s->name);
+        const struct conf_host *other = conf_host(b, a->hosts[i].domain);
+
+        if (m != NULL && m->local == s)
+            return other != NULL && conf_module(other, s->name) != NULL;
+    }
+    return false;
+}
+
+/* A section of one host that is only in `a`: what it says of a module that stays is taken over with it,
+ * but for this. */
+static void restarts_of(struct walk *w, const struct conf *b, const struct ini_section *s,
+                        bool forward)
+{
+    struct table_node *n = table_find_str(&b->ini.sections, s->name);
+
+    for (const struct ini_entry *e = s->first; e != NULL; e = e->next) {
+        const struct gr_opt *o = option_of(w, s->name, e->key);
+        const struct ini_entry *other =
+            n != NULL ? ini_find(GR_CONTAINER_OF(n, struct ini_section, node), e->key) : NULL;
+
+        if (o != NULL && o->when == GR_RESTART &&
+            (other == NULL || strcmp(e->value, other->value) != 0))
+            entry(w, s->name, e->key, forward ? e : other, forward ? other : e);
+    }
+}
+
 static void modules(struct walk *w, const struct conf *a, const struct conf *b, bool forward)
 {
     for (const struct ini_section *s = a->ini.first; s != NULL; s = s->next) {
@@ -233,6 +264,8 @@ static void modules(struct walk *w, const struct conf *a, const struct conf *b, 
         n = table_find_str(&b->ini.sections, s->title);
         if (n == NULL && (s->arg != NULL || conf_section_enabled(s)))
             whole(w, s->title, !forward == conf_section_enabled(s), GR_LIVE);
+        if (n == NULL && s->arg != NULL && stays(a, b, s))
+            restarts_of(w, b, s, forward);
         else if (n != NULL && forward)
             entries(w, s, GR_CONTAINER_OF(n, struct ini_section, node));
     }

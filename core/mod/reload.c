@@ -104,11 +104,6 @@ struct differ {
     const struct plan *old, *now;
 };
 
-static void print_change(void *ctx, const struct conf_change *change)
-{
-    conf_change_print(change, ((struct differ *)ctx)->out);
-}
-
 static const struct gr_opt *options_of(void *ctx, const char *module)
 {
     const struct differ *d = ctx;
@@ -129,6 +124,23 @@ static const struct mod_spec *spec_named(const struct plan *plan, const char *na
         }
     }
     return NULL;
+}
+
+/* New code has what is written (spec_next). */
+static void print_change(void *ctx, const struct conf_change *change)
+{
+    const struct differ *d = ctx;
+    char *name = gr_strndup(change->section, strcspn(change->section, " "));
+    const char *module = strncmp(name, "mod_", 4) == 0 ? name + 4 : "";
+    size_t host;
+    const struct mod_spec *old = spec_named(d->old, module, &host);
+    const struct mod_spec *now = spec_named(d->now, module, &host);
+    struct conf_change c = *change;
+
+    if (old != NULL && now != NULL && old->desc != now->desc)
+        c.when = GR_LIVE;
+    conf_change_print(&c, d->out);
+    gr_free(name);
 }
 
 /* It was wanted before, and could not be had (it had crashed). */

@@ -31,7 +31,7 @@
 enum gr_when {
     GR_LIVE,   /* the next reload applies it                        */
     GR_REBIND, /* the reload closes and opens the listener it is for */
-    GR_RESTART /* reported by the reload, applied at the next start  */
+    GR_RESTART /* reported by the reload, applied at the next start (a module's: or with new code) */
 };
 
 enum gr_opt_kind {

@@ -310,6 +310,35 @@ static void restart_options_wait(void **state)
     assert_string_equal(a.fixed_first, "x");
 }
 
+/* A section of one host that comes or goes says the same of its keys. */
+static void restart_options_of_one_host(void **state)
+{
+    struct tally_ask a;
+
+    (void)state;
+    load(ONE "[mod_tally]\nfixed = old\n");
+    reload_ok(ONE "[mod_tally]\nfixed = old\n[mod_tally a.test]\nfixed = new\nword = w\n",
+              "[mod_tally a.test] fixed: old -> new (needs a restart)\n");
+    a = ask();
+    assert_string_equal(a.fixed, "old");
+    assert_string_equal(a.word, "w");
+    reload_ok(ONE "[mod_tally]\nfixed = third\n", "[mod_tally a.test] fixed: new -> third (needs a restart)\n");
+    assert_string_equal(ask().fixed, "old");
+}
+
+static void new_code_has_what_is_written(void **state)
+{
+    struct tally_ask a;
+
+    (void)state;
+    load(ONE "[mod_tally]\nfixed = old\n");
+    compile("-DTALLY_VERSION=2");
+    reload_ok(ONE "[mod_tally]\nfixed = new\n", "[mod_tally] fixed: old -> new (live)\n");
+    a = ask();
+    assert_int_equal(a.version, 2);
+    assert_string_equal(a.fixed, "new");
+}
+
 /* --- what must not work, and must not harm --- */
 
 static void expect_untouched(struct gr_mod *self, uint64_t count)
@@ -828,6 +857,7 @@ int main(void)
         T(first_load), T(iqs_and_features_are_found), T(bad_first_loads), T(all_errors_at_once),
         T(new_code_takes_over_and_keeps_its_state), T(unchanged_modules_run_on),
         T(changed_options_give_a_new_instance), T(restart_options_wait),
+        T(restart_options_of_one_host), T(new_code_has_what_is_written),
         T(failures_leave_the_old_running), T(suspended_chain_finishes_in_old_code),
         T(timers_of_the_old_stop), T(slots_stay_or_are_released_by_old_code),
         T(slots_move_between_loops), T(moved_slots_are_told), T(timers_do_not_move_to_another_loop),
