@@ -52,6 +52,7 @@ static void claim(struct gr_mod *self, struct inst *inst, const struct gr_jid *f
         }
     }
     inst->full = gr_jid_dup(full);
+    inst->replaced = false; /* as it may have been at the address that it wanted first */
     inst->next = *bucket;
     *bucket = inst;
 }

@@ -269,6 +269,33 @@ static void another_servers_resource_is_in_use(void **state)
     h_stop(&h);
 }
 
+/* Two at once want what a third has: both find another one, and each has its row. */
+static void two_want_another_servers_resource(void **state)
+{
+    struct h *h = begin(DB);
+    const char *rows;
+
+    (void)state;
+    put_row(h, "other", "bob@localhost", "a", true);
+    struct hs *one = h_connect(h, "bob@localhost"), *two = h_connect(h, "bob@localhost");
+    h_hold_store(h, true);
+    assert_int_equal(h_bind(one, "a"), (enum gr_cond)-1);
+    assert_int_equal(h_bind(two, "a"), (enum gr_cond)-1);
+    h_hold_store(h, false);
+    h_run(h);
+    assert_int_equal(h_bound(one), GR_COND_NONE);
+    assert_int_equal(h_bound(two), GR_COND_NONE);
+    h_send(one, "<presence/>");
+    h_send(two, "<presence/>");
+    rows = strstr(rows_of(h, "bob@localhost"), "(local,1)");
+    assert_non_null(rows);
+    assert_non_null(strstr(rows + 1, "(local,1)"));
+    h_disconnect(&one, true);
+    h_disconnect(&two, true);
+    assert_string_equal(rows_of(h, "bob@localhost"), "a(other,1) ");
+    h_stop(&h);
+}
+
 static enum gr_verdict on_cleanup(struct gr_mod *self, struct gr_session_ev *ev)
 {
     assert_ptr_equal(ev->ev.host, gr_mod_host(self));
@@ -425,6 +452,7 @@ int main(void)
         cmocka_unit_test(whose_row_is_believed),
         cmocka_unit_test(a_replaced_session_leaves_the_row_alone),
         cmocka_unit_test(another_servers_resource_is_in_use),
+        cmocka_unit_test(two_want_another_servers_resource),
         cmocka_unit_test(stale_rows_go_at_the_start),
         cmocka_unit_test(a_server_is_said_to_be_dead),
         cmocka_unit_test(a_purge_waits_for_the_disk),
