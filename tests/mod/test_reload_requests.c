@@ -67,6 +67,28 @@ static const struct gr_iq iqs[] = {
     GR_IQ(GR_IQ_GET, GR_TO_HOST, NS, "query", on_query), GR_IQ_END
 };
 
+/* A chain that another module holds, and in which this one's handler comes next. */
+static unsigned handled;
+static struct gr_hold *held;
+
+static enum gr_verdict on_chain(struct gr_mod *self, struct gr_ev *ev)
+{
+    (void)ev;
+    handled++;
+    assert_non_null(gr_conf(self));
+    return GR_OK;
+}
+
+static enum gr_verdict keep(struct gr_mod *self, struct gr_ev *ev)
+{
+    held = gr_hold(self, ev);
+    return GR_PENDING;
+}
+
+static const struct gr_hook hooks[] = { GR_ON_CUSTOM("t.chain", 60, on_chain), GR_HOOK_END };
+static const struct gr_hook keeper_hooks[] = { GR_ON_CUSTOM("t.chain", 50, keep), GR_HOOK_END };
+static const struct gr_module keeper = { .name = "keeper", .hooks = keeper_hooks };
+
 static void stop(struct gr_mod *self)
 {
     const struct slow_conf *conf = gr_conf(self);
@@ -79,7 +101,7 @@ static void stop(struct gr_mod *self)
 
 static const struct gr_module slow = {
     .name = "slow", .conf_size = sizeof(struct slow_conf), .state_size = sizeof(struct slow),
-    .options = options, .iqs = iqs, .collections = colls, .stop = stop
+    .options = options, .hooks = hooks, .iqs = iqs, .collections = colls, .stop = stop
 };
 
 static struct h *begin(const char *ini, struct hs **alice)
@@ -162,6 +184,30 @@ static void stop_is_the_last_chance(void **state)
     h_stop(&h);
 }
 
+/* Who only owes an answer stays as long as a chain may still call it. */
+static void chains_are_awaited(void **state)
+{
+    struct gr_ev ev = { .acc = NULL };
+    struct hs *alice;
+
+    (void)state;
+    h_module(&keeper);
+    struct h *h = begin(CONF("never"), &alice);
+    handled = 0;
+    ask(alice);
+    gr_hook_run_custom(h_mod(h, "keeper", "alice@localhost"), "t.chain", &ev, NULL);
+    assert_int_equal(h_reload(h, CONF("never") "other = yes\n", NULL), 0);
+    h_advance(h, 2 * OWED_MS);
+    h_expect_nothing(alice);
+    h_enter(h, "alice@localhost");
+    gr_resume(held, GR_OK);
+    assert_int_equal(handled, 1);
+    h_advance(h, OWED_MS);
+    h_expect_xml(alice, ERROR("cancel", "internal-server-error"));
+    assert_int_equal(stops, h_loops(h));
+    h_stop(&h);
+}
+
 /* An answer that comes from another loop after that finds an empty shell, as long as there is an old
  * instance anywhere that could give it. */
 static void too_late(void **state)
@@ -196,7 +242,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(what_a_timer_would_have_answered),
         cmocka_unit_test(what_is_under_way_is_awaited), cmocka_unit_test(stop_is_the_last_chance),
-        cmocka_unit_test(too_late),
+        cmocka_unit_test(chains_are_awaited), cmocka_unit_test(too_late),
     };
 
     return H_RUN("reload_requests", cases);
