@@ -154,6 +154,7 @@ NEEDY = '''
 #include <grapnel/module.h>
 GR_MODULE(needy, .summary = "needs the counter", .needs = (const char *const[]){ "counter", NULL });
 '''
+NEEDIER = NEEDY.replace('"counter"', '"needy"').replace('(needy', '(needier')
 
 
 class Talk:
@@ -264,9 +265,10 @@ class Reload(unittest.TestCase):
             'wait': cls.build('wait', '-DVERSION=4', '-DWAIT_IN_START'),
             **{f'crash-{where}': cls.build(f'crash-{where}', '-DVERSION=3', f'-DCRASH_{where.upper()}') for where in CRASHES},
         }
-        with open(f'{TMP}/mod_needy.c', 'w', encoding='ascii') as f:
-            f.write(NEEDY)
-        cls.built['needy'] = cls.build('needy', source=f'{TMP}/mod_needy.c')
+        for name, text in (('needy', NEEDY), ('needier', NEEDIER)):
+            with open(f'{TMP}/mod_{name}.c', 'w', encoding='ascii') as f:
+                f.write(text)
+            cls.built[name] = cls.build(name, source=f'{TMP}/mod_{name}.c')
         with open(cls.built['v2'], 'rb') as f:
             whole = f.read()
         for name, data in (('truncated', whole[:len(whole) // 2]), ('empty', b''),
@@ -604,22 +606,26 @@ class Reload(unittest.TestCase):
     def test_what_crashes_at_the_start(self):
         self.install('crash-check')
         self.install('needy', 'needy')
-        self.enable('[mod_needy]\n[mod_counter]\n')
+        self.install('needier', 'needier')
+        needy = '[mod_needier]\n[mod_needy]\n'        # written before what they need
+        self.enable(f'{needy}[mod_counter]\n')
         self.server.stop()
         self.crash()
         since = self.server.log_now()
         self.server.start()
         self.server.wait_log(r'mod\.skipped: .*mod_counter\.so is not loaded', since)
         self.server.wait_log(r'mod\.skipped: mod_needy is not loaded either: it needs mod_counter', since)
-        self.assertEqual(self.listed() & {'mod_counter', 'mod_needy'}, set())
-        self.enable('[mod_needy]\n[mod_counter]\nstep = 2\n')
+        self.server.wait_log(r'mod\.skipped: mod_needier is not loaded either: it needs mod_needy', since)
+        all_three = {'mod_counter', 'mod_needy', 'mod_needier'}
+        self.assertEqual(self.listed() & all_three, set())
+        self.enable(f'{needy}[mod_counter]\nstep = 2\n')
         self.reload()
         self.assertNotIn('mod_counter', self.listed())
         os.unlink(f'{self.server.data}/modules.crashed')
         said = self.reload()                           # the administrator has found it out
         self.assertIn('mod_counter: new code', said)
         self.assertIn('mod_needy: new code', said)
-        self.assertEqual(self.listed() & {'mod_counter', 'mod_needy'}, {'mod_counter', 'mod_needy'})
+        self.assertEqual(self.listed() & all_three, all_three)
 
     def test_killed_while_loading(self):
         """Whoever runs at that time has not crashed: nothing is left out afterwards."""
