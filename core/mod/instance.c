@@ -5,6 +5,8 @@
  * lets it go is often a call out of its own code. On its loop. */
 #include "mod/instance.h"
 
+#include <string.h>
+
 #include <grapnel/log.h>
 
 #include "mod/image.h"
@@ -110,6 +112,18 @@ static void give_up_owed(struct gr_mod *self)
         o->give_up(o);
 }
 
+/* What it has used is its successor's from now on: what is counted of a module never becomes less. */
+static void pass_on(struct gr_mod *self)
+{
+    list_each (now, &self->host->instances, struct gr_mod, of_host) {
+        if (strcmp(now->desc->name, self->desc->name) != 0)
+            continue;
+        now->calls += self->calls;
+        now->cpu_us += self->cpu_us;
+        self->calls = self->cpu_us = 0;
+    }
+}
+
 /* The last calls into its code. */
 static void leave(struct gr_mod *self)
 {
@@ -127,6 +141,7 @@ static void leave(struct gr_mod *self)
     }
     own_stop_timers(self); /* should stop() have started one */
     self->stopped = true;
+    pass_on(self);
     asks_forget(self);
     give_up_owed(self);
     gr_free(self->state);

@@ -530,6 +530,42 @@ static void metrics_are_sums_of_all_loops(void **state)
     h_stop(&h);
 }
 
+struct plain_conf { bool other; };
+static const struct gr_opt plain_options[] = {
+    GR_OPT_BOOL(struct plain_conf, other, false, "something"), GR_OPT_END
+};
+static const struct gr_module plain = {
+    .name = "plain", .summary = "test", .iqs = iqs, .conf_size = sizeof(struct plain_conf),
+    .options = plain_options,
+};
+
+/* A counter that became less for a moment would be read as one that began anew. */
+static void counters_outlive_a_reload(void **state)
+{
+    static const char name[] = "grapnel_module_calls_total{module=\"plain\",host=\"localhost\"}";
+    (void)state;
+    h_module(&plain);
+    struct h *h = h_start(NULL);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    struct gr_mod *old;
+
+    h_iq_result(alice, "get", "localhost", "<work xmlns='" NS "'/>", NULL);
+    assert_true(metric(h, name) == 1);
+    old = h_mod(h, "plain", "alice@localhost");
+    mod_pend(old);
+    assert_int_equal(h_reload(h, "[host localhost]\n[mod_plain]\nother = yes\n", NULL), 0);
+    assert_true(metric(h, name) == 1);
+    h_iq_result(alice, "get", "localhost", "<work xmlns='" NS "'/>", NULL);
+    assert_true(metric(h, name) == 2);
+    h_enter(h, "alice@localhost");
+    mod_unpend(old);
+    h_run(h);
+    assert_true(metric(h, name) == 2);
+    assert_true(metric(h, "grapnel_module_cpu_seconds_total{module=\"plain\",host=\"localhost\"}") >
+                (2 * MS - 25) / 1e3);
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -539,6 +575,7 @@ int main(void)
         cmocka_unit_test(who_is_at_work_can_be_seen),
         cmocka_unit_test(everything_from_start_to_stop_is_counted),
         cmocka_unit_test(metrics_are_sums_of_all_loops),
+        cmocka_unit_test(counters_outlive_a_reload),
     };
     return H_RUN("usage", cases);
 }
