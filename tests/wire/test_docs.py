@@ -335,6 +335,7 @@ class Commands(Base):
                   'server_id': 'b', 'workers': 5, 'map_size': '1G',
                   'commit_delay': '2ms'}
         self.assertEqual(set(names), {*values, 'password_queue'})
+        since = server.log_now()
         server.set('server', log_level='warn', **values)
         server.set('limits', password_queue=7)
         said = run([GRAPNELCTL, '--socket', f'{server.data}/grapnel.sock', 'reload'])
@@ -343,6 +344,10 @@ class Commands(Base):
         self.assertRegex(said, r'\[server\] log_level: info -> warn \(live\)')
         said = run([GRAPNELCTL, '--socket', f'{server.data}/grapnel.sock', 'reload'])
         self.assertEqual(len(said.splitlines()), len(names) + 1, said)  # and the pause
+        server.set('server', log_level='much')
+        run([GRAPNELCTL, '--socket', f'{server.data}/grapnel.sock', 'reload'], status=1)
+        server.wait_log(r'reload\.refused', since)
+        self.assertFalse(server.has_logged(r'reload\.done', since))      # from then on a warning is the least
 
     def test_what_a_reload_opens_anew(self):
         row = next(r for r in rows(ADMIN, 'change') if '(`rebind`)' in r[0])
