@@ -747,6 +747,23 @@ static void no_answer_in_time(void **state)
     expect_answer(GR_R_ERROR, GR_REMOTE_SERVER_TIMEOUT);
 }
 
+/* Its instance waits for the late answer, and goes with the module. */
+static void no_answer_at_all(void **state)
+{
+    (void)state;
+    installs[0].auth = &base_auth;
+    installs[0].prio = 1;
+    load();
+    answer_later = true;
+    gr_auth_set_password(who(), ask(), "me", "new");
+    loops_advance(30000);
+    expect_answer(GR_R_ERROR, GR_REMOTE_SERVER_TIMEOUT);
+    assert_int_equal(opened - closed, 1);
+    mod_stop_all();
+    loops_step();
+    assert_int_equal(opened, closed);
+}
+
 static void never_answered_at_shutdown(void **state)
 {
     (void)state;
@@ -925,7 +942,7 @@ int main(void)
         T(names_are_mapped), T(providers_hear_of_accounts), T(new_names_are_the_mappers),
         T(instances_are_lazy_and_per_session),
         T(bind_opens_and_later_instances_are_bound),
-        T(instance_outlives_its_session_until_the_answer), T(no_answer_in_time),
+        T(instance_outlives_its_session_until_the_answer), T(no_answer_in_time), T(no_answer_at_all),
         T(never_answered_at_shutdown), T(passwords_against_keys),
         T(own_password_check_hides_keys_below), T(creating_runs_the_hook_at_home),
         T(creating_refused), T(deleting_answers_after_the_hook),
