@@ -69,6 +69,22 @@ static void let_go(struct gr_mod *self, struct inst *inst)
     gr_jid_free(&inst->full);
 }
 
+/* It is not to have the row after all, or no more: whom it replaced and who is still there has it again,
+ * and writes it anew. */
+static void give_back(struct gr_mod *self, struct inst *inst)
+{
+    struct inst *other = inst->full != NULL && !inst->replaced ? *bucket_of(gr_state(self), inst->full)
+                                                               : NULL;
+
+    while (other != NULL && (other == inst || !gr_jid_equal(other->full, inst->full)))
+        other = other->next;
+    let_go(self, inst);
+    if (other == NULL)
+        return;
+    other->replaced = other->indexed = false;
+    presence_later(self, other);
+}
+
 /* Its session is over, or the module goes or is replaced: what waits is written then. */
 static void close_inst(struct gr_mod *self, void *inst)
 {
@@ -96,7 +112,7 @@ struct bind_op {
 static void bind_done(struct gr_mod *self, const struct bind_op *b, int rc, enum gr_result result)
 {
     if (rc != 0 || result != GR_R_OK)
-        let_go(self, b->inst);
+        give_back(self, b->inst);
     if (rc != 0)
         gr_answer_error(b->ask, gr_cond_of(rc), NULL);
     else
@@ -218,7 +234,7 @@ static void unbind(struct gr_mod *self, void *inst, const struct gr_jid *full)
         row_del(t, full, gr_server_id());
         gr_txn_commit(t, NULL);
     }
-    let_go(self, inst);
+    give_back(self, inst);
 }
 
 /* --- kill: whoever's row it is --- */

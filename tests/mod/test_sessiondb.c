@@ -296,6 +296,39 @@ static void two_want_another_servers_resource(void **state)
     h_stop(&h);
 }
 
+static bool closed_to_new;
+
+static enum gr_verdict on_open(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    (void)self, (void)ev;
+    return closed_to_new ? GR_STOP : GR_OK;
+}
+
+static const struct gr_hook open_hooks[] = { GR_ON(user_open_session, 1, on_open), GR_HOOK_END };
+
+/* Somebody who would have replaced it is not let in: the row is again that of who was there. */
+static void a_successor_that_is_refused(void **state)
+{
+    (void)state;
+    watched = open_hooks;
+    closed_to_new = false;
+    struct h *h = begin(DB);
+    struct hs *there = available(h, "bob@localhost/a", 1, ""), *late;
+
+    assert_string_equal(rows_of(h, "bob@localhost"), "a(local,1) ");
+    closed_to_new = true;
+    late = h_connect(h, "bob@localhost");
+    assert_int_equal(h_bind(late, "a"), GR_NOT_ALLOWED);
+    assert_string_equal(rows_of(h, "bob@localhost"), "a(local,1) ");
+    assert_int_equal(index_rows(h, "local"), 1);
+    h_send(there, "<presence type='unavailable'/>");
+    assert_string_equal(rows_of(h, "bob@localhost"), "a(local,0) ");
+    h_disconnect(&there, true);
+    assert_string_equal(rows_of(h, "bob@localhost"), "");
+    assert_int_equal(index_rows(h, "local"), 0);
+    h_stop(&h);
+}
+
 static enum gr_verdict on_cleanup(struct gr_mod *self, struct gr_session_ev *ev)
 {
     assert_ptr_equal(ev->ev.host, gr_mod_host(self));
@@ -452,6 +485,7 @@ int main(void)
         cmocka_unit_test(whose_row_is_believed),
         cmocka_unit_test(a_replaced_session_leaves_the_row_alone),
         cmocka_unit_test(another_servers_resource_is_in_use),
+        cmocka_unit_test(a_successor_that_is_refused),
         cmocka_unit_test(two_want_another_servers_resource),
         cmocka_unit_test(stale_rows_go_at_the_start),
         cmocka_unit_test(a_server_is_said_to_be_dead),
