@@ -582,6 +582,11 @@ class Reload(unittest.TestCase):
                 self.reload()
                 self.install(f'crash-{where}')
                 self.crash('reload')
+                left = sorted(os.listdir(self.server.data))
+                status, said = self.server.check()
+                self.assertEqual(status, 1)
+                self.assertRegex(said, r'mod_counter\.so is not loaded: the server crashed in it')
+                self.assertEqual(sorted(os.listdir(self.server.data)), left)  # a check touches nothing
                 since = self.server.log_now()
                 self.server.start()
                 self.server.wait_log(r'mod\.skipped: .*mod_counter\.so is not loaded: the server crashed in it\. '
