@@ -322,7 +322,8 @@ static void restart_options_of_one_host(void **state)
     a = ask();
     assert_string_equal(a.fixed, "old");
     assert_string_equal(a.word, "w");
-    reload_ok(ONE "[mod_tally]\nfixed = third\n", "[mod_tally a.test] fixed: new -> third (needs a restart)\n");
+    reload_ok(ONE "[mod_tally]\nfixed = third\n",
+              "[mod_tally a.test] fixed: new -> third (needs a restart)\n");
     assert_string_equal(ask().fixed, "old");
 }
 
