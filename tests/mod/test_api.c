@@ -43,9 +43,21 @@ static void run_close(struct gr_mod *self, struct gr_cmd *cmd)
     gr_cmd_done(cmd);
 }
 
+/* One row more on the first loop than on the others. */
+static void run_rows(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    (void)self;
+    for (int i = loop_index(loop_self()) == 0 ? 2 : 1; i > 0; i--) {
+        gr_cmd_row(cmd);
+        gr_cmd_number(cmd, "n", 1);
+    }
+    gr_cmd_done(cmd);
+}
+
 static const struct gr_arg domain[] = { GR_ARG(domain, JID, "a host"), GR_ARG_END };
 static const struct gr_command commands[] = {
     { "each count", "counts", domain, GR_RUN_ALL, run_count },
+    { "each rows", "has several", domain, GR_RUN_ALL, run_rows },
     { "each close", "closes", domain, GR_RUN_ALL, run_close },
     GR_COMMAND_END
 };
@@ -107,6 +119,19 @@ static void sessions_of_a_host(void **state)
 #define REFUSED "<message type='error' from='%s' to='%s' id='1'><error type='modify'>"  \
                 "<not-acceptable xmlns='" GR_NS_STANZAS "'/>"                           \
                 "<text xmlns='" GR_NS_STANZAS "' xml:lang='en'>no</text></error></message>"
+
+static void rows_of_all_loops(void **state)
+{
+    unsigned rows = 0;
+
+    (void)state;
+    h_module(&each);
+    struct h *h = h_start(NULL);
+    for (const char *p = h_command(h, "each rows localhost"); (p = strstr(p, "n=1")) != NULL; p++)
+        rows++;
+    assert_int_equal(rows, (unsigned)h_loops(h) + 1); /* nothing is added up */
+    h_stop(&h);
+}
 
 static void refused_stanzas_are_answered(void **state)
 {
@@ -483,6 +508,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(sessions_of_a_host),
+        cmocka_unit_test(rows_of_all_loops),
         cmocka_unit_test(refused_stanzas_are_answered),
         cmocka_unit_test(a_stanza_waits_for_its_receipts),
         cmocka_unit_test(nothing_below_is_asked),
