@@ -79,6 +79,18 @@ void *slots_peek(const struct slots *s, const struct gr_mod *self, const struct 
     return d != NULL ? d->data : NULL;
 }
 
+void slots_keep(struct slots *s, struct gr_mod *self, const struct gr_slot *slot)
+{
+    s->keeper = find(s, self, slot);
+    gr_assert(s->keeper != NULL && slot->keeper != NULL);
+}
+
+const struct gr_keeper *slots_keeper(const struct slots *s, struct gr_mod **self)
+{
+    *self = s->keeper->self;
+    return s->keeper->slot->keeper;
+}
+
 /* Off its lists; with the code that is in force for it. */
 static void release(struct slot_data *d)
 {
@@ -88,6 +100,8 @@ static void release(struct slot_data *d)
     while (*at != d)
         at = &(*at)->next;
     *at = d->next;
+    if (d->holder->keeper == d)
+        d->holder->keeper = NULL;
     if (callable && d->slot->release != NULL)
         d->slot->release(d->data);
     if (d->self != NULL)

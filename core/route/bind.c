@@ -243,43 +243,6 @@ void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *
 
 /* --- ending --- */
 
-static int gone_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
-{
-    (void)ctx, (void)st, (void)receipt;
-    return GR_ECANCELED;
-}
-
-static void gone_close(void *ctx, const char *condition, const char *text)
-{
-    (void)ctx, (void)condition, (void)text;
-}
-
-static void gone_resume(void *ctx)
-{
-    (void)ctx;
-}
-
-static const char *gone_ip(void *ctx)
-{
-    (void)ctx;
-    return "";
-}
-
-static bool gone_is_tls(void *ctx)
-{
-    (void)ctx;
-    return false;
-}
-
-static void gone_unclaimed(void *ctx, const struct gr_stanza *st)
-{
-    (void)ctx, (void)st;
-}
-
-/* What a session speaks through once its stream is gone. */
-static const struct session_out gone = { gone_write, gone_close, gone_resume, gone_ip,
-                                         gone_is_tls, gone_unclaimed };
-
 struct unsent {
     struct link link;
     struct gr_stanza *st;
@@ -370,6 +333,7 @@ static void finish(struct gr_session *s)
     gr_free(s->lang);
     gr_free(s->auth_mech);
     gr_free(s->http_identity);
+    gr_free(s->counts);
     gr_free(s);
 }
 
@@ -394,7 +358,7 @@ void session_terminate(struct gr_session **take, enum gr_end_reason reason)
         return;
     s->ending = true;
     s->end_reason = reason;
-    s->out = &gone;
+    s->out = &session_gone;
     s->out_ctx = NULL;
     if (s->pins == 0)
         finish(s);
@@ -420,7 +384,7 @@ bool session_kept(struct gr_session *s, enum session_stop why, const char *reaso
     if (s->account == NULL || session_hook(s, hook[why], GR_END_NORMAL, reason) != GR_STOP)
         return false;
     if (why != SESSION_STOP_REQUEST) { /* the stream goes all the same */
-        s->out = &gone;
+        s->out = &session_gone;
         s->out_ctx = NULL;
     }
     return true;

@@ -62,6 +62,7 @@ struct gr_stanza_ev {
     bool flush;                 /* xmpp_presend_element: a buffered stanza on its second way */
     bool deliver;               /* roster_in_subscription: result, "deliver to the client" */
     int send_result;            /* xmpp_send_element: 0 or a gr_err */
+    void *receipt;              /* the core's: who waits for it (gr_ev_hold_back) */
 };
 /* The event's stanza for changing (a copy when it is shared); goes on instead of the old one. Also
  * usable to redirect in the filter hooks. */
