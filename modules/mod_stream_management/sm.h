@@ -1,0 +1,87 @@
+/* mod_stream_management/sm.h: what the files of the module share.
+ *
+ * A session that asked for it has a `struct sm`: the queue of what its client has not acknowledged, and
+ * the counters. It lives on while the session has no stream. */
+#pragma once
+
+#include <grapnel/module.h>
+
+#define NS_SM "urn:xmpp:sm:3"
+
+struct sm_conf {
+    int64_t resume_timeout, ack_timeout, queue_limit, queue_size, kept_sessions, ack_frequency;
+    const char *location;
+};
+
+#define HASH_SIZE 32
+
+struct sm {
+    uint64_t session;            /* gr_session_id */
+    uint8_t hash[HASH_SIZE];     /* SHA-256 of the SM-ID */
+    int64_t timeout_ms;          /* how long it waits for its client; 0: not resumable */
+
+    /* What went to the client: numbers up to `acked` it has, the queue holds those behind. */
+    uint32_t acked;
+    unsigned count;
+    size_t bytes;
+    struct gr_held *first, *last;
+    unsigned since_ask;          /* stanzas sent since the last <r/> */
+    bool asked;                  /* that is unanswered */
+    int64_t asked_ms;
+    int64_t over_ms;             /* since when the queue has been too long; 0: it is not */
+
+    /* Its end: without a stream, when that is up / with one, when <r/> is not answered. */
+    struct gr_timer timer;
+    bool armed, gone;
+    int64_t gone_ms;             /* since when */
+
+    struct resuming *resuming;   /* a stream that waits to take over */
+    char *previd;                /* what its client calls it, until <resumed/> */
+};
+
+struct state {
+    struct stale *stale;         /* ring of sessions that ended: stale.c */
+    unsigned stale_next;
+};
+
+extern const struct gr_slot sm_slot;
+
+/* mod_stream_management.c */
+struct sm *sm_of(struct gr_mod *self, const struct gr_session *s); /* NULL: not enabled */
+struct gr_session *sm_session(struct gr_mod *self, const struct sm *sm);
+
+/* elements.c: what the client says that is no stanza */
+enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev);
+void failed(struct gr_mod *self, struct gr_session *s, enum gr_cond cond, const uint32_t *h);
+void too_high(struct gr_mod *self, struct gr_session *s, uint32_t h, uint32_t sent);
+bool attr_u32(const struct gr_el *el, const char *name, uint32_t *out);
+void hash_of(const char *id, uint8_t out[HASH_SIZE]);
+
+/* queue.c: what went to the client */
+void queue_sent(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
+uint32_t queue_sent_count(const struct sm *sm);
+enum ack { ACK_OLD, ACK_SAME, ACK_MORE, ACK_TOO_HIGH };
+enum ack queue_judge(const struct sm *sm, uint32_t h);
+void queue_acked(struct sm *sm, uint32_t h);
+void queue_ask(struct gr_mod *self, struct gr_session *s, struct sm *sm);
+void queue_again(struct gr_mod *self, struct gr_session *s, struct sm *sm); /* sends it all again */
+void queue_free(struct sm *sm);
+/* The session is gone: everything goes elsewhere. / Tells who wants to know of each message in it. */
+void queue_reroute(struct gr_mod *self, const struct gr_jid *full, struct sm *sm);
+void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm);
+
+/* life.c: without a stream, and with another one */
+enum gr_verdict on_stream_lost(struct gr_mod *self, struct gr_session_ev *ev);
+enum gr_verdict on_stop_request(struct gr_mod *self, struct gr_session_ev *ev);
+void life_arm(struct gr_mod *self, struct sm *sm, int64_t ms);
+void life_rearm(struct gr_mod *self, struct sm *sm);
+enum gr_verdict resume(struct gr_mod *self, struct gr_stanza_ev *ev);
+void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm);
+void resume_cancel(struct gr_mod *self, struct sm *sm, enum gr_cond cond);
+void resumed(struct gr_mod *self, struct gr_session *s);
+
+/* stale.c: how much of what they sent was handled, of sessions that ended */
+void stale_add(struct state *st, const struct sm *sm, const struct gr_jid *jid, uint32_t h);
+bool stale_find(const struct state *st, const uint8_t hash[HASH_SIZE], const struct gr_jid *jid,
+                uint32_t *h);
+void stale_free(struct state *st);

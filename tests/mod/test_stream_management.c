@@ -1,0 +1,552 @@
+/* tests/mod/test_stream_management.c: XEP-0198 without a disk or a socket in sight: counting, the queue,
+ * sessions that wait for their client and are resumed. */
+#include "raw.h"
+
+#include <stdio.h>
+
+#define INI "[host localhost]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n[mod_stream_management]\n"
+#define SM "xmlns='urn:xmpp:sm:3'"
+#define R "<r " SM "/>"
+
+/* Enables; the SM-ID, until the next call. */
+static const char *enable(struct hs *s)
+{
+    static char id[64];
+    struct gr_stanza *st;
+
+    h_send(s, "<enable " SM " resume='true'/>");
+    st = h_expect_xml(s, "<enabled " SM " id='*' resume='true' max='600'/>");
+    snprintf(id, sizeof(id), "%s", gr_el_attr(gr_stanza_root(st), "id"));
+    return id;
+}
+
+static struct hs *online(struct h *h, const char *full, char id[64])
+{
+    struct hs *s = h_login(h, full);
+
+    snprintf(id, 64, "%s", enable(s));
+    h_send(s, "<presence/>");
+    h_expect(s, GR_PRESENCE, GR_AVAILABLE, full);
+    h_expect_xml(s, R);
+    h_send(s, "<a " SM " h='1'/>");
+    h_expect_nothing(s);
+    return s;
+}
+
+static struct hs *resume(struct h *h, const char *bare, const char *id, unsigned got)
+{
+    struct hs *s = h_connect(h, bare);
+
+    h_sendf(s, "<resume " SM " h='%u' previd='%s'/>", got, id);
+    return s;
+}
+
+/* Sends <r/>; that is the answer. */
+static void expect_h(struct hs *s, unsigned n)
+{
+    h_send(s, R);
+    h_expect_xmlf(s, "<a " SM " h='%u'/>", n);
+}
+
+static void message(struct hs *from, const char *to, const char *body)
+{
+    h_sendf(from, "<message type='chat' to='%s' id='%s'><body>%s</body></message>", to, body, body);
+}
+
+/* --- counting --- */
+
+static void test_basic_scenario(void **state) /* XEP-0198, 8.1 */
+{
+    struct h *h = h_start(INI);
+    struct hs *s;
+
+    (void)state;
+    h_user(h, "a@localhost");
+    s = h_login(h, "a@localhost/x");
+    h_send(s, "<enable " SM "/>");
+    h_expect_xml(s, "<enabled " SM "/>");
+    expect_h(s, 0);
+    h_send(s, "<iq type='get' id='1'><query xmlns='jabber:iq:roster'/></iq>");
+    h_expect_xml(s, "<iq type='result' id='1' to='a@localhost/x' _='more'/>");
+    h_expect_xml(s, R);
+    expect_h(s, 1);
+    h_send(s, "<a " SM " h='1'/>");
+    h_send(s, "<presence/>");
+    h_expect(s, GR_PRESENCE, GR_AVAILABLE, "a@localhost/x");
+    h_expect_xml(s, R);
+    expect_h(s, 2);
+    h_send(s, "<a " SM " h='2'/>");
+    h_expect_nothing(s);
+    h_stop(&h);
+}
+
+static void test_h_waits_for_the_disk(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *s;
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    s = h_login(h, "a@localhost/x");
+    h_send(s, "<enable " SM "/>");
+    h_drop_all(s);
+    h_hold_store(h, true);
+    message(s, "b@localhost", "1");
+    h_send(s, "<iq type='get' id='2' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_drop_all(s);
+    expect_h(s, 0); /* the second is handled, the first is not: nothing before it may be passed over */
+    h_commit(h);
+    expect_h(s, 2);
+    h_stop(&h);
+}
+
+static void test_a_burst_is_asked_about_once(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *s, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    s = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    message(b, "a@localhost", "2");
+    message(b, "a@localhost", "3");
+    h_expect_body(s, "b@localhost/y", "1");
+    h_expect_xml(s, R);
+    h_expect_body(s, "b@localhost/y", "2");
+    h_expect_body(s, "b@localhost/y", "3");
+    h_send(s, "<a " SM " h='2'/>");
+    h_expect_xml(s, R); /* two are open */
+    h_send(s, "<a " SM " h='2'/>"); /* no progress: not asked again at once */
+    h_expect_nothing(s);
+    h_send(s, "<a " SM " h='4'/>");
+    h_expect_nothing(s);
+    assert_int_equal(h_unhandled(b), 0);
+    h_stop(&h);
+}
+
+/* The sender's stanza is handled when the recipient has acknowledged it. */
+static void test_the_sender_waits_for_the_recipient(void **state)
+{
+    struct h *h = h_start(INI "ack_timeout = 1h\n");
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    assert_int_equal(h_unhandled(b), 1);
+    h_send(a, "<a " SM " h='2'/>");
+    assert_int_equal(h_unhandled(b), 0);
+    h_stop(&h);
+}
+
+/* --- mistakes --- */
+
+static void test_order_of_negotiation(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *s;
+
+    (void)state;
+    h_user(h, "a@localhost");
+    s = h_connect(h, "a@localhost");
+    h_send(s, "<enable " SM "/>"); /* example 5 */
+    h_expect_xml(s, "<failed " SM "><unexpected-request xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_send(s, "<resume " SM " h='0'/>");
+    h_expect_xml(s, "<failed " SM "><bad-request xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_send(s, "<resume " SM " h='-1' previd='x'/>");
+    h_expect_xml(s, "<failed " SM "><bad-request xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_send(s, "<resume " SM " h='0' previd='x'/>"); /* then it may bind */
+    h_expect_xml(s, "<failed " SM "><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    assert_int_equal(h_bind(s, "x"), GR_COND_NONE);
+    h_send(s, R);
+    h_expect_xml(s, "<failed " SM "><unexpected-request xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_send(s, "<resume " SM " h='0' previd='x'/>");
+    h_expect_xml(s, "<failed " SM "><unexpected-request xmlns='" GR_NS_STANZAS "'/></failed>");
+    enable(s);
+    h_send(s, "<enable " SM "/>"); /* example 6 */
+    h_expect_xml(s, "<failed " SM "><unexpected-request xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_expect_closed(&s, "policy-violation");
+    h_stop(&h);
+}
+
+static void test_acknowledges_too_much(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *s;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    s = online(h, "a@localhost/x", id);
+    h_send(s, "<a " SM " h='0'/>"); /* behind: no reason to end it */
+    h_expect_nothing(s);
+    h_send(s, "<a " SM " h='10'/>");
+    h_expect_xml(s, "<error xmlns='" GR_NS_STREAM "'><undefined-condition xmlns='" GR_NS_STREAMS
+                    "'/><text xmlns='" GR_NS_STREAMS "' xml:lang='en'>You acknowledged 10 stanzas, "
+                    "but I only sent you 1 so far.</text>"
+                    "<handled-count-too-high " SM " h='10' send-count='1'/></error>");
+    h_expect_closed(&s, "");
+    s = h_login(h, "a@localhost/x");
+    enable(s);
+    h_send(s, "<a " SM "/>");
+    h_expect_closed(&s, "invalid-xml");
+    h_stop(&h);
+}
+
+/* --- resumption --- */
+
+static void test_resumes(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(a, "b@localhost/y", "hello");
+    h_expect_body(b, "a@localhost/x", "hello");
+    message(b, "a@localhost", "1");
+    h_drop_all(a);
+    h_disconnect(&a, false);
+    message(b, "a@localhost", "2");
+    message(b, "a@localhost/x", "3");
+    h_expect_nothing(b);
+    a = resume(h, "a@localhost", id, 2);
+    h_expect_xmlf(a, "<resumed " SM " h='2' previd='%s'/>", id);
+    h_expect_body(a, "b@localhost/y", "2");
+    h_expect_body(a, "b@localhost/y", "3");
+    h_expect_xml(a, R);
+    h_send(a, "<a " SM " h='4'/>");
+    expect_h(a, 2);
+    message(a, "b@localhost/y", "again");
+    h_expect_body(b, "a@localhost/x", "again");
+    expect_h(a, 3);
+    message(b, "a@localhost", "4"); /* still available */
+    h_expect_body(a, "b@localhost/y", "4");
+    h_stop(&h);
+}
+
+static void test_old_stream_is_still_there(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *again, *third, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    again = resume(h, "a@localhost", id, 1);
+    h_drop_all(a);
+    h_expect_closed(&a, "conflict");
+    h_expect_xmlf(again, "<resumed " SM " h='1' previd='%s'/>", id);
+    h_expect_body(again, "b@localhost/y", "1");
+    h_drop_all(again);
+    third = resume(h, "a@localhost", id, 2);
+    h_expect_closed(&again, "conflict");
+    h_expect_xmlf(third, "<resumed " SM " h='1' previd='%s'/>", id);
+    h_expect_nothing(third);
+    h_stop(&h);
+}
+
+/* What the old stream had sent is counted in <resumed/>, or it would be sent twice. */
+static void test_waits_for_what_is_under_way(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b, *c;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    h_hold_store(h, true);
+    message(a, "b@localhost", "1");
+    h_disconnect(&a, false);
+    b = resume(h, "a@localhost", id, 1);
+    h_expect_nothing(b);
+    c = resume(h, "a@localhost", id, 1); /* the later one wins */
+    h_expect_xml(b, "<failed " SM "><conflict xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_commit(h);
+    h_expect_xmlf(c, "<resumed " SM " h='2' previd='%s'/>", id);
+    h_hold_store(h, false);
+    h_disconnect(&b, false);
+    h_stop(&h);
+}
+
+static void test_vanishes_in_the_middle(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    h_hold_store(h, true);
+    message(a, "b@localhost", "1");
+    h_disconnect(&a, false);
+    b = resume(h, "a@localhost", id, 1);
+    h_disconnect(&b, false);
+    h_hold_store(h, false);
+    a = resume(h, "a@localhost", id, 1);
+    h_expect_xmlf(a, "<resumed " SM " h='2' previd='%s'/>", id);
+    h_stop(&h);
+}
+
+static void test_of_another_account(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = resume(h, "b@localhost", id, 1);
+    h_expect_xml(b, "<failed " SM "><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    expect_h(a, 1);
+    h_stop(&h);
+}
+
+static void test_resumes_with_a_wrong_count(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    a = online(h, "a@localhost/x", id);
+    h_disconnect(&a, false);
+    b = resume(h, "a@localhost", id, 7);
+    h_expect_xml(b, "<error xmlns='" GR_NS_STREAM "' _='any'/>");
+    h_expect_closed(&b, "");
+    b = resume(h, "a@localhost", id, 0); /* those are gone */
+    h_expect_xml(b, "<failed " SM " h='1'><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    a = resume(h, "a@localhost", id, 1);
+    h_expect_xmlf(a, "<resumed " SM " h='1' previd='%s'/>", id);
+    h_stop(&h);
+}
+
+/* --- the end --- */
+
+static void test_time_is_up(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_online(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    h_disconnect(&a, false);
+    message(b, "a@localhost", "2");
+    h_send(b, "<iq type='get' id='q' to='a@localhost/x'><ping xmlns='urn:xmpp:ping'/></iq>");
+    h_expect_nothing(b);
+    h_advance(h, 599 * 1000);
+    h_expect_nothing(b);
+    h_advance(h, 2 * 1000);
+    h_expect_error(b, GR_IQ, GR_SERVICE_UNAVAILABLE, "a@localhost/x");
+    assert_int_equal(h_unhandled(b), 0);
+    a = resume(h, "a@localhost", id, 1);
+    h_expect_xml(a, "<failed " SM " h='1'><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    assert_int_equal(h_bind(a, "x"), GR_COND_NONE);
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_xml(a, "<message type='chat' from='b@localhost/y' to='a@localhost' id='1'><body>1</body>"
+                    "<delay xmlns='urn:xmpp:delay' from='localhost' stamp='*'/></message>");
+    h_expect_body(a, "b@localhost/y", "2");
+    h_expect_nothing(a);
+    h_stop(&h);
+}
+
+/* A clean end ends it: nothing is kept, what was not acknowledged goes elsewhere. */
+static void test_clean_end(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    h_disconnect(&a, true);
+    a = resume(h, "a@localhost", id, 2);
+    h_expect_xml(a, "<failed " SM " h='1'><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_disconnect(&a, true);
+    a = h_online(h, "a@localhost/x"); /* throws it away, after having got it */
+    h_disconnect(&a, true);
+    a = h_login(h, "a@localhost/x");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_nothing(a);
+    h_stop(&h);
+}
+
+static void test_max_and_location(void **state)
+{
+    struct h *h = h_start(INI "location = [2001:db8::1]:5222\n");
+    struct hs *a;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    a = h_login(h, "a@localhost/x");
+    h_send(a, "<enable " SM " resume='1' max='5'/>");
+    snprintf(id, sizeof(id), "%s", gr_el_attr(gr_stanza_root(h_expect_xml(a,
+             "<enabled " SM " id='*' resume='true' max='5' location='[2001:db8::1]:5222'/>")), "id"));
+    h_disconnect(&a, false);
+    h_advance(h, 5001);
+    a = resume(h, "a@localhost", id, 0);
+    h_expect_xml(a, "<failed " SM " h='0'><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_stop(&h);
+}
+
+static void test_same_resource_again(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    h_disconnect(&a, false);
+    message(b, "a@localhost", "1");
+    a = h_login(h, "a@localhost/x");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_body(a, "b@localhost/y", "1");
+    assert_int_equal(h_unhandled(b), 0);
+    h_stop(&h);
+}
+
+static void test_queue_is_full(void **state)
+{
+    struct h *h = h_start(INI "queue_limit = 10\n");
+    struct hs *a, *b;
+    char id[64], n[8];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    h_disconnect(&a, false);
+    for (int i = 1; i <= 11; i++) {
+        snprintf(n, sizeof(n), "%d", i);
+        message(b, "a@localhost", n);
+    }
+    assert_int_equal(h_unhandled(b), 0); /* they are in the offline store */
+    a = resume(h, "a@localhost", id, 1);
+    h_expect_xml(a, "<failed " SM " h='1'><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    assert_int_equal(h_bind(a, "x"), GR_COND_NONE);
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    for (int i = 1; i <= 11; i++) {
+        snprintf(n, sizeof(n), "%d", i);
+        h_expect_body(a, "b@localhost/y", n);
+    }
+    h_stop(&h);
+}
+
+/* Connected, but it never acknowledges: after a while its stream ends, at ten times the limit at once. */
+static void test_does_not_acknowledge(void **state)
+{
+    struct h *h = h_start(INI "queue_limit = 10\n");
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    for (int i = 1; i <= 50; i++)
+        message(b, "a@localhost", "x");
+    assert_null(h_closed(a));
+    h_advance(h, 61 * 1000);
+    h_drop_all(a);
+    h_expect_closed(&a, "connection-timeout");
+    a = resume(h, "a@localhost", id, 51);
+    h_expect_xmlf(a, "<resumed " SM " h='1' previd='%s'/>", id);
+    for (int i = 1; i <= 101; i++)
+        message(b, "a@localhost", "x");
+    h_drop_all(a);
+    h_expect_closed(&a, "resource-constraint");
+    assert_int_equal(h_unhandled(b), 0);
+    h_stop(&h);
+}
+
+static void test_too_many_wait(void **state)
+{
+    struct h *h = h_start(INI "kept_sessions = 2\n");
+    struct hs *a;
+    char id[3][64], full[32];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    for (int i = 0; i < 3; i++) {
+        snprintf(full, sizeof(full), "a@localhost/%d", i);
+        a = h_login(h, full);
+        snprintf(id[i], 64, "%s", enable(a));
+        h_advance(h, 10);
+        h_disconnect(&a, false);
+    }
+    for (int i = 0; i < 3; i++) {
+        a = resume(h, "a@localhost", id[i], 0);
+        h_expect_xml(a, i == 0 ? "<failed " SM " h='0' _='any'/>" : "<resumed " SM " h='0' previd='*'/>");
+    }
+    h_stop(&h);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_basic_scenario),
+        cmocka_unit_test(test_h_waits_for_the_disk),
+        cmocka_unit_test(test_a_burst_is_asked_about_once),
+        cmocka_unit_test(test_the_sender_waits_for_the_recipient),
+        cmocka_unit_test(test_order_of_negotiation),
+        cmocka_unit_test(test_acknowledges_too_much),
+        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_old_stream_is_still_there),
+        cmocka_unit_test(test_waits_for_what_is_under_way),
+        cmocka_unit_test(test_vanishes_in_the_middle),
+        cmocka_unit_test(test_of_another_account),
+        cmocka_unit_test(test_resumes_with_a_wrong_count),
+        cmocka_unit_test(test_time_is_up),
+        cmocka_unit_test(test_clean_end),
+        cmocka_unit_test(test_max_and_location),
+        cmocka_unit_test(test_same_resource_again),
+        cmocka_unit_test(test_queue_is_full),
+        cmocka_unit_test(test_does_not_acknowledge),
+        cmocka_unit_test(test_too_many_wait),
+    };
+    return H_RUN("stream_management", tests);
+}
