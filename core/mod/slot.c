@@ -208,3 +208,29 @@ void slots_attach(struct slots *s, struct gr_host *host)
             d->slot->moved(now, d->data);
     }
 }
+
+void slots_each_lasting(const struct slots *s,
+                        void (*f)(void *ctx, const char *module, const struct gr_slot *slot,
+                                  const void *data),
+                        void *ctx)
+{
+    for (const struct slot_data *d = s->first; d != NULL; d = d->next)
+        if (d->slot->persist != NULL)
+            f(ctx, d->self->desc->name, d->slot, d->data);
+}
+
+void slots_revive(struct gr_host *host, struct slots *s, struct gr_session *session,
+                  const char *module, const char *name, unsigned version, const void *bytes,
+                  size_t len)
+{
+    struct gr_mod *self = instance_of(host, module);
+    const struct gr_slot *const *slot = self != NULL ? self->desc->slots : NULL;
+
+    while (slot != NULL && *slot != NULL &&
+           ((*slot)->version != version || strcmp((*slot)->name, name) != 0))
+        slot++;
+    if (slot == NULL || *slot == NULL || (*slot)->revive == NULL)
+        return;
+    if ((*slot)->revive(self, session, slots_get(s, self, *slot), bytes, len) != 0)
+        release(find(s, self, *slot));
+}

@@ -20,6 +20,15 @@ static struct gr_held *held_new(struct gr_stanza *st, int64_t time_us, struct re
     return h;
 }
 
+struct gr_held *gr_held_new(struct gr_stanza *take, int64_t time_us)
+{
+    struct gr_held *h = gr_alloc(sizeof(*h));
+
+    h->stanza = take;
+    h->time_us = time_us;
+    return h;
+}
+
 struct gr_held *gr_ev_hold_back(struct gr_stanza_ev *ev)
 {
     return held_new(ev->stanza, gr_acc_time_us(ev->ev.acc), ev->receipt);
@@ -45,7 +54,7 @@ void gr_held_free(struct gr_held **take)
     *take = NULL;
     if (h == NULL)
         return;
-    release(h, true);
+    release(h, false);
     gr_stanza_unref(&h->stanza);
     gr_free(h);
 }
@@ -54,6 +63,7 @@ void gr_held_go_on(struct gr_mod *self, struct gr_session *s, struct gr_held *ta
 {
     (void)self;
     deliver_held(s, take);
+    gr_held_settle(take); /* whoever has it now has the receipt as well */
     gr_held_free(&take);
 }
 
@@ -98,6 +108,7 @@ void gr_held_reroute(struct gr_mod *self, struct gr_held *take, gr_rerouted_f f,
     } else {
         t->origin = receipt_ref(origin);
         session_reroute(take->stanza, r);
+        gr_held_settle(take);
     }
     receipt_release(&r, true);
     gr_held_free(&take);
@@ -117,6 +128,16 @@ void session_sent(struct gr_session *s, struct gr_stanza *st, int64_t time_us,
     before = usage_begin(self);
     k->sent(self, s, held_new(st, time_us, receipt));
     usage_end(self, before);
+}
+
+void gr_session_changed(struct gr_mod *self, struct gr_session *s)
+{
+    const struct gr_keeper *k;
+
+    if (!session_is_kept_by(s) || s->ending)
+        return;
+    k = slots_keeper(&s->slots, &self);
+    k->changed(self, s);
 }
 
 void gr_session_keep(struct gr_mod *self, struct gr_session *s, const struct gr_slot *slot,

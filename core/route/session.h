@@ -96,6 +96,9 @@ typedef void (*session_bound_f)(struct gr_session *s, enum gr_cond cond, const c
 void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *request,
                   session_bound_f done);
 
+/* Into the table, under that address, which is free. */
+void session_enter(struct gr_session *s, struct gr_jid *take_full);
+
 enum session_stop { SESSION_SOCKET_CLOSED, SESSION_SOCKET_ERROR, SESSION_STOP_REQUEST };
 /* Asks the modules first (user_socket_closed, ...); true: somebody keeps the session. */
 bool session_kept(struct gr_session *s, enum session_stop why, const char *reason);
@@ -111,6 +114,11 @@ void session_terminate(struct gr_session **take, enum gr_end_reason reason);
 /* The same from our side: the stream is told to end with that error first. */
 void session_end(struct gr_session *s, const char *condition, const char *text,
                  enum gr_end_reason reason);
+/* At the end of the process: sessions that outlive it go from memory, and no hook tells of it. On each
+ * loop, after what they had sent is handled. */
+void session_forget_kept(void);
+/* Stanzas of this loop's sessions that are not handled yet. */
+size_t session_unhandled_total(void);
 /* Its stream ends, if it has one; the session stays. */
 void session_let_go(struct gr_session *s, const char *condition, const char *text);
 

@@ -99,11 +99,14 @@ struct gr_held {
 /* In xmpp_presend_element: takes the stanza out of its way; return GR_STOP then. */
 struct gr_stanza_ev;
 GR_API struct gr_held *gr_ev_hold_back(struct gr_stanza_ev *ev);
+/* One for which nobody waits. Takes the stanza. */
+GR_API struct gr_held *gr_held_new(struct gr_stanza *take, int64_t time_us);
 /* It goes on: xmpp_presend_element again, with ev->flush set, and out. */
 GR_API void gr_held_go_on(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
 /* Whoever waits for it need not wait any longer: the client has it, or it is on disk. Idempotent. */
 GR_API void gr_held_settle(struct gr_held *h);
-GR_API void gr_held_free(struct gr_held **take); /* settles; accepts NULL */
+/* Without gr_held_settle an origin that keeps a copy will send that again. Accepts NULL. */
+GR_API void gr_held_free(struct gr_held **take);
 /* Its session is gone: a message goes to another resource or to offline_message, a request gets its
  * error, the rest is dropped (RFC 6121, 8.5.3.2); what its origin has a copy of is left to the origin.
  * f is called as by gr_send_tracked when nobody has to do with it any more; f may be NULL. */
@@ -121,6 +124,8 @@ struct gr_keeper {
     void (*sent)(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
     /* Something that the client sent is handled: gr_session_handled may have grown. */
     void (*handled)(struct gr_mod *self, struct gr_session *s);
+    /* What gr_session_image says has changed: presence, or a slot with `persist`. */
+    void (*changed)(struct gr_mod *self, struct gr_session *s);
     /* The session goes on over another stream (gr_session_resume); nothing is written to it yet. */
     void (*resumed)(struct gr_mod *self, struct gr_session *s);
 };
@@ -133,6 +138,16 @@ GR_API void gr_session_keep(struct gr_mod *self, struct gr_session *s, const str
  * before them: XEP-0198's h. In the order of the stream; stanzas that the stream refuses count. */
 GR_API uint32_t gr_session_received(const struct gr_session *s);
 GR_API uint32_t gr_session_handled(const struct gr_session *s);
+/* What a slot's `persist` would say is another thing now. Costs nothing when nobody keeps it. */
+GR_API void gr_session_changed(struct gr_mod *self, struct gr_session *s);
+/* What is needed to make the session again after a restart; the caller frees it. */
+GR_API void *gr_session_image(struct gr_mod *self, struct gr_session *s, size_t *len);
+/* Makes it: bound and as available as it was, without a stream, slots with `revive` filled in; no hook
+ * tells of it. On the account's home loop. f gets NULL when it cannot be: its host is gone, somebody has
+ * the address, the bytes are damaged; take_data (gr_alloc'ed or NULL) is freed by the core afterwards. */
+typedef void (*gr_revived_f)(struct gr_mod *self, struct gr_session *s, void *data);
+GR_API void gr_session_revive(struct gr_mod *self, const void *image, size_t len, gr_revived_f f,
+                              void *take_data);
 /* Writes to the stream without telling anybody: what was sent before and is sent again. */
 GR_API void gr_session_resend(struct gr_mod *self, struct gr_session *s, struct gr_stanza *st);
 /* False: the session outlives its stream (a handler of user_socket_closed, ... wants it). */
@@ -159,6 +174,12 @@ struct gr_slot {
     void (*release)(void *data); /* what data points to, not data itself; may be NULL */
     /* `self` has taken `data` over and is in force: the place to start its timers again. May be NULL. */
     void (*moved)(struct gr_mod *self, void *data);
+    /* Of a session that outlives the process: what to keep of `data` (gr_alloc'ed; NULL: nothing), and
+     * how to get it back into zeroed `data`, by code with the same name and version: 0 or a gr_err. Tell
+     * changes with gr_session_changed. May be NULL. */
+    void *(*persist)(const void *data, size_t *len);
+    int (*revive)(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes,
+                  size_t len);
     /* Of the module that answers for the session's stanzas (gr_session_keep); else NULL. */
     const struct gr_keeper *keeper;
 };

@@ -392,6 +392,10 @@ static void end_session(void *ctx, struct gr_session *s)
 {
     enum gr_end_reason reason = *(enum gr_end_reason *)ctx;
 
+    if (reason == GR_END_SHUTDOWN && session_kept(s, SESSION_STOP_REQUEST, "system-shutdown")) {
+        session_let_go(s, "system-shutdown", NULL); /* as c2s_shutdown */
+        return;
+    }
     session_end(s, reason == GR_END_SHUTDOWN ? "system-shutdown" : NULL, NULL, reason);
 }
 
