@@ -109,18 +109,48 @@ static void enable(struct gr_mod *self, struct gr_stanza_ev *ev)
     sm = gr_session_slot(self, ev->session, &sm_slot);
     sm->session = gr_session_id(ev->session);
     sm->timeout_ms = timeout_of(gr_conf(self), gr_stanza_root(ev->stanza));
+    sm->image_dirty = true;
+    gr_random(sm->hash, HASH_SIZE); /* without an SM-ID it only names the rows */
     gr_session_keep(self, ev->session, &sm_slot, 0);
     enabled(self, ev->session, sm);
+    journal_touch(self, sm, true);
 }
 
 /* --- <r/>, <a/> --- */
 
-static void answer(struct gr_mod *self, struct gr_session *s)
+static void write_a(struct gr_mod *self, struct gr_session *s, struct sm *sm, uint32_t h)
 {
     struct gr_stanza *st = gr_nonza_new(NS_SM, "a");
 
-    gr_el_set_int(st, gr_stanza_root(st), "h", gr_session_handled(s));
+    sm->told = h;
+    gr_el_set_int(st, gr_stanza_root(st), "h", h);
     gr_session_write(self, s, st);
+}
+
+/* A session that can be resumed must not be told more than the next process would say. */
+static uint32_t tellable(const struct gr_session *s, const struct sm *sm)
+{
+    return sm->timeout_ms > 0 ? sm->durable : gr_session_handled(s);
+}
+
+void tell_h(struct gr_mod *self, struct gr_session *s, struct sm *sm)
+{
+    uint32_t h = tellable(s, sm);
+
+    if (!sm->wants || sm->gone || h == sm->told)
+        return;
+    sm->wants = (int32_t)(h - sm->wanted) < 0;
+    write_a(self, s, sm, h);
+}
+
+/* <r/>: at once with what is on disk; the rest follows unasked when it is, too. */
+static void answer(struct gr_mod *self, struct gr_session *s, struct sm *sm)
+{
+    write_a(self, s, sm, tellable(s, sm));
+    sm->wanted = gr_session_received(s);
+    sm->wants = sm->told != sm->wanted;
+    if (sm->wants && sm->durable != gr_session_handled(s))
+        journal_touch(self, sm, true);
 }
 
 static void acknowledge(struct gr_mod *self, struct gr_session *s, struct sm *sm,
@@ -142,6 +172,8 @@ static void acknowledge(struct gr_mod *self, struct gr_session *s, struct sm *sm
     if (ack != ACK_MORE)
         return; /* asking again at once would go round in circles */
     queue_acked(sm, h);
+    if (sm->disk_from < sm->disk_to)
+        journal_touch(self, sm, false);
     queue_ask(self, s, sm);
 }
 
@@ -159,7 +191,7 @@ enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev)
     else if (gr_el_is(el, NULL, "resume") && !bound)
         return resume(self, ev);
     else if (gr_el_is(el, NULL, "r") && sm != NULL)
-        answer(self, s);
+        answer(self, s, sm);
     else if (gr_el_is(el, NULL, "a") && sm != NULL)
         acknowledge(self, s, sm, el);
     else

@@ -7,6 +7,8 @@
 
 #include <grapnel/log.h>
 
+#include <string.h>
+
 #define RESUME_WAIT_MS 10000
 
 /* --- time --- */
@@ -89,6 +91,7 @@ static bool keep(struct gr_mod *self, struct gr_session *s)
     sm->asked = false;
     life_rearm(self, sm);
     make_room(self, gr_session_account(s));
+    journal_touch(self, sm, true);
     queue_tell(self, s, sm);
     return true;
 }
@@ -101,9 +104,15 @@ enum gr_verdict on_stream_lost(struct gr_mod *self, struct gr_session_ev *ev)
 /* Whoever asks for the end of a session that can be resumed gets the end of its stream. */
 enum gr_verdict on_stop_request(struct gr_mod *self, struct gr_session_ev *ev)
 {
-    if (!keep(self, ev->session))
+    struct state *st = gr_state(self);
+    struct sm *sm = sm_of(self, ev->session);
+
+    if (ev->text != NULL && strcmp(ev->text, "system-shutdown") == 0)
+        st->stopping = true; /* everything is written at once from now on */
+    if (sm == NULL || !keep(self, ev->session))
         return GR_OK;
     gr_session_detach(self, ev->session, ev->text, NULL);
+    journal_touch(self, sm, true); /* also when it was without a stream before */
     return GR_STOP;
 }
 
@@ -120,8 +129,12 @@ void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm)
     struct resuming *r = sm->resuming;
     struct gr_session *fresh;
 
-    if (r == NULL || gr_session_unhandled(s) > 0)
+    if (r == NULL || gr_session_unhandled(s) > 0 || sm->on_disk)
         return;
+    if (sm->durable != gr_session_handled(s)) {
+        journal_touch(self, sm, true);
+        return;
+    }
     sm->resuming = NULL;
     fresh = gr_session_find(self, gr_session_jid(s), r->session);
     if (fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED)
@@ -183,14 +196,25 @@ static enum gr_verdict take_over(struct gr_mod *self, struct gr_stanza_ev *ev,
 {
     struct sm *sm = sm_of(self, s);
 
-    queue_acked(sm, h);
+    if (!sm->on_disk)
+        queue_acked(sm, h);
     resume_cancel(self, sm, GR_CONFLICT);
     if (!sm->gone) { /* it came back before we noticed; nothing more is read from the old one */
         keep(self, s);
         gr_session_detach(self, s, "conflict", "Resumed by another stream");
     }
-    if (gr_session_unhandled(s) > 0)
+    if (sm->on_disk) {
+        enum gr_verdict v = wait(self, ev, sm);
+        if (v == GR_PENDING) {
+            load(self, sm, h);
+            resume_look(self, s, sm);
+        }
+        return v;
+    }
+    if (gr_session_unhandled(s) > 0 || sm->durable != gr_session_handled(s)) {
+        journal_touch(self, sm, true);
         return wait(self, ev, sm);
+    }
     gr_session_resume(self, s, ev->session);
     return GR_STOP;
 }
@@ -221,7 +245,7 @@ enum gr_verdict resume(struct gr_mod *self, struct gr_stanza_ev *ev)
         too_high(self, ev->session, h, queue_sent_count(sm));
         return GR_STOP;
     case ACK_OLD: /* it had acknowledged more, and those are gone */
-        failed(self, ev->session, GR_ITEM_NOT_FOUND, &(uint32_t){ gr_session_handled(s) });
+        failed(self, ev->session, GR_ITEM_NOT_FOUND, &sm->durable);
         return GR_STOP;
     default:
         gr_free(sm->previd);
@@ -235,7 +259,7 @@ void resumed(struct gr_mod *self, struct gr_session *s)
     struct sm *sm = sm_of(self, s);
     struct gr_stanza *st = gr_nonza_new(NS_SM, "resumed");
 
-    sm->gone = false;
+    sm->gone = sm->unclean = false;
     gr_timer_stop(&sm->timer);
     sm->armed = false;
     gr_el_set_int(st, gr_stanza_root(st), "h", gr_session_handled(s));

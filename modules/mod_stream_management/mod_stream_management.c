@@ -3,7 +3,7 @@
  * This file: the hooks and the session's slot. elements.c answers the client, queue.c holds what it has
  * not acknowledged, life.c keeps sessions without a stream and gives them another one, stale.c remembers
  * those that ended. What of the client's stanzas is handled, the core counts. */
-#include "sm.h"
+#include "journal.h"
 
 static const struct gr_opt options[] = {
     GR_OPT_DURATION(struct sm_conf, resume_timeout, 10 * GR_MINUTE, GR_SECOND, GR_DAY,
@@ -39,14 +39,33 @@ static void moved(struct gr_mod *self, void *data)
 
     if (sm->armed)
         life_rearm(self, sm);
+    if (sm->touched) { /* it was in the old one's list */
+        sm->touched = false;
+        journal_touch(self, sm, sm->urgent);
+    }
 }
 
+/* Not resumable: nothing needs to be on disk first. */
 static void handled(struct gr_mod *self, struct gr_session *s)
 {
-    resume_look(self, s, sm_of(self, s));
+    struct sm *sm = sm_of(self, s);
+
+    if (sm->durable != gr_session_handled(s))
+        journal_touch(self, sm, sm->wants || sm->resuming != NULL);
+    if (sm->timeout_ms == 0)
+        tell_h(self, s, sm);
+    resume_look(self, s, sm);
 }
 
-static const struct gr_keeper keeper = { .sent = queue_sent, .handled = handled,
+static void changed(struct gr_mod *self, struct gr_session *s)
+{
+    struct sm *sm = sm_of(self, s);
+
+    sm->image_dirty = true;
+    journal_touch(self, sm, false);
+}
+
+static const struct gr_keeper keeper = { .sent = queue_sent, .handled = handled, .changed = changed,
                                          .resumed = resumed };
 const struct gr_slot sm_slot = { .name = "sm", .version = 1, .size = sizeof(struct sm),
                                  .release = release, .moved = moved, .keeper = &keeper };
@@ -82,7 +101,7 @@ static enum gr_verdict on_gone(struct gr_mod *self, struct gr_session_ev *ev)
     resume_cancel(self, sm, GR_ITEM_NOT_FOUND);
     if (sm->timeout_ms > 0)
         stale_add(gr_state(self), sm, ev->jid, gr_session_handled(ev->session));
-    queue_reroute(self, ev->jid, sm);
+    end_session(self, ev->jid, sm);
     return GR_OK;
 }
 
@@ -93,8 +112,19 @@ static const struct gr_hook hooks[] = {
     GR_ON(user_socket_closed, GR_PRIO_LAST, on_stream_lost),
     GR_ON(user_socket_error, GR_PRIO_LAST, on_stream_lost),
     GR_ON(reroute_unacked_messages, 80, on_gone),
+    GR_ON(node_cleanup, 40, on_node_cleanup), /* before mod_sessiondb looks for the dead */
     GR_HOOK_END
 };
+
+/* What is under way ends with the old code; the lists are the new one's (moved). */
+static void save(struct gr_mod *self, struct gr_bag *bag)
+{
+    struct state *st = gr_state(self);
+
+    (void)bag;
+    st->retired = true;
+    st->touched = st->touched_last = NULL;
+}
 
 static void stop(struct gr_mod *self)
 {
@@ -104,4 +134,4 @@ static void stop(struct gr_mod *self)
 GR_MODULE(stream_management,
     .summary = "acknowledgements and resumption of streams (XEP-0198)",
     .conf_size = sizeof(struct sm_conf), .options = options, .state_size = sizeof(struct state),
-    .hooks = hooks, .slots = slots, .stop = stop);
+    .hooks = hooks, .slots = slots, .collections = sm_colls, .stop = stop, .save = save);

@@ -7,20 +7,25 @@
 
 #include <grapnel/log.h>
 
-#include <string.h>
-
 #define HARD_FACTOR 10
+
+uint64_t queue_first(const struct sm *sm)
+{
+    return sm->on_disk ? sm->disk_from : sm->acked;
+}
 
 uint32_t queue_sent_count(const struct sm *sm)
 {
-    return sm->acked + sm->count;
+    return (uint32_t)(sm->acked + sm->count);
 }
 
 /* --- bounds --- */
 
 static bool is_over(const struct sm_conf *conf, const struct sm *sm, int64_t factor)
 {
-    return (conf->queue_limit > 0 && sm->count > conf->queue_limit * factor) ||
+    int64_t count = (int64_t)(sm->acked - queue_first(sm)) + sm->count;
+
+    return (conf->queue_limit > 0 && count > conf->queue_limit * factor) ||
            (conf->queue_size > 0 && (int64_t)sm->bytes > conf->queue_size * factor);
 }
 
@@ -66,6 +71,8 @@ static void append(struct sm *sm, struct gr_held *take)
     else
         sm->first = take;
     sm->last = take;
+    if (sm->unwritten == NULL)
+        sm->unwritten = take;
     sm->count++;
     sm->bytes += gr_stanza_memory(take->stanza);
 }
@@ -94,6 +101,7 @@ void queue_sent(struct gr_mod *self, struct gr_session *s, struct gr_held *take)
     struct sm *sm = sm_of(self, s);
 
     append(sm, take);
+    journal_touch(self, sm, sm->gone);
     if (sm->gone)
         tell(self, s, take);
     else if (++sm->since_ask >= conf->ack_frequency)
@@ -113,11 +121,13 @@ void queue_again(struct gr_mod *self, struct gr_session *s, struct sm *sm)
 
 enum ack queue_judge(const struct sm *sm, uint32_t h)
 {
-    uint32_t more = h - sm->acked;
+    uint64_t first = queue_first(sm);
+    uint32_t more = h - (uint32_t)first;
 
     if (more == 0)
         return ACK_SAME;
-    if (more <= sm->count)
+    if (more <= sm->acked - first + (sm->on_disk ? 0 : sm->count) ||
+        (sm->unclean && (int32_t)more > 0))
         return ACK_MORE;
     return (int32_t)more < 0 ? ACK_OLD : ACK_TOO_HIGH;
 }
@@ -129,6 +139,8 @@ static struct gr_held *take_first(struct sm *sm)
     sm->first = h->next;
     if (sm->first == NULL)
         sm->last = NULL;
+    if (sm->unwritten == h)
+        sm->unwritten = h->next;
     sm->count--;
     sm->bytes -= gr_stanza_memory(h->stanza);
     return h;
@@ -136,13 +148,21 @@ static struct gr_held *take_first(struct sm *sm)
 
 void queue_acked(struct sm *sm, uint32_t h)
 {
-    while (sm->acked != h) {
+    while ((uint32_t)sm->acked != h) {
         struct gr_held *done = take_first(sm);
 
         sm->acked++;
+        gr_held_settle(done);
         gr_held_free(&done);
     }
     sm->over_ms = 0;
+}
+
+void queue_find_unwritten(struct sm *sm)
+{
+    sm->unwritten = sm->first;
+    for (uint64_t n = sm->acked; sm->unwritten != NULL && n < sm->disk_to; n++)
+        sm->unwritten = sm->unwritten->next;
 }
 
 /* --- the end --- */
@@ -152,45 +172,5 @@ void queue_free(struct sm *sm)
     while (sm->first != NULL) {
         struct gr_held *h = take_first(sm);
         gr_held_free(&h);
-    }
-}
-
-static bool has_own_delay(const char *host, const struct gr_stanza *st)
-{
-    const struct gr_el *el = gr_stanza_child(st, GR_NS_DELAY, "delay");
-
-    for (; el != NULL; el = gr_el_next(el, GR_NS_DELAY, "delay"))
-        if (gr_el_attr(el, "from") != NULL && strcmp(gr_el_attr(el, "from"), host) == 0)
-            return true;
-    return false;
-}
-
-/* A message may be changed by whoever has archived it, and says when it was sent (XEP-0198, 4). */
-static void prepare(struct gr_mod *self, const struct gr_jid *to, struct gr_held *h)
-{
-    const char *host = gr_mod_host_jid(self)->full;
-    struct gr_stanza_ev ev = { .from = gr_stanza_from(h->stanza), .to = to, .stanza = h->stanza };
-
-    if (gr_stanza_kind(h->stanza) != GR_MESSAGE)
-        return;
-    if (ev.from == NULL)
-        ev.from = to;
-    gr_hook_run(self, GR_HOOK_filter_unacknowledged_messages, &ev.ev, NULL);
-    h->stanza = ev.stanza;
-    if (has_own_delay(host, h->stanza))
-        return;
-    struct gr_stanza *late = gr_stanza_copy(h->stanza);
-    gr_stanza_add_delay(late, host, h->time_us);
-    gr_stanza_unref(&h->stanza);
-    h->stanza = late;
-}
-
-void queue_reroute(struct gr_mod *self, const struct gr_jid *full, struct sm *sm)
-{
-    while (sm->first != NULL) {
-        struct gr_held *h = take_first(sm);
-
-        prepare(self, full, h);
-        gr_held_reroute(self, h, NULL, NULL);
     }
 }

@@ -41,11 +41,20 @@ static struct hs *resume(struct h *h, const char *bare, const char *id, unsigned
     return s;
 }
 
-/* Sends <r/>; that is the answer. */
+/* Sends <r/>; it is told that in the end, at once or when it is on disk. */
 static void expect_h(struct hs *s, unsigned n)
 {
+    struct gr_stanza *st;
+    char *end = NULL;
+    unsigned long h = 0;
+
     h_send(s, R);
-    h_expect_xmlf(s, "<a " SM " h='%u'/>", n);
+    while ((st = h_peek(s)) != NULL && gr_el_is(gr_stanza_root(st), "urn:xmpp:sm:3", "a")) {
+        h = strtoul(gr_el_attr(gr_stanza_root(h_next(s)), "h"), &end, 10);
+        assert_true(h <= n);
+    }
+    if (end == NULL || h != n)
+        h_fail("h is %lu, not %u", h, n);
 }
 
 static void message(struct hs *from, const char *to, const char *body)
@@ -281,9 +290,9 @@ static void test_waits_for_what_is_under_way(void **state)
     h_expect_nothing(b);
     c = resume(h, "a@localhost", id, 1); /* the later one wins */
     h_expect_xml(b, "<failed " SM "><conflict xmlns='" GR_NS_STANZAS "'/></failed>");
-    h_commit(h);
+    h_hold_store(h, false); /* the message, then h */
+    h_advance(h, 1);
     h_expect_xmlf(c, "<resumed " SM " h='2' previd='%s'/>", id);
-    h_hold_store(h, false);
     h_disconnect(&b, false);
     h_stop(&h);
 }
@@ -342,6 +351,139 @@ static void test_resumes_with_a_wrong_count(void **state)
     h_expect_xml(b, "<failed " SM " h='1'><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
     a = resume(h, "a@localhost", id, 1);
     h_expect_xmlf(a, "<resumed " SM " h='1' previd='%s'/>", id);
+    h_stop(&h);
+}
+
+/* --- restarts --- */
+
+static void test_resumes_after_a_restart(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b, *c;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(a, "b@localhost/y", "hello");
+    message(b, "a@localhost", "1");
+    message(b, "a@localhost", "2");
+    message(b, "a@localhost", "3");
+    assert_int_equal(h_unhandled(b), 3);
+    h_restart(h);
+    c = h_online(h, "b@localhost/y");
+    message(c, "a@localhost", "4");
+    message(c, "a@localhost/x", "5");
+    h_expect_nothing(c);
+    assert_int_equal(h_unhandled(c), 0);
+    a = resume(h, "a@localhost", id, 2); /* it had got 1 */
+    h_expect_xmlf(a, "<resumed " SM " h='2' previd='%s'/>", id);
+    h_expect_body(a, "b@localhost/y", "2");
+    h_expect_body(a, "b@localhost/y", "3");
+    h_expect_body(a, "b@localhost/y", "4");
+    h_expect_body(a, "b@localhost/y", "5");
+    h_expect_xml(a, R);
+    h_send(a, "<a " SM " h='6'/>");
+    expect_h(a, 2);
+    message(c, "a@localhost", "6");
+    h_expect_body(a, "b@localhost/y", "6");
+    h_restart(h);
+    a = resume(h, "a@localhost", id, 7);
+    h_expect_xmlf(a, "<resumed " SM " h='2' previd='%s'/>", id);
+    h_expect_nothing(a);
+    h_disconnect(&a, true);
+    h_restart(h);
+    a = resume(h, "a@localhost", id, 7); /* it is over */
+    h_expect_xml(a, "<failed " SM "><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
+    h_stop(&h);
+}
+
+static void test_time_is_up_after_a_restart(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    message(b, "a@localhost", "2");
+    h_restart(h);
+    b = h_online(h, "b@localhost/y");
+    message(b, "a@localhost", "3");
+    h_advance(h, 599 * 1000);
+    h_restart(h); /* counts anew */
+    h_advance(h, 599 * 1000);
+    h_advance(h, 2 * 1000);
+    a = h_login(h, "a@localhost/z");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_body(a, "b@localhost/y", "1");
+    h_expect_body(a, "b@localhost/y", "2");
+    h_expect_body(a, "b@localhost/y", "3");
+    h_expect_nothing(a);
+    h_disconnect(&a, true);
+    h_restart(h);
+    a = resume(h, "a@localhost", id, 1);
+    h_expect_xml(a, "<failed " SM " _='any'/>");
+    h_stop(&h);
+}
+
+/* Without resumption the queue survives all the same: it goes offline. */
+static void test_queue_of_a_session_that_cannot_be_resumed(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = h_login(h, "a@localhost/x");
+    h_send(a, "<presence/>");
+    h_send(a, "<enable " SM "/>");
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    assert_int_equal(h_unhandled(b), 1);
+    h_advance(h, 300);
+    assert_int_equal(h_unhandled(b), 0); /* written down: the sender need not wait any longer */
+    h_restart(h);
+    a = h_login(h, "a@localhost/z");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_body(a, "b@localhost/y", "1");
+    h_expect_nothing(a);
+    h_stop(&h);
+}
+
+static void test_nothing_is_told_that_is_not_on_disk(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = online(h, "b@localhost/y", id);
+    expect_h(a, 1);
+    h_hold_store(h, true);
+    message(a, "b@localhost/y", "1");
+    h_expect_body(b, "a@localhost/x", "1");
+    h_send(b, "<a " SM " h='2'/>");
+    h_send(a, R);
+    h_expect_xml(a, "<a " SM " h='1'/>");
+    h_expect_nothing(a);
+    h_commit(h);
+    h_advance(h, 1);
+    h_commit(h);
+    h_expect_xml(a, "<a " SM " h='2'/>");
+    h_hold_store(h, false);
     h_stop(&h);
 }
 
@@ -540,6 +682,10 @@ int main(void)
         cmocka_unit_test(test_vanishes_in_the_middle),
         cmocka_unit_test(test_of_another_account),
         cmocka_unit_test(test_resumes_with_a_wrong_count),
+        cmocka_unit_test(test_resumes_after_a_restart),
+        cmocka_unit_test(test_time_is_up_after_a_restart),
+        cmocka_unit_test(test_queue_of_a_session_that_cannot_be_resumed),
+        cmocka_unit_test(test_nothing_is_told_that_is_not_on_disk),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clean_end),
         cmocka_unit_test(test_max_and_location),

@@ -1,0 +1,280 @@
+"""tests/wire/test_sm.py: XEP-0198 over real streams: every example, and restarts, with SIGTERM and kill -9,
+in the middle of things."""
+import unittest
+
+import tap
+from server import Server
+from xmpp import CLIENT, STANZAS, Client, Ended, name_of, q, show
+
+SM = 'urn:xmpp:sm:3'
+R = f"<r xmlns='{SM}'/>"
+MODULES = ['roster', 'presence', 'offline', 'sessiondb', 'stream_management']
+
+
+class SM_Client(Client):
+    """Counts what it gets, and acknowledges when asked (unless silent)."""
+
+    def __init__(self, server, **how):
+        super().__init__(server, **how)
+        self.got = 0
+        self.quiet = False
+        self.acks = []
+
+    def enable(self, attributes="resume='true'"):
+        self.send(f"<enable xmlns='{SM}' {attributes}/>")
+        self.enabled = Client.element(self, q(SM, 'enabled'))
+        self.got = 0
+        self.id = self.enabled.get('id')
+        return self
+
+    def element(self, tag=None, timeout=None):
+        while True:
+            el = super().element(None, timeout)
+            if el.tag == q(SM, 'r'):
+                if not self.quiet:
+                    self.send(f"<a xmlns='{SM}' h='{self.got}'/>")
+                continue
+            if el.tag == q(SM, 'a'):
+                self.acks.append(int(el.get('h')))
+                if tag != q(SM, 'a'):
+                    continue
+            if el.tag.startswith(q(CLIENT, '')):
+                self.got += 1
+            assert tag is None or el.tag == tag, f'{tag} was expected: {show(el)}'
+            return el
+
+    def acknowledged(self, h):
+        """Asks, and waits until the server says h."""
+        self.send(R)
+        while True:
+            n = int(self.element(q(SM, 'a')).get('h'))
+            assert n <= h, (n, h)
+            if n == h:
+                return
+
+    def resume(self, jid, old, h=None):
+        self.authenticated(jid)
+        self.got = old.got if h is None else h
+        self.send(f"<resume xmlns='{SM}' h='{self.got}' previd='{old.id}'/>")
+        self.id = old.id
+        answer = Client.element(self)
+        return answer
+
+    def body(self, text):
+        el = self.stanza('message')
+        assert el.findtext(q(CLIENT, 'body')) == text, (text, show(el))
+        return el
+
+
+def message(client, to, text):
+    client.send(f"<message type='chat' to='{to}' id='{text}'><body>{text}</body></message>")
+
+
+class Examples(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(modules=MODULES)
+        cls.server.start()
+        for user in ('a', 'b', 'c'):
+            cls.server.add_user(f'{user}@localhost', 'secret')
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def client(self):
+        c = SM_Client(self.server)
+        self.addCleanup(c.abort)
+        return c
+
+    def test_feature_only_after_login(self):
+        c = self.client()
+        c.secure()
+        self.assertIsNone(c.features.find(q(SM, 'sm')))
+        c.authenticate('a', 'secret')
+        self.assertIsNotNone(c.open().find(q(SM, 'sm')))
+
+    def test_refused_answers_count(self):
+        a = self.client().login('a@localhost').enable()
+        a.send("<iq type='get' id='1'/>")                       # refused by the stream itself
+        a.stanza('iq', type='error', id='1')
+        a.send("<message to='@'/>")
+        a.stanza('message', type='error')
+        a.send("<iq type='set' id='s'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>")
+        a.stanza('iq', type='result', id='s')
+        self.assertEqual(a.got, 3)
+        a.acknowledged(3)
+        a.send(f"<a xmlns='{SM}' h='3'/>")
+        a.acknowledged(3)
+
+    def test_too_high(self):
+        a = self.client().login('a@localhost').enable()
+        a.send(f"<a xmlns='{SM}' h='10'/>")
+        self.assertEqual(a.ended(), 'undefined-condition')
+        detail = a.error_element.find(q(SM, 'handled-count-too-high'))
+        self.assertEqual((detail.get('h'), detail.get('send-count')), ('10', '0'))
+
+    def test_resumes_in_the_middle_of_a_stanza(self):
+        """The old stream's parser is of no importance."""
+        a = self.client().login('a@localhost', resource='x').enable()
+        b = self.client().login('b@localhost', resource='y')
+        a.send("<message type='chat' to='b@localhost/y' id='h'><body>half a stan")
+        a.abort()
+        new = self.client()
+        answer = new.resume('a@localhost', a)
+        self.assertEqual((name_of(answer), answer.get('h'), answer.get('previd')),
+                         ('resumed', '0', a.id))
+        message(new, 'b@localhost/y', 'whole')
+        self.assertEqual(b.stanza('message').get('id'), 'whole')
+        new.acknowledged(1)
+
+    def test_two_race(self):
+        a = self.client().login('a@localhost', resource='race').enable()
+        first, second = self.client().authenticated('a@localhost'), \
+            self.client().authenticated('a@localhost')
+        for c in (first, second):
+            c.send(f"<resume xmlns='{SM}' h='0' previd='{a.id}'/>")
+        self.assertEqual(a.ended(), 'conflict')
+        kinds = set()
+        for c in (first, second):
+            el = Client.element(c)
+            self.assertEqual(name_of(el), 'resumed')
+        alive = 0
+        for c in (first, second):
+            try:
+                c.sync()
+                alive += 1
+            except Ended as e:
+                kinds.add(e.condition)
+        self.assertEqual((alive, kinds), (1, {'conflict'}))
+
+    def test_clean_end(self):
+        a = self.client().login('a@localhost').enable()
+        a.close()
+        answer = self.client().resume('a@localhost', a)
+        self.assertEqual((name_of(answer), answer.get('h')), ('failed', '0'))
+
+    def test_stream_error_keeps_the_session(self):
+        a = self.client().login('a@localhost').enable()
+        a.send('<message></iq>')
+        self.assertEqual(a.ended(), 'not-well-formed')
+        answer = self.client().resume('a@localhost', a)
+        self.assertEqual(name_of(answer), 'resumed')
+
+    def test_foreign_id(self):
+        a = self.client().login('a@localhost').enable()
+        b = self.client()
+        answer = b.resume('b@localhost', a)
+        self.assertEqual((name_of(answer), answer.get('h')), ('failed', None))
+        self.assertIsNotNone(answer.find(q(STANZAS, 'item-not-found')))
+        b.bind('x')                                             # and goes on from there
+        a.acknowledged(0)
+
+
+class Restarts(unittest.TestCase):
+    def setUp(self):
+        self.server = Server(modules=MODULES)
+        self.server.start()
+        for user in ('a', 'b', 'c'):
+            self.server.add_user(f'{user}@localhost', 'secret')
+        self.addCleanup(self.server.stop)
+
+    def client(self):
+        c = SM_Client(self.server)
+        self.addCleanup(c.abort)
+        return c
+
+    def kill(self):
+        self.server.kill()
+        self.server.start()
+
+    def restart(self):
+        self.server.stop()
+        self.server.start()
+
+    def resumes(self, again, told):
+        a = self.client().login('a@localhost', resource='x').enable()
+        b = self.client().login('b@localhost', resource='y').enable()
+        for c in (a, b):
+            c.send('<presence/>')
+            c.sync()
+        a.quiet = True
+        message(a, 'b@localhost/y', 'to b')
+        b.body('to b')
+        a.acknowledged(3)
+        for i in range(10):
+            message(b, 'a@localhost', f'm{i}')
+        a.body('m0')
+        a.body('m1')
+        b.acknowledged(12)                                      # two others before them
+        again()
+        if told:
+            self.assertEqual(b.ended(), 'system-shutdown')
+        c = self.client()
+        a.got = 4
+        answer = c.resume('a@localhost', a)
+        self.assertEqual((name_of(answer), answer.get('h')), ('resumed', '3'), show(answer))
+        for i in range(2, 10):
+            c.body(f'm{i}')
+        c.silent()
+        d = self.client()
+        answer = d.resume('b@localhost', b)
+        self.assertEqual((name_of(answer), answer.get('h')), ('resumed', '12'))
+        d.silent()                                              # nobody came or went
+        message(d, 'a@localhost', 'again')
+        c.body('again')
+        d.close()
+        e = self.client().login('b@localhost', resource='y')
+        e.send('<presence/>')
+        e.stanza('presence')
+        e.silent()
+
+    def test_kill(self):
+        self.resumes(self.kill, False)
+
+    def test_term(self):
+        self.resumes(self.restart, True)
+
+    def test_killed_twice(self):
+        a = self.client().login('a@localhost', resource='x').enable()
+        a.send('<presence/>')
+        a.sync()
+        b = self.client().login('b@localhost', resource='y').enable()
+        a.quiet = True
+        message(b, 'a@localhost', 'one')
+        b.acknowledged(1)
+        self.kill()
+        b2 = self.client()
+        self.assertEqual(name_of(b2.resume('b@localhost', b)), 'resumed')
+        message(b2, 'a@localhost', 'two')
+        b2.acknowledged(2)
+        self.kill()
+        c = self.client()
+        answer = c.resume('a@localhost', a)
+        self.assertEqual(name_of(answer), 'resumed')
+        c.body('one')
+        c.body('two')
+        c.silent()
+
+    def test_client_has_more_than_was_written(self):
+        """What was sent in the last moment is on no disk; the client has it all the same."""
+        a = self.client().login('a@localhost', resource='x').enable()
+        a.send('<presence/>')
+        a.sync()
+        a.acknowledged(2)
+        b = self.client().login('b@localhost', resource='y')
+        a.quiet = True
+        message(b, 'a@localhost', 'last')
+        a.body('last')
+        self.kill()
+        c = self.client()
+        self.assertEqual(name_of(c.resume('a@localhost', a)), 'resumed')
+        c.silent()
+        b = self.client().login('b@localhost', resource='y')
+        message(b, 'a@localhost', 'next')
+        c.body('next')
+        c.acknowledged(3)
+
+
+if __name__ == '__main__':
+    tap.main()
