@@ -121,9 +121,18 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
 {
     struct state *st = gr_state(self);
 
-    (void)bag;
     st->retired = true;
     st->touched = st->touched_last = NULL;
+    gr_bag_put_u64(bag, "cleaned", st->cleaned);
+    stale_save(st, bag);
+}
+
+static void restore(struct gr_mod *self, const struct gr_bag *bag)
+{
+    struct state *st = gr_state(self);
+
+    st->cleaned = gr_bag_u64(bag, "cleaned", 0) != 0;
+    stale_restore(st, bag);
 }
 
 static void stop(struct gr_mod *self)
@@ -134,4 +143,5 @@ static void stop(struct gr_mod *self)
 GR_MODULE(stream_management,
     .summary = "acknowledgements and resumption of streams (XEP-0198)",
     .conf_size = sizeof(struct sm_conf), .options = options, .state_size = sizeof(struct state),
-    .hooks = hooks, .slots = slots, .collections = sm_colls, .stop = stop, .save = save);
+    .hooks = hooks, .slots = slots, .collections = sm_colls, .stop = stop, .save = save,
+    .restore = restore);

@@ -120,4 +120,6 @@ void resumed(struct gr_mod *self, struct gr_session *s);
 void stale_add(struct state *st, const struct sm *sm, const struct gr_jid *jid, uint32_t h);
 bool stale_find(const struct state *st, const uint8_t hash[HASH_SIZE], const struct gr_jid *jid,
                 uint32_t *h);
+void stale_save(const struct state *st, struct gr_bag *bag);
+void stale_restore(struct state *st, const struct gr_bag *bag);
 void stale_free(struct state *st);

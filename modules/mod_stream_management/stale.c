@@ -39,6 +39,25 @@ bool stale_find(const struct state *st, const uint8_t hash[HASH_SIZE], const str
     return false;
 }
 
+void stale_save(const struct state *st, struct gr_bag *bag)
+{
+    if (st->stale != NULL)
+        gr_bag_put_blob(bag, "stale", st->stale, STALE_MAX * sizeof(*st->stale));
+    gr_bag_put_u64(bag, "stale_next", st->stale_next);
+}
+
+void stale_restore(struct state *st, const struct gr_bag *bag)
+{
+    size_t len;
+    const void *bytes = gr_bag_blob(bag, "stale", &len);
+
+    if (bytes == NULL || len != STALE_MAX * sizeof(*st->stale))
+        return; /* of a version that kept them in another way: forgotten */
+    st->stale = gr_alloc(len);
+    memcpy(st->stale, bytes, len);
+    st->stale_next = (unsigned)gr_bag_u64(bag, "stale_next", 0);
+}
+
 void stale_free(struct state *st)
 {
     gr_free(st->stale);

@@ -2,6 +2,9 @@
  * sessions that wait for their client and are resumed. */
 #include "raw.h"
 
+#include "store/engine.h"
+
+#include <errno.h>
 #include <stdio.h>
 
 #define INI "[host localhost]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n[mod_stream_management]\n"
@@ -41,6 +44,11 @@ static struct hs *resume(struct h *h, const char *bare, const char *id, unsigned
     return s;
 }
 
+static void message(struct hs *from, const char *to, const char *body)
+{
+    h_sendf(from, "<message type='chat' to='%s' id='%s'><body>%s</body></message>", to, body, body);
+}
+
 /* Sends <r/>; it is told that in the end, at once or when it is on disk. */
 static void expect_h(struct hs *s, unsigned n)
 {
@@ -55,11 +63,6 @@ static void expect_h(struct hs *s, unsigned n)
     }
     if (end == NULL || h != n)
         h_fail("h is %lu, not %u", h, n);
-}
-
-static void message(struct hs *from, const char *to, const char *body)
-{
-    h_sendf(from, "<message type='chat' to='%s' id='%s'><body>%s</body></message>", to, body, body);
 }
 
 /* --- counting --- */
@@ -400,6 +403,106 @@ static void test_resumes_after_a_restart(void **state)
     h_stop(&h);
 }
 
+/* Roster pushes still come, and who was shown the presence is told when it ends. */
+static void test_modules_remember(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b, *c;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    h_send(a, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+    h_send(a, "<presence to='b@localhost/y'/>");
+    h_advance(h, 1000);
+    h_restart(h);
+    b = h_login(h, "b@localhost/y");
+    c = h_login(h, "a@localhost/z");
+    h_iq_result(c, "set", NULL, "<query xmlns='jabber:iq:roster'><item jid='k@localhost'/></query>",
+                NULL);
+    a = resume(h, "a@localhost", id, 2);
+    h_expect_xmlf(a, "<resumed " SM " h='3' previd='%s'/>", id);
+    h_expect_xml(a, "<iq type='set' id='*' from='a@localhost' to='a@localhost/x' _='more'/>");
+    h_drop_all(a);
+    h_disconnect(&a, true);
+    h_expect(b, GR_PRESENCE, GR_UNAVAILABLE, "a@localhost/x");
+    h_expect_nothing(b);
+    h_stop(&h);
+}
+
+/* A new version of the module under traffic: queues, counters, timers and waiting streams stay. */
+static void test_reload(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    h_user(h, "c@localhost");
+    b = online(h, "b@localhost/y", id);
+    h_send(a, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_drop_all(a);
+    message(b, "a@localhost", "1");
+    h_hold_store(h, true);
+    message(a, "c@localhost", "stored"); /* in flight over the reload */
+    h_reload(h, INI "ack_timeout = 2m\n", NULL);
+    h_hold_store(h, false);
+    expect_h(b, 1);
+    h_advance(h, 251); /* the recipient has not acknowledged: it is written down */
+    expect_h(b, 2);
+    h_drop_all(a);
+    h_send(a, "<a " SM " h='3'/>");
+    expect_h(a, 3);
+    h_disconnect(&b, false);
+    message(a, "b@localhost", "2");
+    h_reload(h, INI "ack_timeout = 3m\n", NULL);
+    h_advance(h, 601 * 1000); /* the timer went over */
+    b = resume(h, "b@localhost", id, 1);
+    h_expect_xml(b, "<failed " SM " _='any'/>");
+    h_stop(&h);
+}
+
+static int full(uint64_t n)
+{
+    (void)n;
+    return ENOSPC;
+}
+
+static void test_disk_is_full(void **state)
+{
+    static const struct store_faults faults = { .commit = full };
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    expect_h(a, 1);
+    store_faults = &faults;
+    message(b, "a@localhost", "1");
+    h_advance(h, 5000);
+    assert_int_equal(h_unhandled(b), 1); /* neither acknowledged nor on disk */
+    h_send(a, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_drop_all(a);
+    h_send(a, R);
+    h_expect_xml(a, "<a " SM " h='1'/>");
+    h_advance(h, 5000);
+    h_expect_nothing(a);
+    store_faults = NULL;
+    h_advance(h, 1001);
+    h_expect_xml(a, "<a " SM " h='2'/>");
+    assert_int_equal(h_unhandled(b), 0);
+    h_stop(&h);
+}
+
 static void test_time_is_up_after_a_restart(void **state)
 {
     struct h *h = h_start(INI);
@@ -683,6 +786,9 @@ int main(void)
         cmocka_unit_test(test_of_another_account),
         cmocka_unit_test(test_resumes_with_a_wrong_count),
         cmocka_unit_test(test_resumes_after_a_restart),
+        cmocka_unit_test(test_modules_remember),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_disk_is_full),
         cmocka_unit_test(test_time_is_up_after_a_restart),
         cmocka_unit_test(test_queue_of_a_session_that_cannot_be_resumed),
         cmocka_unit_test(test_nothing_is_told_that_is_not_on_disk),
