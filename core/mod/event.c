@@ -112,6 +112,11 @@ static bool same(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+void gr_bind2_feature(struct gr_inline_ev *ev, const char *var)
+{
+    gr_el_set(ev->answer, gr_el_add(ev->answer, ev->at, NULL, "feature"), "var", var);
+}
+
 void gr_disco_feature(struct gr_disco_ev *ev, const char *var)
 {
     struct gr_el *q = query(ev, NS_DISCO_INFO), *el;

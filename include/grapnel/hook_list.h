@@ -46,6 +46,18 @@
         /* <stream:features/> is built, before and after login; the session's state tells which */ \
     X(auth_failed, H, N, 0, gr_session_ev) \
         /* a login was refused or given up; text is the name it used, if any */ \
+    X(sasl2_stream_features, H, A, 0, gr_inline_ev) \
+        /* before login, where SASL2 is offered: what a login can ask for goes into <inline/> */ \
+    X(sasl2_start, H, V, 0, gr_inline_ev) \
+        /* an <authenticate/> came, from nobody yet. STOP: refused (aborted) */ \
+    X(sasl2_success, H, A, P, gr_inline_ev) \
+        /* somebody has proved who he is, at home: the request's other children are carried out, the \
+         * results go into <success/>. resumed = true: no resource is bound */ \
+    X(bind2_stream_features, H, A, 0, gr_inline_ev) \
+        /* before login, where SASL2 is offered: what can be enabled while binding (gr_bind2_feature) */ \
+    X(bind2_enable_features, H, A, P, gr_inline_ev) \
+        /* the resource of such a login is bound, nobody knows yet: the children of <bind/> are \
+         * carried out, the results go into <bound/> */ \
     X(user_open_session, H, V, P, gr_session_ev) \
         /* a resource is to be bound. STOP: refused */ \
     X(session_opening_allowed_for_user, H, A, P, gr_session_ev) \

@@ -104,6 +104,21 @@ struct gr_features_ev {         /* stream features: append elements to `features
     const char *remote;         /* s2s: the other domain */
     struct gr_stanza *features;
 };
+/* What is negotiated within a login (XEP-0388, 2.1 and 2.6.1; XEP-0386). Handlers add to `at`, which is in
+ * `answer`: gr_el_add(ev->answer, ev->at, ...). Features and sasl2_start are on the loop that accepted
+ * the connection; sasl2_success and bind2_enable_features on the account's home loop, before anything is
+ * said to the client: what is written to it meanwhile comes behind <success/>. */
+struct gr_inline_ev {
+    struct gr_ev ev;
+    struct gr_session *session;
+    const struct gr_el *request; /* <authenticate/>; bind2_enable_features: <bind/>; features: NULL */
+    struct gr_stanza *answer;    /* NULL in sasl2_start */
+    struct gr_el *at;            /* <inline/>, <success/> or <bound/> */
+    bool resumed;                /* sasl2_success, result: the stream speaks for an older session now
+                                  * (which `session` is not), so that nothing is bound and no features
+                                  * follow (XEP-0198, 9.2) */
+};
+GR_API void gr_bind2_feature(struct gr_inline_ev *ev, const char *var); /* <feature var=/> */
 struct gr_ip_ev { struct gr_ev ev; const char *ip; bool refuse; };
 struct gr_user_ev {             /* about an account, with or without sessions */
     struct gr_ev ev;
