@@ -8,7 +8,7 @@
 
 enum conf_type { CONF_C2S, CONF_S2S, CONF_COMPONENT, CONF_HTTP };
 enum conf_tls { CONF_TLS_REQUIRED, CONF_TLS_OPTIONAL, CONF_TLS_DIRECT };
-enum conf_plain { CONF_PLAIN_TLS, CONF_PLAIN_ALWAYS, CONF_PLAIN_NEVER };
+enum conf_when { CONF_IN_TLS, CONF_ALWAYS, CONF_NEVER };
 enum conf_conflict { CONF_KICK_OLD, CONF_REFUSE, CONF_NEW_RESOURCE };
 
 /* [server] */
@@ -71,7 +71,8 @@ struct conf_host {
     const char *key;         /* the certificate's file when not given */
     const char *const *admins;
     const char *const *sasl_disable;
-    enum conf_plain plain;
+    enum conf_when plain;
+    enum conf_when sasl2;
     int64_t scram_iterations;
     int64_t token_max_age;
     bool token_single_use;

@@ -114,8 +114,11 @@ static const struct gr_opt host_options[] = {
     GR_OPT_JIDLIST(struct conf_host, admins, NULL, "accounts that may administer the server"),
     GR_OPT_LIST(struct conf_host, sasl_disable, NULL,
                 "login mechanisms that are not offered, e.g. SCRAM-SHA-1"),
-    GR_OPT_ENUM(struct conf_host, plain, CONF_PLAIN_TLS, GR_WORDS("tls", "always", "never"),
+    GR_OPT_ENUM(struct conf_host, plain, CONF_IN_TLS, GR_WORDS("tls", "always", "never"),
                 "when the PLAIN mechanism is offered: inside TLS, also without it, not at all"),
+    GR_OPT_ENUM(struct conf_host, sasl2, CONF_IN_TLS, GR_WORDS("tls", "always", "never"),
+                "when logging in with one round trip is offered (XEP-0388): inside TLS, also "
+                "without it, where that is allowed at all (against the text), not at all"),
     GR_OPT_INT(struct conf_host, scram_iterations, 0, 4096, 1000000,
                "rounds of password hashing for new passwords (RFC 7677, 4); standard is 10000 for "
                "SHA-1 and 50000 for SHA-256 and SHA-512", .zero = "standard"),

@@ -36,6 +36,12 @@ extern void (*provider_check_token)(struct gr_host *h, struct gr_ask *take, cons
                                     const char *token);
 void provider_auth_credentials(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                                const char *user, provider_done_f done, void *arg);
+/* Can keys be added to what provider_auth_credentials gives (XEP-0480)? Then: OK, FALSE (it is another
+ * record by now), NONE, ERROR. */
+bool provider_auth_takes_keys(const struct gr_host *h);
+void provider_auth_add_keys(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
+                            const char *user, const struct gr_new_keys *keys, provider_done_f done,
+                            void *arg);
 enum provider_proof { PROOF_PASSWORD, PROOF_TOKEN, PROOF_HTTP };
 /* OK; FALSE: not so, or the account may not log in; NONE: no such account; ERROR: nobody can
  * tell. */

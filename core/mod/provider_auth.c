@@ -117,6 +117,31 @@ void provider_auth_credentials(struct gr_host *h, struct provider_insts *p, stru
         ask_credentials(ask, &w, account);
 }
 
+bool provider_auth_takes_keys(const struct gr_host *h)
+{
+    const struct provider *p = secrets(h);
+    const struct gr_auth_provider *vt = p != NULL ? p->vt : NULL;
+
+    return vt != NULL && vt->get_credentials != NULL && vt->add_keys != NULL;
+}
+
+void provider_auth_add_keys(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
+                            const char *user, const struct gr_new_keys *keys, provider_done_f done,
+                            void *arg)
+{
+    struct gr_ask *ask = ask_new(done, arg);
+    char account[GR_JID_PART_MAX + 1];
+    struct provider_call c;
+
+    if (!provider_auth_takes_keys(h) || provider_account_of(h, user, account) != 0) {
+        gr_answer_result(ask, GR_R_NONE);
+        return;
+    }
+    provider_call_to(&c, ask, secrets(h), p, s);
+    ((const struct gr_auth_provider *)c.vt)->add_keys(c.self, c.inst, ask, account, keys);
+    ask_sent(ask);
+}
+
 struct key_check {
     struct gr_ask *outer;
     enum gr_result otherwise;  /* what a wrong password is */

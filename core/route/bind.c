@@ -322,6 +322,9 @@ static void session_free(struct gr_session *s)
     gr_free(s->lang);
     gr_free(s->auth_mech);
     gr_free(s->http_identity);
+    gr_free(s->client_id);
+    gr_free(s->client_software);
+    gr_free(s->client_device);
     gr_free(s->counts);
     gr_free(s);
 }

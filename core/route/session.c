@@ -211,6 +211,19 @@ size_t session_unhandled_total(void)
 
     session_each(add_unhandled, &n);
     return n;
+const char *gr_session_client_id(const struct gr_session *s)
+{
+    return s->client_id;
+}
+
+const char *gr_session_client_software(const struct gr_session *s)
+{
+    return s->client_software;
+}
+
+const char *gr_session_client_device(const struct gr_session *s)
+{
+    return s->client_device;
 }
 
 unsigned gr_session_unhandled(const struct gr_session *s)

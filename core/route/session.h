@@ -50,6 +50,7 @@ struct gr_session {
     const struct session_out *out;
     void *out_ctx;
     char *lang, *auth_mech;
+    char *client_id, *client_software, *client_device; /* <user-agent/> of XEP-0388; or NULL */
     char *http_identity;             /* whose web session it came with; NULL: none */
     struct gr_stanza *presence;
     int64_t presence_us, since_us;

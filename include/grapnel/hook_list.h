@@ -53,6 +53,9 @@
     X(sasl2_success, H, A, P, gr_inline_ev) \
         /* somebody has proved who he is, at home: the request's other children are carried out, the \
          * results go into <success/>. resumed = true: no resource is bound */ \
+    X(fast_check, H, A, P, gr_fast_ev) \
+        /* a login proves a token (XEP-0484): does it? On the account's home loop; what is to be \
+         * remembered of it is on disk when the chain ends */ \
     X(bind2_stream_features, H, A, 0, gr_inline_ev) \
         /* before login, where SASL2 is offered: what can be enabled while binding (gr_bind2_feature) */ \
     X(bind2_enable_features, H, A, P, gr_inline_ev) \

@@ -119,6 +119,25 @@ struct gr_inline_ev {
                                   * follow (XEP-0198, 9.2) */
 };
 GR_API void gr_bind2_feature(struct gr_inline_ev *ev, const char *var); /* <feature var=/> */
+/* A login with a token (XEP-0484, 3.4): is it one of the client's, and good? Asked for what nobody has
+ * proved yet. A count that is not larger than one used before is refused. */
+enum gr_fast_result {
+    GR_FAST_UNKNOWN,            /* cannot be told now */
+    GR_FAST_OK,
+    GR_FAST_EXPIRED,            /* it was one; the client is to use its password */
+    GR_FAST_REFUSED
+};
+struct gr_fast_ev {
+    struct gr_ev ev;
+    const struct gr_jid *jid;   /* bare */
+    const char *client;         /* id of its user agent */
+    const char *mechanism;      /* "HT-SHA-256-EXPR": a token is good for one only */
+    int64_t count;              /* against replay; -1: none given */
+    bool invalidate;            /* it is used for the last time */
+    enum gr_fast_result result; /* starts GR_FAST_UNKNOWN */
+};
+/* Is the proof that came made with this token? Takes the same time whatever the answer. */
+GR_API bool gr_fast_matches(struct gr_fast_ev *ev, const char *token);
 struct gr_ip_ev { struct gr_ev ev; const char *ip; bool refuse; };
 struct gr_user_ev {             /* about an account, with or without sessions */
     struct gr_ev ev;

@@ -53,6 +53,13 @@ GR_API void gr_answer(struct gr_ask *take, const struct gr_answer *a);
 GR_API void gr_answer_result(struct gr_ask *take, enum gr_result result);
 GR_API void gr_answer_error(struct gr_ask *take, enum gr_cond cond, const char *text);
 
+struct gr_new_keys {         /* encoded credential records */
+    const void *known;
+    size_t known_len;
+    const void *creds;
+    size_t creds_len;
+};
+
 /* `user` is always the name of an account: the core has translated it from the name in the
  * address. */
 struct gr_auth_provider {
@@ -95,6 +102,10 @@ struct gr_auth_provider {
                         const char *password);
     void (*set_password)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
                          const char *password);
+    /* A record of get_credentials gets keys that it lacks (XEP-0480): `creds` in the place of `known`.
+     * FALSE: it is not `known` any more; NONE: no such account. NULL: never asked. */
+    void (*add_keys)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                     const struct gr_new_keys *keys);
     void (*delete_user)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
     /* Accounts in name order behind `after` (NULL: from the start): items with jid (node: the
      * account) and name (display name or NULL); groups of one entry "staff" mark staff. At most

@@ -36,6 +36,11 @@ GR_API const char *gr_session_ip(const struct gr_session *s);
 GR_API bool gr_session_is_tls(const struct gr_session *s);
 GR_API const char *gr_session_auth_mech(const struct gr_session *s); /* NULL before SASL */
 GR_API const char *gr_session_lang(const struct gr_session *s);  /* stream's xml:lang or NULL */
+/* What a client said of itself when it logged in (XEP-0388, 2.3), for its own account's eyes only: the id
+ * of its installation, a UUID in lower case; its name; the device it runs on. NULL: nothing. */
+GR_API const char *gr_session_client_id(const struct gr_session *s);
+GR_API const char *gr_session_client_software(const struct gr_session *s);
+GR_API const char *gr_session_client_device(const struct gr_session *s);
 
 /* Presence as the session table knows it. set_presence with an available presence stores it (and
  * runs `set_presence`); with NULL marks the session unavailable (and runs `unset_presence`, only

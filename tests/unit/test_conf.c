@@ -407,7 +407,7 @@ static void core_values(void **state)
     h = conf_host(f->conf, "localhost");
     assert_string_equal(h->key, "c.pem");
     assert_string_equal(h->admins[0], "root@localhost");
-    assert_int_equal(h->plain, CONF_PLAIN_NEVER);
+    assert_int_equal(h->plain, CONF_NEVER);
     assert_int_equal(h->max_sessions, 5);
     assert_int_equal(h->resource_conflict, CONF_NEW_RESOURCE);
     h = conf_host(f->conf, "example.org");
