@@ -370,6 +370,58 @@ static void set_password(struct gr_mod *self, void *inst, struct gr_ask *ask, co
     look_up(self, ask, user, password, go_set_password);
 }
 
+/* --- keys added by a client that has just proved the password --- */
+
+struct addition {
+    struct gr_ask *ask;
+    size_t known_len, creds_len;
+    char user[GR_JID_PART_MAX + 1];
+    uint8_t known[CREDS_ENCODED_MAX], creds[CREDS_ENCODED_MAX];
+};
+
+static void on_row_to_add(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    struct addition *n = gr_req_data(req);
+    uint8_t record[RECORD_MAX];
+    struct record r;
+    struct gr_txn *t;
+
+    if (rows->rc != 0 && rows->rc != GR_ENOENT) {
+        gr_answer_error(n->ask, gr_cond_of(rows->rc), NULL);
+    } else if (rows->count == 0 ||
+               record_decode(rows->row[0].val, rows->row[0].val_len, &r) != 0) {
+        gr_answer_result(n->ask, GR_R_NONE);
+    } else if (r.creds_len != n->known_len || memcmp(r.creds, n->known, n->known_len) != 0) {
+        gr_answer_result(n->ask, GR_R_FALSE);
+    } else {
+        memcpy(record, rows->row[0].val, RECORD_HEAD);
+        memcpy(record + RECORD_HEAD, n->creds, n->creds_len);
+        t = gr_txn_new(self);
+        gr_txn_put(t, &collections[0], domain(self), n->user, strlen(n->user), record,
+                   RECORD_HEAD + n->creds_len);
+        commit(self, t, n->ask);
+        gr_wipe(record, sizeof(record));
+    }
+    gr_wipe(n, sizeof(*n));
+}
+
+static void add_keys(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
+                     const struct gr_new_keys *keys)
+{
+    struct gr_req *req = gr_req_new(self, sizeof(struct addition), on_row_to_add);
+    struct addition *n = gr_req_data(req);
+
+    (void)inst;
+    gr_assert(keys->known_len <= sizeof(n->known) && keys->creds_len <= sizeof(n->creds));
+    n->ask = ask;
+    snprintf(n->user, sizeof(n->user), "%s", user);
+    n->known_len = keys->known_len;
+    memcpy(n->known, keys->known, keys->known_len);
+    n->creds_len = keys->creds_len;
+    memcpy(n->creds, keys->creds, keys->creds_len);
+    gr_store_get(req, &collections[0], domain(self), user, strlen(user));
+}
+
 static void go_delete(struct gr_mod *self, struct call *c, const struct record *r)
 {
     if (r == NULL) {
@@ -458,6 +510,7 @@ static const struct gr_auth_provider provider = {
     .name = "internal", .get_credentials = get_credentials, .check_password = check_password,
     .user_state = user_state, .valid_contact = user_state,
     .create_user = create_user, .set_password = set_password, .delete_user = delete_user,
+    .add_keys = add_keys,
     .list_users = list_users,
 };
 

@@ -4,6 +4,7 @@
 #include "stream/c2s.h"
 
 #include "base/clock.h"
+#include "stream/sasl2.h"
 #include "xml/write.h"
 
 #include <string.h>
@@ -89,6 +90,8 @@ void c2s_login_free(struct c2s *c)
         return;
     timer_stop(&l->deadline);
     c2s_sasl_fini(l);
+    sasl2_free(&l->sasl2);
+    gr_jid_free(&l->from);
     gr_stanza_unref(&l->bind);
     gr_free(l);
     c->login = NULL;
@@ -111,7 +114,9 @@ static void before_auth(struct c2s *c, struct gr_stanza *st)
 {
     const struct gr_el *root = gr_stanza_root(st);
 
-    if (gr_el_is(root, NS_TLS, "starttls") && c->state == C2S_FEATURES)
+    if (sasl2_claims(c, root))
+        sasl2_element(c, st);
+    else if (gr_el_is(root, NS_TLS, "starttls") && c->state == C2S_FEATURES)
         start_tls(c);
     else if (gr_el_is(root, NS_SASL, NULL))
         c2s_sasl_element(c, st);
@@ -134,7 +139,7 @@ static bool must_wait(const struct c2s *c)
     if (c->state == C2S_OPEN) /* the second: answers to what it asks would pile up */
         return c->session->unhandled >= C2S_UNHANDLED_MAX || session_counts_full(c->session) ||
                conn_is_full(c->conn);
-    return c->waiting || c->state == C2S_MOVING ||
+    return c->waiting || c->state == C2S_MOVING || c->state == C2S_INLINE ||
            (c->session != NULL && c->session->unhandled > 0);
 }
 

@@ -11,19 +11,30 @@
 
 #define C2S_UNHANDLED_MAX 128 /* stanzas of one session in flight before its input waits */
 #define C2S_BIND_TRIES 5
+#define CONFIG_SIZE 25 /* base64 of 16 bytes, with NUL */
 
 enum c2s_state {
     C2S_HEADER,      /* waiting for a stream header                           */
     C2S_FEATURES,    /* before authentication                                 */
     C2S_SASL,        /* an exchange is under way                              */
     C2S_MOVING,      /* authenticated, on the way to the home loop            */
+    C2S_INLINE,      /* at home, carrying out what came with a SASL2 login    */
     C2S_BIND,        /* authenticated, resource not bound                     */
     C2S_OPEN,        /* stanzas                                               */
     C2S_CLOSED       /* our </stream:stream> is written; input is discarded   */
 };
 
-/* What only a stream that is not open yet needs; freed when the resource is bound. */
 struct c2s;
+struct sasl2;
+
+/* How an exchange is put into XML: RFC 6120, 6 or XEP-0388. */
+struct c2s_profile {
+    void (*challenge)(struct c2s *c);
+    void (*success)(struct c2s *c);  /* says so, or keeps what is to be said until it is at home */
+    void (*failure)(struct c2s *c);
+};
+
+/* What only a stream that is not open yet needs; freed when the resource is bound. */
 struct c2s_login {
     struct c2s *stream;
     struct timer deadline;
@@ -32,15 +43,19 @@ struct c2s_login {
     char *disabled_names[SASL_MECHS_MAX];
     size_t n_disabled;
     struct scram_binding bindings[3];
-    size_t bindings_offered; /* the first so many are advertised (XEP-0440) */
     uint8_t exporter[32], endpoint[64], unique[64];
     unsigned bind_tries, exchanges;
     int64_t guesses;         /* failed logins that named a user */
     enum gr_result account;  /* what the provider last said: NONE is no such account */
+    bool by_password;        /* what it was asked about, and not a token in its place */
     bool start_tls;          /* <proceed/> is written, the handshake comes next */
     enum conf_tls tls;
     uint32_t iterations[SCRAM_HASHES];
     struct gr_stanza *bind;  /* the request in progress */
+    const struct c2s_profile *profile; /* of the exchange under way */
+    struct sasl2 *sasl2;     /* the same, while it is one of XEP-0388: sasl2.h */
+    struct gr_jid *from;     /* whom the stream header said to be from; NULL: nobody */
+    char config[CONFIG_SIZE];/* of the features sent (XEP-0509); "": none */
 };
 
 struct c2s {
@@ -81,6 +96,10 @@ void c2s_features(struct c2s *c);                         /* c2s_features.c */
 bool c2s_tls_available(const struct c2s *c);
 void c2s_sasl_props(struct c2s *c);                       /* c2s_sasl.c */
 void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st);
+/* An exchange of that profile begins; false: one too many, the stream ends. */
+bool c2s_sasl_begin(struct c2s *c, const struct c2s_profile *profile);
+void c2s_sasl_step(struct c2s *c, enum sasl_step step); /* what follows from it */
+void c2s_sasl_succeed(struct c2s *c);                   /* nothing stands between it and home */
 void c2s_sasl_fini(struct c2s_login *login);
 void c2s_bind_element(struct c2s *c, struct gr_stanza *take); /* c2s_bind.c */
 void c2s_stanza(struct c2s *c, struct gr_stanza *take);       /* c2s_stanza.c */

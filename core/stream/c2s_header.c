@@ -1,5 +1,5 @@
 /* stream/c2s_header.c: stream headers, theirs and ours (RFC 6120, 4.7 to 4.9). */
-#include "stream/c2s.h"
+#include "stream/sasl2.h"
 #include "xml/write.h"
 
 #include <string.h>
@@ -54,6 +54,9 @@ static const char *judge_header(struct c2s *c, const struct xml_header *h)
     if (c->session->jid != NULL && host != c->session->host)
         return "not-authorized"; /* authenticated elsewhere: RFC 6120, 4.3.5 */
     c->session->host = host;
+    if (c->session->jid == NULL && h->from != NULL && sasl2_offered(c) &&
+        strcmp(h->from->domain, h->to->domain) != 0)
+        return "invalid-from"; /* XEP-0388, 2.1 */
     if (!is_version_1(h->version))
         return "unsupported-version";
     return NULL;
@@ -69,6 +72,8 @@ int c2s_open(void *ctx, const struct xml_header *h)
         c2s_error(c, error, NULL);
         return 1;
     }
+    if (c->login->from == NULL && h->from != NULL)
+        c->login->from = gr_jid_dup_bare(h->from);
     if (h->lang != NULL && c->session->lang == NULL)
         c->session->lang = gr_strdup(h->lang);
     c->state = c->session->jid != NULL ? C2S_BIND : C2S_FEATURES;

@@ -1,6 +1,6 @@
 /* stream/c2s_home.c: after SASL a stream moves, connection and TLS session included, to the home loop of
  * its account. Between leave() and arrive() it is in a mailbox and nobody looks at it. */
-#include "stream/c2s.h"
+#include "stream/sasl2.h"
 
 static void arrive(struct post *p)
 {
@@ -24,10 +24,11 @@ static void arrive(struct post *p)
     gr_free(mech);
     c->paused = false;
     timer_start(&c->idle, c2s_limits()->idle_timeout, c->idle.fire);
-    if (c->login != NULL)
-        timer_start(&c->login->deadline, c2s_limits()->login_timeout, c->login->deadline.fire);
+    timer_start(&c->login->deadline, c2s_limits()->login_timeout, c->login->deadline.fire);
     if (c2s_stopping())
         c2s_error(c, "system-shutdown", NULL);
+    else if (c->login->sasl2 != NULL)
+        sasl2_at_home(c);
     else
         c2s_continue(c);
 }
@@ -37,6 +38,7 @@ static void leave(struct post *p)
     struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
     struct loop *home = loop_home(c->session->jid->hash);
 
+    gr_assert(xml_parser_is_idle(c->parser));
     timer_stop(&c->idle);
     timer_stop(&c->login->deadline);
     conn_detach(c->conn);
@@ -46,14 +48,18 @@ static void leave(struct post *p)
     loop_post(home, &c->post);
 }
 
-/* SASL is through (the session knows its bare JID): a new stream on the account's home loop. */
+/* SASL is through (the session knows its bare JID): a new stream on the account's home loop, or the same
+ * one (XEP-0388, 2.6.1). A parser that its callback has stopped, or that waits for an answer, has let
+ * go of what belongs to this loop; there it goes on behind the root tag that it keeps. */
 void c2s_go_home(struct c2s *c)
 {
     c->state = C2S_MOVING;
-    c->header_sent = false;
     c->authenticated = true;
     peers_authenticated(c->peer);
-    xml_parser_restart(c->parser);
+    if (c->login->sasl2 == NULL) {
+        c->header_sent = false;
+        xml_parser_restart(c->parser);
+    }
     xml_parser_set_limits(c->parser, &(struct xml_limits){
         .stanza_bytes = (size_t)c2s_limits()->stanza_c2s, .depth = (size_t)c2s_limits()->xml_depth,
         .attrs = (size_t)c2s_limits()->xml_attributes, .name = (size_t)c2s_limits()->xml_name,

@@ -1,7 +1,7 @@
 /* stream/c2s_out.c: stanzas to the client. What matters (messages, anything with a receipt) is marked in
  * the output, so that its origin learns when the bytes are in the kernel, and gets it back when they
  * never will be. */
-#include "stream/c2s.h"
+#include "stream/sasl2.h"
 #include "xml/write.h"
 
 struct out_mark {
@@ -41,6 +41,8 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
 
     if (c->conn == NULL || c->state == C2S_CLOSED)
         return GR_ECANCELED;
+    if (c->state == C2S_INLINE)
+        return sasl2_hold(c, st, receipt);
     stanza_write(conn_out(c->conn), st);
     conn_wrote(c->conn);
     if (session_is_kept_by(c->session) || (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE))

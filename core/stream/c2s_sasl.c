@@ -2,6 +2,8 @@
  * sasl.c; here it meets XML, the auth provider and the connection's channel bindings. */
 #include "stream/auth.h"
 #include "stream/c2s.h"
+#include "stream/fast.h"
+#include "stream/sasl2.h"
 #include "stream/token.h"
 
 #include <stdio.h>
@@ -59,11 +61,13 @@ void c2s_sasl_props(struct c2s *c)
         .host = gr_host_name(c->session->host),
         .secure = conn_is_tls(c->conn),
         .encryption_required = l->tls == CONF_TLS_REQUIRED,
-        .allow_plain_unencrypted = conf->plain == CONF_PLAIN_ALWAYS,
-        .can_check = conf->plain != CONF_PLAIN_NEVER,
+        .allow_plain_unencrypted = conf->plain == CONF_ALWAYS,
+        .can_check = conf->plain != CONF_NEVER,
         .http_identity = c->session->http_identity != NULL,
         .name_of = name_of,
         .hashes = provider_auth_serves_keys(c->session->host) ? SCRAM_ALL_HASHES : 0,
+        .can_check_tokens = fast_available(c->session->host),
+        .protect_lists = true,
         .bindings = l->bindings,
         .disabled = (const char *const *)l->disabled_names, .n_disabled = l->n_disabled,
         .secret = secret, .secret_len = sizeof(secret),
@@ -73,7 +77,11 @@ void c2s_sasl_props(struct c2s *c)
         add_binding(l, "tls-exporter", l->exporter, conn_cb_exporter(c->conn, l->exporter));
         add_binding(l, "tls-server-end-point", l->endpoint,
                     conn_cb_endpoint(c->conn, l->endpoint));
-        l->bindings_offered = l->props.n_bindings;
+        l->props.n_offered = l->props.n_bindings;
+        /* Where there is an exporter, TLS 1.2 has the extended master secret (RFC 7627). */
+        l->props.unique_is_safe = l->props.n_bindings > 0 &&
+                                  strcmp(l->bindings[0].type, "tls-exporter") == 0 &&
+                                  strcmp(conn_tls_version(c->conn), "TLSv1.3") != 0;
         /* COMPAT slixmpp: it binds to the client's Finished message under this name whatever the TLS
          * version, and looks at no list. RFC 5929 defines it up to TLS 1.2; in 1.3 that message covers
          * the whole handshake as well (we resume nothing), so accepting it is safe; it is never
@@ -82,8 +90,6 @@ void c2s_sasl_props(struct c2s *c)
     }
     l->sasl = sasl_new(&l->props);
 }
-
-static void carry_out(struct c2s *c, enum sasl_step step);
 
 /* --- the provider's answers; the stream may be gone by then --- */
 
@@ -133,7 +139,7 @@ static void on_credentials(void *arg, const struct gr_answer *a)
         step = sasl_creds(c->login->sasl, k.ticket, &creds);
         creds_wipe(&creds);
     }
-    carry_out(c, step);
+    c2s_sasl_step(c, step);
     c2s_continue(c);
 }
 
@@ -151,13 +157,13 @@ static void on_checked(void *arg, const struct gr_answer *a)
         step = unanswered(c, &k, a);
     else
         step = sasl_checked(c->login->sasl, k.ticket, a->result == GR_R_OK);
-    carry_out(c, step);
+    c2s_sasl_step(c, step);
     c2s_continue(c);
 }
 
 /* What stands in the place of the password (backends.md 2, "Which password kind goes where"). */
 static void ask_check(struct gr_session *s, const char *user, const char *password,
-                      struct lookup *k)
+                      struct lookup *k, bool *by_password)
 {
     const char *token = token_in_password(password);
     enum provider_proof kind = token != NULL       ? PROOF_TOKEN
@@ -165,7 +171,26 @@ static void ask_check(struct gr_session *s, const char *user, const char *passwo
                                                    : PROOF_PASSWORD;
     const char *proof = token != NULL ? token : kind == PROOF_HTTP ? s->http_identity : password;
 
+    *by_password = kind == PROOF_PASSWORD;
     provider_auth_check(s->host, &s->providers, s, kind, user, proof, on_checked, k);
+}
+
+static void on_token(void *arg, const struct fast_answer *a)
+{
+    struct lookup k = *(struct lookup *)arg;
+    struct c2s *c = waiting_stream(&k);
+    enum sasl_step step;
+
+    gr_free(arg);
+    if (c == NULL)
+        return;
+    if (a->refusal == SASL_NONE || a->refusal == SASL_NOT_AUTHORIZED)
+        step = sasl_token_checked(c->login->sasl, k.ticket, a->refusal == SASL_NONE, a->proof,
+                                  sizeof(a->proof));
+    else
+        step = sasl_refuse(c->login->sasl, k.ticket, a->refusal);
+    c2s_sasl_step(c, step);
+    c2s_continue(c);
 }
 
 static void ask_provider(struct c2s *c, enum sasl_step step)
@@ -177,15 +202,18 @@ static void ask_provider(struct c2s *c, enum sasl_step step)
     k->session = s->id;
     k->ticket = sasl_ticket(c->login->sasl);
     c->waiting = true;
+    c->login->by_password = step == SASL_NEED_CREDS;
     if (step == SASL_NEED_CREDS)
         provider_auth_credentials(s->host, &s->providers, s, user, on_credentials, k);
+    else if (step == SASL_NEED_TOKEN)
+        sasl2_ask_token(c, on_token, k);
     else
-        ask_check(s, user, sasl_password(c->login->sasl, NULL), k);
+        ask_check(s, user, sasl_password(c->login->sasl, NULL), k, &c->login->by_password);
 }
 
 /* --- outcomes --- */
 
-static void reply(struct c2s *c, const char *name)
+static void say(struct c2s *c, const char *name)
 {
     struct buf *out = conn_out(c->conn);
     size_t len;
@@ -196,6 +224,27 @@ static void reply(struct c2s *c, const char *name)
     buf_printf(out, "</%s>", name);
     conn_wrote(c->conn);
 }
+
+static void say_challenge(struct c2s *c)
+{
+    say(c, "challenge");
+}
+
+static void say_success(struct c2s *c)
+{
+    say(c, "success");
+}
+
+static void say_failure(struct c2s *c)
+{
+    char xml[160];
+
+    snprintf(xml, sizeof(xml), "<failure xmlns='" NS_SASL "'><%s/></failure>",
+             sasl_condition_name(sasl_condition(c->login->sasl)));
+    c2s_write(c, xml);
+}
+
+static const struct c2s_profile rfc6120 = { say_challenge, say_success, say_failure };
 
 /* The client hears less: it is not to learn which accounts there are. */
 static const char *reason(const struct c2s_login *l)
@@ -210,11 +259,8 @@ static void fail(struct c2s *c)
     struct c2s_login *l = c->login;
     struct gr_session_ev e = { .ev.host = c->session->host, .session = c->session,
                                .text = sasl_username(l->sasl) };
-    char xml[160];
 
-    snprintf(xml, sizeof(xml), "<failure xmlns='" NS_SASL "'><%s/></failure>",
-             sasl_condition_name(sasl_condition(l->sasl)));
-    c2s_write(c, xml);
+    l->profile->failure(c);
     gr_info("c2s.login_failed", "ip=%s user=%s@%s mech=%s reason=%s", conn_peer(c->conn),
             sasl_username(l->sasl), l->props.host, sasl_mech_name(l->sasl), reason(l));
     hook_run_now(GR_HOOK_auth_failed, &e.ev);
@@ -225,7 +271,7 @@ static void fail(struct c2s *c)
         c2s_error(c, "policy-violation", "too many failed logins"); /* RFC 6120, 6.4.5 */
 }
 
-static void succeed(struct c2s *c)
+void c2s_sasl_succeed(struct c2s *c)
 {
     struct c2s_login *l = c->login;
     char name[GR_JID_PART_MAX + 1];
@@ -236,7 +282,7 @@ static void succeed(struct c2s *c)
         c2s_error(c, "internal-server-error", NULL);
         return;
     }
-    reply(c, "success");
+    l->profile->success(c);
     gr_info("c2s.login", "ip=%s user=%s mech=%s tls=%s", conn_peer(c->conn), jid->bare,
             sasl_mech_name(l->sasl), conn_is_tls(c->conn) ? conn_tls_version(c->conn) : "none");
     c->session->jid = jid; /* until session_authenticated on the home loop */
@@ -245,27 +291,55 @@ static void succeed(struct c2s *c)
     c2s_go_home(c);
 }
 
-static void carry_out(struct c2s *c, enum sasl_step step)
+/* XEP-0388, 2.3 and 4.4: who asks to be somebody is the one that the stream said it is of. */
+static bool authzid_fits(const struct c2s *c)
+{
+    const struct c2s_login *l = c->login;
+    const char *authzid = sasl_authzid(l->sasl);
+
+    return l->sasl2 == NULL || l->from == NULL || *authzid == '\0' ||
+           strcmp(authzid, l->from->bare) == 0;
+}
+
+void c2s_sasl_step(struct c2s *c, enum sasl_step step)
 {
     if (step == SASL_SUCCESS && c->login->account == GR_R_FALSE)
         step = sasl_refuse(c->login->sasl, sasl_ticket(c->login->sasl), SASL_ACCOUNT_DISABLED);
+    if (step == SASL_SUCCESS && !authzid_fits(c))
+        step = sasl_refuse(c->login->sasl, sasl_ticket(c->login->sasl), SASL_INVALID_AUTHZID);
     switch (step) {
     case SASL_CHALLENGE:
-        reply(c, "challenge");
+        c->login->profile->challenge(c);
         break;
     case SASL_SUCCESS:
-        succeed(c);
+        if (c->login->sasl2 == NULL || !sasl2_has_tasks(c))
+            c2s_sasl_succeed(c);
         break;
     case SASL_FAILURE:
         fail(c);
         break;
     case SASL_NEED_CREDS:
     case SASL_NEED_CHECK:
+    case SASL_NEED_TOKEN:
         ask_provider(c, step);
         break;
     case SASL_STALE:
         break;
     }
+}
+
+bool c2s_sasl_begin(struct c2s *c, const struct c2s_profile *profile)
+{
+    struct c2s_login *l = c->login;
+
+    if (++l->exchanges > ATTEMPTS_MAX) { /* also those that are left half-way */
+        c2s_error(c, "policy-violation", "too many attempts to log in");
+        return false;
+    }
+    l->account = GR_R_OK;
+    l->profile = profile;
+    c->state = C2S_SASL;
+    return true;
 }
 
 void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st)
@@ -276,22 +350,18 @@ void c2s_sasl_element(struct c2s *c, const struct gr_stanza *st)
     size_t len;
     const char *text = gr_el_text(root, &len);
 
-    if (l->sasl == NULL) { /* nothing was offered: TLS comes first */
+    if (l->sasl == NULL) /* nothing was offered: TLS comes first */
         c2s_sasl_props(c);
-    }
+    l->profile = &rfc6120;
     if (strcmp(name, "auth") == 0) {
         const char *mech = gr_el_attr(root, "mechanism");
-        if (++l->exchanges > ATTEMPTS_MAX) { /* also those that are left half-way */
-            c2s_error(c, "policy-violation", "too many attempts to log in");
+        if (!c2s_sasl_begin(c, &rfc6120))
             return;
-        }
-        l->account = GR_R_OK;
-        c->state = C2S_SASL;
-        carry_out(c, sasl_start_text(l->sasl, mech != NULL ? mech : "", text, len));
+        c2s_sasl_step(c, sasl_start_text(l->sasl, mech != NULL ? mech : "", text, len));
     } else if (strcmp(name, "response") == 0) {
-        carry_out(c, sasl_respond_text(l->sasl, text, len));
+        c2s_sasl_step(c, sasl_respond_text(l->sasl, text, len));
     } else if (strcmp(name, "abort") == 0) {
-        carry_out(c, sasl_abort(l->sasl));
+        c2s_sasl_step(c, sasl_abort(l->sasl));
     } else {
         c2s_error(c, "unsupported-stanza-type", NULL);
     }

@@ -125,21 +125,28 @@ int scram_salted_password(enum scram_hash hash, const char *password, size_t len
 }
 
 /* The derivation for an already prepared password. */
+void creds_key_of_salted(enum scram_hash hash, const void *salted, struct creds_key *key)
+{
+    uint8_t client_key[CREDS_KEY_MAX];
+    size_t size = scram_hash_size(hash);
+
+    scram_hmac(hash, salted, size, "Client Key", 10, client_key);
+    scram_digest(hash, client_key, size, key->stored_key);
+    scram_hmac(hash, salted, size, "Server Key", 10, key->server_key);
+    gr_wipe(client_key, sizeof(client_key));
+}
+
 static int derive(const char *prepared, size_t len, enum scram_hash hash, struct creds_key *key)
 {
-    uint8_t salted[CREDS_KEY_MAX], client_key[CREDS_KEY_MAX];
-    size_t size = scram_hash_size(hash);
+    uint8_t salted[CREDS_KEY_MAX];
     int rc;
 
     rc = scram_salted_password(hash, prepared, len, key->salt, key->salt_len, key->iterations,
                                salted);
     if (rc < 0)
         return rc;
-    scram_hmac(hash, salted, size, "Client Key", 10, client_key);
-    scram_digest(hash, client_key, size, key->stored_key);
-    scram_hmac(hash, salted, size, "Server Key", 10, key->server_key);
+    creds_key_of_salted(hash, salted, key);
     gr_wipe(salted, sizeof(salted));
-    gr_wipe(client_key, sizeof(client_key));
     return 0;
 }
 

@@ -43,6 +43,9 @@ int creds_make(const char *password, size_t len, unsigned hashes, const uint32_t
 /* As creds_make for one hash under a given salt: for imports, clients and tests. [worker] */
 int creds_make_key(const char *password, size_t len, enum scram_hash hash, const void *salt,
                    size_t salt_len, uint32_t iterations, struct creds_key *out);
+/* The keys of a SaltedPassword (RFC 5802, 3) of scram_hash_size bytes; salt and count of *key are the
+ * caller's. */
+void creds_key_of_salted(enum scram_hash hash, const void *salted, struct creds_key *key);
 /* Is it the password of this record? Uses the cheapest keys there are. [worker] */
 bool creds_check_plain(const struct creds *creds, const char *password, size_t len);
 /* Would creds_make with these parameters give other hashes or counts? Then a PLAIN login is the

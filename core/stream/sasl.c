@@ -14,6 +14,7 @@ enum wait {
     WAIT_RESPONSE,
     WAIT_CREDS,
     WAIT_CHECK,
+    WAIT_TOKEN,
     WAIT_NOTHING  /* succeeded */
 };
 
@@ -75,7 +76,7 @@ static size_t n_known(const struct sasl_props *props)
     return sasl_n_builtin + props->n_extra;
 }
 
-size_t sasl_mechanisms(const struct sasl_props *props, const char **names)
+static size_t list(const struct sasl_props *props, bool token, const char **names)
 {
     const struct sasl_mech *sorted[SASL_MECHS_MAX];
     size_t n = 0, at;
@@ -84,7 +85,7 @@ size_t sasl_mechanisms(const struct sasl_props *props, const char **names)
     for (size_t i = 0; i < n_known(props); i++) {
         const struct sasl_mech *mech = nth(props, i);
 
-        if (usable(mech, props) != SASL_NONE)
+        if (mech->token != token || usable(mech, props) != SASL_NONE)
             continue;
         for (at = n++; at > 0 && sorted[at - 1]->preference < mech->preference; at--)
             sorted[at] = sorted[at - 1];
@@ -93,6 +94,16 @@ size_t sasl_mechanisms(const struct sasl_props *props, const char **names)
     for (size_t i = 0; i < n; i++)
         names[i] = sorted[i]->name;
     return n;
+}
+
+size_t sasl_mechanisms(const struct sasl_props *props, const char **names)
+{
+    return list(props, false, names);
+}
+
+size_t sasl_token_mechanisms(const struct sasl_props *props, const char **names)
+{
+    return list(props, true, names);
 }
 
 bool sasl_offers_binding(const struct sasl_props *props)
@@ -179,7 +190,8 @@ static enum sasl_step begin(struct sasl *s, const char *data, size_t len)
     return s->mech->begin(s, data, len);
 }
 
-enum sasl_step sasl_start(struct sasl *s, const char *name, const void *data, size_t len)
+static enum sasl_step start(struct sasl *s, const char *name, const void *data, size_t len,
+                            bool token)
 {
     const struct sasl_mech *mech = NULL;
     enum sasl_condition condition;
@@ -189,7 +201,7 @@ enum sasl_step sasl_start(struct sasl *s, const char *name, const void *data, si
         if (strcmp(nth(s->props, i)->name, name) == 0)
             mech = nth(s->props, i);
     }
-    if (mech == NULL)
+    if (mech == NULL || (mech->token && !token))
         return sasl_fail(s, SASL_INVALID_MECHANISM, "no such mechanism");
     s->mech = mech;
     condition = usable(mech, s->props);
@@ -206,6 +218,11 @@ enum sasl_step sasl_start(struct sasl *s, const char *name, const void *data, si
         return begin(s, data, len);
     s->wait = WAIT_FIRST; /* RFC 6120, 6.3.10: the less efficient mode */
     return SASL_CHALLENGE;
+}
+
+enum sasl_step sasl_start(struct sasl *s, const char *name, const void *data, size_t len)
+{
+    return start(s, name, data, len, false);
 }
 
 enum sasl_step sasl_respond(struct sasl *s, const void *data, size_t len)
@@ -248,6 +265,15 @@ enum sasl_step sasl_checked(struct sasl *s, unsigned ticket, bool ok)
     s->ticket++;
     drop_password(s);
     return s->mech->checked(s, ok);
+}
+
+enum sasl_step sasl_token_checked(struct sasl *s, unsigned ticket, bool ok, const void *answer,
+                                  size_t len)
+{
+    if (ticket != s->ticket || s->wait != WAIT_TOKEN)
+        return SASL_STALE;
+    s->ticket++;
+    return s->mech->token_checked(s, ok, answer, len);
 }
 
 enum sasl_step sasl_refuse(struct sasl *s, unsigned ticket, enum sasl_condition condition)
@@ -307,6 +333,14 @@ enum sasl_step sasl_need_check(struct sasl *s, const char *password, size_t len)
     s->wait = WAIT_CHECK;
     s->ticket++;
     return SASL_NEED_CHECK;
+}
+
+enum sasl_step sasl_need_token(struct sasl *s)
+{
+    gr_assert(s->username != NULL && s->mech->token_checked != NULL);
+    s->wait = WAIT_TOKEN;
+    s->ticket++;
+    return SASL_NEED_TOKEN;
 }
 
 enum sasl_step sasl_succeed(struct sasl *s, const void *data, size_t len)
@@ -417,18 +451,21 @@ unsigned sasl_failures(const struct sasl *s)
 
 /* --- character data (RFC 6120, 6.3.5, 6.4.2) -------------------------------------------------- */
 
-int sasl_decode_text(const char *text, size_t len, void *out)
+static int decode(const char *text, size_t len, void *out)
 {
     int n;
 
-    if (len == 0 || (len == 1 && text[0] == '='))
-        return 0;
     if (len > 4 * ((SASL_MESSAGE_MAX + 2) / 3))
         return GR_ELIMIT;
     n = gr_base64_decode(out, text, len);
     if (n < 0)
         return GR_EINVAL;
     return n > SASL_MESSAGE_MAX ? GR_ELIMIT : n;
+}
+
+int sasl_decode_text(const char *text, size_t len, void *out)
+{
+    return len == 1 && text[0] == '=' ? 0 : decode(text, len, out);
 }
 
 void sasl_encode_text(struct buf *out, const void *data, size_t len)
@@ -472,6 +509,47 @@ enum sasl_step sasl_respond_text(struct sasl *s, const char *text, size_t len)
     char data[SASL_MESSAGE_MAX + 3];
     enum sasl_step step;
     int n = sasl_decode_text(text, len, data);
+
+    if (n < 0)
+        return bad_text(s, n);
+    step = sasl_respond(s, data, (size_t)n);
+    gr_wipe(data, (size_t)n);
+    return step;
+}
+
+/* XEP-0388, 2.2: there should be no white space; its own examples have some around the data. */
+int sasl_decode_element(const char *text, size_t len, void *out)
+{
+    while (len > 0 && strchr(" \t\r\n", text[len - 1]) != NULL)
+        len--;
+    while (len > 0 && strchr(" \t\r\n", *text) != NULL) {
+        text++;
+        len--;
+    }
+    return decode(text, len, out);
+}
+
+enum sasl_step sasl_start_element(struct sasl *s, const char *mech, const char *text, size_t len,
+                                  bool token)
+{
+    char data[SASL_MESSAGE_MAX + 3];
+    enum sasl_step step;
+    int n = text != NULL ? sasl_decode_element(text, len, data) : 0;
+
+    if (n < 0) {
+        forget(s);
+        return bad_text(s, n);
+    }
+    step = start(s, mech, text != NULL ? data : NULL, (size_t)n, token);
+    gr_wipe(data, (size_t)n);
+    return step;
+}
+
+enum sasl_step sasl_respond_element(struct sasl *s, const char *text, size_t len)
+{
+    char data[SASL_MESSAGE_MAX + 3];
+    enum sasl_step step;
+    int n = sasl_decode_element(text, len, data);
 
     if (n < 0)
         return bad_text(s, n);

@@ -19,6 +19,7 @@ enum sasl_step {
     SASL_FAILURE,    /* send <failure/> with sasl_condition; another sasl_start may follow    */
     SASL_NEED_CREDS, /* look up the record of sasl_username, then sasl_creds                  */
     SASL_NEED_CHECK, /* verify sasl_username and sasl_password, then sasl_checked             */
+    SASL_NEED_TOKEN, /* compare sasl_token with the user's tokens, then sasl_token_checked    */
     SASL_STALE       /* the ticket is of an exchange given up meanwhile: do nothing           */
 };
 
@@ -55,9 +56,11 @@ struct sasl_props {
      * same. Not 0: nobody. */
     int (*name_of)(const char *host, const char *login, char *out);
     bool protect_lists;           /* SCRAM sends h= (XEP-0474)                                    */
+    bool can_check_tokens;        /* somebody keeps tokens: the HT mechanisms of XEP-0484         */
+    bool unique_is_safe;          /* tls-unique means one handshake (RFC 7627); not in TLS 1.3    */
     unsigned hashes;              /* SCRAM_BIT of each hash the provider has keys for             */
     const struct scram_binding *bindings; /* channel bindings of this connection                  */
-    size_t n_bindings;
+    size_t n_bindings, n_offered;         /* accepted; the first so many are advertised (XEP-0440) */
     const char *const *disabled; /* mechanism names switched off by configuration                 */
     size_t n_disabled;
     const struct sasl_mech *const *extra; /* mechanisms beside the built-in ones                  */
@@ -70,7 +73,9 @@ struct sasl_props {
 /* Names to advertise, most wanted first; how many. `names` has SASL_MECHS_MAX places; the strings
  * are static. */
 size_t sasl_mechanisms(const struct sasl_props *props, const char **names);
-/* Is a -PLUS mechanism among them? Then, and only then, advertise props->bindings (XEP-0440). */
+/* The same for those that prove a token (XEP-0484): advertised elsewhere, or not at all. */
+size_t sasl_token_mechanisms(const struct sasl_props *props, const char **names);
+/* Is a -PLUS mechanism among them? Then, and only then, advertise bindings (XEP-0440). */
 bool sasl_offers_binding(const struct sasl_props *props);
 
 struct sasl *sasl_new(const struct sasl_props *props);
@@ -85,6 +90,11 @@ enum sasl_step sasl_abort(struct sasl *s);
 /* The same three for the character data of the RFC 6120 profile: base64, "=" for empty. */
 enum sasl_step sasl_start_text(struct sasl *s, const char *mech, const char *text, size_t len);
 enum sasl_step sasl_respond_text(struct sasl *s, const char *text, size_t len);
+/* The same for XEP-0388, 2.2: an element that is not there is NULL, one that is empty is empty.
+ * `token`: the client says that it proves a token, without which those mechanisms are refused. */
+enum sasl_step sasl_start_element(struct sasl *s, const char *mech, const char *text, size_t len,
+                                  bool token);
+enum sasl_step sasl_respond_element(struct sasl *s, const char *text, size_t len);
 
 /* Identifies the question that a NEED_ step asks; valid until the next call for `s`. */
 unsigned sasl_ticket(const struct sasl *s);
@@ -92,6 +102,9 @@ unsigned sasl_ticket(const struct sasl *s);
 enum sasl_step sasl_creds(struct sasl *s, unsigned ticket, const struct creds *creds);
 /* Was the password right? An unknown user costs the same: creds_check_plain on a creds_decoy. */
 enum sasl_step sasl_checked(struct sasl *s, unsigned ticket, bool ok);
+/* Has a token of the user this proof? `answer` is what proves in turn that we know it. */
+enum sasl_step sasl_token_checked(struct sasl *s, unsigned ticket, bool ok, const void *answer,
+                                  size_t len);
 /* Ends the exchange with a condition: a provider that is down (temporary-auth-failure), or, in
  * place of a success not yet sent, account-disabled and the like: not before the proof is right,
  * for it tells that the account is there. */
@@ -102,6 +115,8 @@ const char *sasl_mech_name(const struct sasl *s); /* "" before the first <auth/>
 const char *sasl_username(const struct sasl *s);  /* prepared; "" while unknown or not a name */
 const char *sasl_authzid(const struct sasl *s);   /* prepared bare JID; "" when not given */
 const char *sasl_password(const struct sasl *s, size_t *len); /* for NEED_CHECK; wiped after */
+/* For NEED_TOKEN: HMAC(token, "Initiator" || binding); the binding is what *binding says. */
+const uint8_t *sasl_token(struct sasl *s, size_t *len, struct scram_binding *binding);
 /* Challenge or additional data with success; NULL when there is none. */
 const char *sasl_out(const struct sasl *s, size_t *len);
 enum sasl_condition sasl_condition(const struct sasl *s);
@@ -112,6 +127,8 @@ const char *sasl_condition_name(enum sasl_condition condition); /* element name 
 /* Strict base64, "=" and "" for empty. `out` has SASL_MESSAGE_MAX + 3 places. The length,
  * GR_EINVAL (incorrect-encoding) or GR_ELIMIT (malformed-request). */
 int sasl_decode_text(const char *text, size_t len, void *out);
+/* The same without the "=" and with white space around it (XEP-0388, 2.2). */
+int sasl_decode_element(const char *text, size_t len, void *out);
 /* Appends the text for data from sasl_out: nothing for NULL, "=" for empty, else base64. */
 void sasl_encode_text(struct buf *out, const void *data, size_t len);
 
@@ -123,6 +140,8 @@ struct sasl_mech {
     int preference;      /* larger is offered earlier; EXTERNAL above all (RFC 6120, 6.3.4)       */
     bool client_first;   /* begin gets the first message; else begin gets NULL and challenges     */
     bool plus;           /* binds to the channel                                                  */
+    bool token;          /* proves a token, not a password (XEP-0484)                             */
+    const char *binding; /* of token mechanisms: the one type they bind to; NULL: to nothing      */
     enum scram_hash hash; /* for the SCRAM family                                                 */
     size_t state_size;
     /* SASL_NONE: can succeed with these properties; else how to answer who asks for it. */
@@ -132,11 +151,14 @@ struct sasl_mech {
     enum sasl_step (*respond)(struct sasl *s, const char *data, size_t len);
     enum sasl_step (*creds)(struct sasl *s, const struct creds *creds);
     enum sasl_step (*checked)(struct sasl *s, bool ok);
+    enum sasl_step (*token_checked)(struct sasl *s, bool ok, const void *answer, size_t len);
     void (*fini)(struct sasl *s);
 };
 
 extern const struct sasl_mech *const sasl_builtin[];
 extern const size_t sasl_n_builtin;
+extern const struct sasl_mech sasl_ht_sha256_expr, sasl_ht_sha256_endp, sasl_ht_sha256_uniq,
+    sasl_ht_sha256_none; /* sasl_ht.c */
 
 const struct sasl_mech *sasl_mech(const struct sasl *s);
 const struct sasl_props *sasl_props(const struct sasl *s);
@@ -145,6 +167,7 @@ void *sasl_state(struct sasl *s);
 enum sasl_step sasl_challenge(struct sasl *s, const void *data, size_t len);
 enum sasl_step sasl_need_creds(struct sasl *s);
 enum sasl_step sasl_need_check(struct sasl *s, const char *password, size_t len);
+enum sasl_step sasl_need_token(struct sasl *s);
 /* `data` NULL: no additional data. */
 enum sasl_step sasl_succeed(struct sasl *s, const void *data, size_t len);
 enum sasl_step sasl_fail(struct sasl *s, enum sasl_condition condition, const char *reason);

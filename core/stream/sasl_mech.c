@@ -36,10 +36,10 @@ static void list_hash(const struct sasl_props *props, enum scram_hash hash, char
     size_t n = sasl_mechanisms(props, names);
     bool binding = sasl_offers_binding(props);
 
-    gr_assert(props->n_bindings <= GR_COUNT(types));
-    for (size_t i = 0; i < props->n_bindings; i++)
+    gr_assert(props->n_offered <= props->n_bindings && props->n_bindings <= GR_COUNT(types));
+    for (size_t i = 0; i < props->n_offered; i++)
         types[i] = props->bindings[i].type;
-    scram_list_hash(hash, names, n, binding ? types : NULL, props->n_bindings, out);
+    scram_list_hash(hash, names, n, binding ? types : NULL, props->n_offered, out);
 }
 
 static enum sasl_step scram_got_creds(struct sasl *s, const struct creds *creds)
@@ -186,6 +186,7 @@ static const struct sasl_mech plain = {
 
 const struct sasl_mech *const sasl_builtin[] = {
     &scram_sha512_plus, &scram_sha256_plus, &scram_sha1_plus, &scram_sha512, &scram_sha256,
-    &scram_sha1, &plain,
+    &scram_sha1, &plain, &sasl_ht_sha256_expr, &sasl_ht_sha256_endp, &sasl_ht_sha256_uniq,
+    &sasl_ht_sha256_none,
 };
 const size_t sasl_n_builtin = GR_COUNT(sasl_builtin);

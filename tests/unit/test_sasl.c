@@ -26,7 +26,8 @@ static struct sasl_props props_tls(void)
 {
     return (struct sasl_props){
         .host = HOST, .secure = true, .can_check = true, .hashes = SCRAM_ALL_HASHES,
-        .bindings = bindings, .n_bindings = GR_COUNT(bindings), .secret = "0123456789abcdef",
+        .bindings = bindings, .n_bindings = GR_COUNT(bindings),
+        .n_offered = GR_COUNT(bindings), .secret = "0123456789abcdef",
         .secret_len = 16, .iterations = counts,
     };
 }
@@ -252,9 +253,9 @@ static void downgrade(void **state)
     assert_int_equal(login(s, "SCRAM-SHA-256", &conf), SASL_FAILURE);
     assert_int_equal(sasl_condition(s), SASL_NOT_AUTHORIZED);
     assert_string_equal(sasl_reason(s), "channel binding downgrade");
-    props.n_bindings = 0;
+    props.n_bindings = props.n_offered = 0;
     assert_int_equal(login(s, "SCRAM-SHA-256", &conf), SASL_SUCCESS);
-    props.n_bindings = 2;
+    props.n_bindings = props.n_offered = 2;
     props.disabled = off;
     props.n_disabled = 2;
     assert_int_equal(login(s, "SCRAM-SHA-256", &conf), SASL_FAILURE);
@@ -293,7 +294,7 @@ static void list_protection(void **state)
     scram_list_hash(SCRAM_SHA256, names, n, types, 2, want);
     conf.list_hash = want;
     assert_int_equal(login(s, "SCRAM-SHA-256", &conf), SASL_SUCCESS);
-    props.n_bindings = 0;
+    props.n_bindings = props.n_offered = 0;
     n = sasl_mechanisms(&props, names);
     scram_list_hash(SCRAM_SHA256, names, n, NULL, 0, want);
     assert_int_equal(login(s, "SCRAM-SHA-256", &conf), SASL_SUCCESS);
@@ -397,7 +398,7 @@ static void bad_first_messages(void **state)
     struct sasl *s;
 
     (void)state;
-    props.n_bindings = 0;
+    props.n_bindings = props.n_offered = 0;
     s = sasl_new(&props);
     for (size_t i = 0; i < GR_COUNT(cases); i++) {
         enum sasl_step step = sasl_start(s, "SCRAM-SHA-1", cases[i].msg, strlen(cases[i].msg));
@@ -751,7 +752,7 @@ static void offered_lists(void **state)
     props.extra = extra;
     props.n_extra = 1;
     props.secure = false;
-    props.n_bindings = 0;
+    props.n_bindings = props.n_offered = 0;
     offers(&props, "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1");
     props.allow_plain_unencrypted = true;
     offers(&props, "SCRAM-SHA-512 SCRAM-SHA-256 SCRAM-SHA-1 PLAIN");
@@ -789,7 +790,7 @@ static void asking_for_what_is_not_offered(void **state)
     props.encryption_required = true;
     ASKING("SCRAM-SHA-256", "encryption-required");
     props = props_tls();
-    props.n_bindings = 0;
+    props.n_bindings = props.n_offered = 0;
     ASKING("SCRAM-SHA-256-PLUS", "invalid-mechanism");
     props.hashes = SCRAM_BIT(SCRAM_SHA256);
     ASKING("SCRAM-SHA-512", "invalid-mechanism");
