@@ -211,6 +211,8 @@ size_t session_unhandled_total(void)
 
     session_each(add_unhandled, &n);
     return n;
+}
+
 const char *gr_session_client_id(const struct gr_session *s)
 {
     return s->client_id;
