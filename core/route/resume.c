@@ -92,6 +92,10 @@ static void take_over(struct gr_session *s, struct gr_session *fresh)
     exchange(&s->auth_mech, &fresh->auth_mech);
     exchange(&s->lang, &fresh->lang);
     exchange(&s->http_identity, &fresh->http_identity);
+    exchange(&s->client_id, &fresh->client_id);
+    exchange(&s->client_software, &fresh->client_software);
+    exchange(&s->client_device, &fresh->client_device);
+    gr_session_changed(NULL, s);
     s->out->adopt(s->out_ctx, s);
     session_terminate(&fresh, GR_END_RESUMED);
     tell_resumed(s);
@@ -100,8 +104,7 @@ static void take_over(struct gr_session *s, struct gr_session *fresh)
 
 static bool may_be_taken(const struct gr_session *s)
 {
-    return s != NULL && !s->ending && s->state == GR_S_AUTHENTICATED && s->pins == 0 &&
-           s->out->adopt != NULL;
+    return s != NULL && !s->ending && s->state == GR_S_AUTHENTICATED && s->out->adopt != NULL;
 }
 
 static void run_resume(struct post *p)

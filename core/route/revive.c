@@ -109,6 +109,9 @@ void *gr_session_image(struct gr_mod *self, struct gr_session *s, size_t *len)
     put_text(&b, s->jid->full);
     put_text(&b, s->auth_mech);
     put_text(&b, s->lang);
+    put_text(&b, s->client_id);
+    put_text(&b, s->client_software);
+    put_text(&b, s->client_device);
     put_text(&b, xml);
     put_u64(&b, (uint64_t)s->presence_us);
     slots_each_lasting(&s->slots, put_slot, &b);
@@ -190,12 +193,17 @@ static bool read_presence(struct gr_session *s, const char *xml, int64_t us)
     return true;
 }
 
+static char *copy(const char *text)
+{
+    return text != NULL ? gr_strdup(text) : NULL;
+}
+
 /* What the bytes say, as a session that is not in the table yet; NULL: they make no sense here. */
 static struct gr_session *make(struct reader *r, struct gr_jid **full)
 {
     struct gr_session *s = NULL;
     struct gr_host *host;
-    const char *jid, *mech, *lang, *xml;
+    const char *jid, *mech, *lang, *id, *software, *device, *xml;
     int64_t us;
 
     if (get_u64(r) != IMAGE_VERSION)
@@ -203,6 +211,9 @@ static struct gr_session *make(struct reader *r, struct gr_jid **full)
     jid = get_text(r);
     mech = get_text(r);
     lang = get_text(r);
+    id = get_text(r);
+    software = get_text(r);
+    device = get_text(r);
     xml = get_text(r);
     us = (int64_t)get_u64(r);
     if (r->bad || jid == NULL || gr_jid_parse(jid, strlen(jid), full) != 0)
@@ -213,7 +224,10 @@ static struct gr_session *make(struct reader *r, struct gr_jid **full)
         return NULL;
     s = session_new(&session_gone, NULL);
     s->host = host;
-    s->lang = lang != NULL ? gr_strdup(lang) : NULL;
+    s->lang = copy(lang);
+    s->client_id = copy(id);
+    s->client_software = copy(software);
+    s->client_device = copy(device);
     session_authenticated(s, gr_jid_dup_bare(*full), mech != NULL ? mech : "");
     if (!read_presence(s, xml, us))
         session_terminate(&s, GR_END_ERROR);

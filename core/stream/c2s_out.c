@@ -102,6 +102,8 @@ static void out_adopt(void *ctx, struct gr_session *s)
     struct c2s *c = ctx;
 
     c->session = s;
+    if (c->state == C2S_INLINE) /* <success/> comes first: sasl2_home.c */
+        return;
     c->waiting = false;
     c2s_login_free(c);
     c->state = C2S_OPEN;
