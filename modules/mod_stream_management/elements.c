@@ -27,14 +27,19 @@ bool attr_u32(const struct gr_el *el, const char *name, uint32_t *out)
     return true;
 }
 
-void failed(struct gr_mod *self, struct gr_session *s, enum gr_cond cond, const uint32_t *h)
+struct gr_stanza *failure(enum gr_cond cond, const uint32_t *h)
 {
     struct gr_stanza *st = gr_nonza_new(NS_SM, "failed");
 
     if (h != NULL)
         gr_el_set_int(st, gr_stanza_root(st), "h", *h);
     gr_el_add(st, NULL, GR_NS_STANZAS, gr_cond_name(cond));
-    gr_session_write(self, s, st);
+    return st;
+}
+
+void failed(struct gr_mod *self, struct gr_session *s, enum gr_cond cond, const uint32_t *h)
+{
+    gr_session_write(self, s, failure(cond, h));
 }
 
 /* XEP-0198, 6, example 17. */
@@ -76,9 +81,8 @@ static int64_t timeout_of(const struct sm_conf *conf, const struct gr_el *enable
     return conf->resume_timeout;
 }
 
-static void enabled(struct gr_mod *self, struct gr_session *s, struct sm *sm)
+static struct gr_stanza *enabled(const struct sm_conf *conf, struct sm *sm)
 {
-    const struct sm_conf *conf = gr_conf(self);
     struct gr_stanza *st = gr_nonza_new(NS_SM, "enabled");
     struct gr_el *root = gr_stanza_root(st);
     char id[4 * ((ID_BYTES + 2) / 3) + 1];
@@ -93,27 +97,33 @@ static void enabled(struct gr_mod *self, struct gr_session *s, struct sm *sm)
         gr_el_set_int(st, root, "max", sm->timeout_ms / GR_SECOND);
         if (conf->location != NULL)
             gr_el_set(st, root, "location", conf->location);
+    } else {
+        gr_random(sm->hash, HASH_SIZE); /* only names the rows */
     }
-    gr_session_write(self, s, st);
+    return st;
 }
 
-static void enable(struct gr_mod *self, struct gr_stanza_ev *ev)
+/* Counting begins here; the answer is for the caller to send next. */
+struct gr_stanza *enable(struct gr_mod *self, struct gr_session *s, const struct gr_el *request)
 {
-    struct sm *sm = sm_of(self, ev->session);
+    struct sm *sm = gr_session_slot(self, s, &sm_slot);
 
-    if (sm != NULL) { /* XEP-0198, 3, example 6 */
-        failed(self, ev->session, GR_UNEXPECTED_REQUEST, NULL);
-        gr_session_close(self, ev->session, "policy-violation", "<enable/> was sent before", true);
+    sm->session = gr_session_id(s);
+    sm->timeout_ms = timeout_of(gr_conf(self), request);
+    sm->image_dirty = true;
+    gr_session_keep(self, s, &sm_slot, 0);
+    journal_touch(self, sm, true);
+    return enabled(gr_conf(self), sm);
+}
+
+static void on_enable(struct gr_mod *self, struct gr_session *s, const struct gr_el *request)
+{
+    if (sm_of(self, s) == NULL) {
+        gr_session_write(self, s, enable(self, s, request));
         return;
     }
-    sm = gr_session_slot(self, ev->session, &sm_slot);
-    sm->session = gr_session_id(ev->session);
-    sm->timeout_ms = timeout_of(gr_conf(self), gr_stanza_root(ev->stanza));
-    sm->image_dirty = true;
-    gr_random(sm->hash, HASH_SIZE); /* without an SM-ID it only names the rows */
-    gr_session_keep(self, ev->session, &sm_slot, 0);
-    enabled(self, ev->session, sm);
-    journal_touch(self, sm, true);
+    failed(self, s, GR_UNEXPECTED_REQUEST, NULL); /* XEP-0198, 3, example 6 */
+    gr_session_close(self, s, "policy-violation", "<enable/> was sent before", true);
 }
 
 /* --- <r/>, <a/> --- */
@@ -187,7 +197,7 @@ enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (!gr_el_is(el, NS_SM, NULL) || gr_session_jid(s) == NULL)
         return GR_OK; /* before authentication: the core says what that is */
     if (gr_el_is(el, NULL, "enable") && bound)
-        enable(self, ev);
+        on_enable(self, s, el);
     else if (gr_el_is(el, NULL, "resume") && !bound)
         return resume(self, ev);
     else if (gr_el_is(el, NULL, "r") && sm != NULL)

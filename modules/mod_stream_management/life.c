@@ -118,29 +118,49 @@ enum gr_verdict on_stop_request(struct gr_mod *self, struct gr_session_ev *ev)
 
 /* --- another stream --- */
 
+/* A stream that wants the session: with <resume/>, or as part of its login (XEP-0198, 9.2). */
 struct resuming {
-    struct gr_hold *hold;        /* of the chain of its <resume/> */
+    struct gr_hold *hold;
+    struct gr_inline_ev *login;  /* NULL: it came as an element of its own */
     uint64_t session;
+    bool going;                  /* keeper.resumed comes next */
 };
 
-/* `sm` goes on over the stream of that session, once nothing of the old one is under way. */
+static void answer_inline(struct resuming *r, struct gr_stanza *take, bool resumed)
+{
+    if (gr_hold_waits(r->hold)) {
+        gr_el_append(r->login->answer, r->login->at, gr_stanza_root(take));
+        r->login->resumed = resumed;
+    }
+    gr_stanza_unref(&take);
+}
+
+static void let_go(struct sm *sm)
+{
+    struct resuming *r = sm->resuming;
+
+    sm->resuming = NULL;
+    gr_resume(r->hold, r->login != NULL ? GR_OK : GR_STOP);
+    gr_free(r);
+}
+
+/* It goes on over the stream of that session, once nothing of the old one is under way. */
 void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm)
 {
     struct resuming *r = sm->resuming;
     struct gr_session *fresh;
 
-    if (r == NULL || gr_session_unhandled(s) > 0 || sm->on_disk)
+    if (r == NULL || r->going || gr_session_unhandled(s) > 0 || sm->on_disk)
         return;
     if (sm->durable != gr_session_handled(s)) {
         journal_touch(self, sm, true);
         return;
     }
-    sm->resuming = NULL;
     fresh = gr_session_find(self, gr_session_jid(s), r->session);
-    if (fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED)
-        gr_session_resume(self, s, fresh);
-    gr_resume(r->hold, GR_STOP);
-    gr_free(r);
+    r->going = fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED &&
+               gr_hold_waits(r->hold) && gr_session_resume(self, s, fresh) == 0;
+    if (!r->going || r->login == NULL)
+        let_go(sm);
     life_rearm(self, sm); /* until it has a stream */
 }
 
@@ -151,29 +171,12 @@ void resume_cancel(struct gr_mod *self, struct sm *sm, enum gr_cond cond)
 
     if (r == NULL)
         return;
-    sm->resuming = NULL;
     fresh = gr_session_find(self, NULL, r->session);
-    if (fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED)
+    if (r->login != NULL)
+        answer_inline(r, failure(cond, NULL), false);
+    else if (fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED)
         failed(self, fresh, cond, NULL);
-    gr_resume(r->hold, GR_STOP);
-    gr_free(r);
-}
-
-static enum gr_verdict wait(struct gr_mod *self, struct gr_stanza_ev *ev, struct sm *sm)
-{
-    struct gr_hold *hold = gr_hold(self, &ev->ev);
-    struct resuming *r;
-
-    if (hold == NULL) {
-        failed(self, ev->session, GR_RESOURCE_CONSTRAINT, NULL);
-        return GR_STOP;
-    }
-    r = gr_alloc(sizeof(*r));
-    r->hold = hold;
-    r->session = gr_session_id(ev->session);
-    sm->resuming = r;
-    life_rearm(self, sm);
-    return GR_PENDING;
+    let_go(sm);
 }
 
 static struct gr_session *wanted(struct gr_mod *self, const struct gr_session *fresh,
@@ -191,67 +194,123 @@ static struct gr_session *wanted(struct gr_mod *self, const struct gr_session *f
     return NULL;
 }
 
-static enum gr_verdict take_over(struct gr_mod *self, struct gr_stanza_ev *ev,
-                                 struct gr_session *s, uint32_t h)
+/* Its next stream is about to take it: whoever comes in this moment has to try again. */
+static bool is_going(struct gr_mod *self, const struct gr_session *s)
 {
-    struct sm *sm = sm_of(self, s);
+    const struct sm *sm = sm_of(self, s);
 
-    if (!sm->on_disk)
-        queue_acked(sm, h);
+    return sm->resuming != NULL && sm->resuming->going;
+}
+
+/* What the client says of itself and of the session. */
+struct claim {
+    const char *id;
+    struct gr_session *s;        /* NULL: there is none */
+    uint32_t h, old_h, sent;
+    bool knows_h, too_high;      /* old_h is right; h is not */
+    enum gr_cond cond;           /* why it cannot be resumed */
+};
+
+static void judge(struct gr_mod *self, const struct gr_session *fresh, const struct gr_el *el,
+                  struct claim *c)
+{
+    uint8_t hash[HASH_SIZE];
+    const struct sm *sm;
+    enum ack ack;
+
+    *c = (struct claim){ .id = gr_el_attr(el, "previd"), .cond = GR_BAD_REQUEST };
+    if (c->id == NULL || !attr_u32(el, "h", &c->h))
+        return;
+    c->cond = GR_ITEM_NOT_FOUND;
+    hash_of(c->id, hash);
+    c->s = wanted(self, fresh, hash);
+    if (c->s == NULL) {
+        c->knows_h = stale_find(gr_state(self), hash, gr_session_jid(fresh), &c->old_h);
+        return;
+    }
+    sm = sm_of(self, c->s);
+    c->old_h = sm->durable;
+    c->sent = queue_sent_count(sm);
+    c->knows_h = true;
+    ack = queue_judge(sm, c->h);
+    c->too_high = ack == ACK_TOO_HIGH;
+    if (ack == ACK_SAME || ack == ACK_MORE) /* ACK_OLD: it had acknowledged more, and those are gone */
+        c->cond = GR_COND_NONE;
+}
+
+/* The old stream ends, what it has sent is waited for, the queue comes from the disk if need be. */
+static void begin(struct gr_mod *self, const struct claim *c, struct resuming *take)
+{
+    struct sm *sm = sm_of(self, c->s);
+
+    gr_free(sm->previd);
+    sm->previd = gr_strdup(c->id);
     resume_cancel(self, sm, GR_CONFLICT);
-    if (!sm->gone) { /* it came back before we noticed; nothing more is read from the old one */
-        keep(self, s);
-        gr_session_detach(self, s, "conflict", "Resumed by another stream");
+    if (!sm->gone) { /* the client came back before we noticed */
+        keep(self, c->s);
+        gr_session_detach(self, c->s, "conflict", "Resumed by another stream");
     }
-    if (sm->on_disk) {
-        enum gr_verdict v = wait(self, ev, sm);
-        if (v == GR_PENDING) {
-            load(self, sm, h);
-            resume_look(self, s, sm);
-        }
-        return v;
-    }
-    if (gr_session_unhandled(s) > 0 || sm->durable != gr_session_handled(s)) {
-        journal_touch(self, sm, true);
-        return wait(self, ev, sm);
-    }
-    gr_session_resume(self, s, ev->session);
-    return GR_STOP;
+    sm->resuming = take;
+    life_rearm(self, sm);
+    if (sm->on_disk)
+        load(self, sm, c->h);
+    else
+        queue_acked(sm, c->h);
+    resume_look(self, c->s, sm);
+}
+
+static struct resuming *resuming_new(struct gr_hold *hold, const struct gr_session *fresh,
+                                     struct gr_inline_ev *login)
+{
+    struct resuming *r = gr_alloc(sizeof(*r));
+
+    r->hold = hold;
+    r->login = login;
+    r->session = gr_session_id(fresh);
+    return r;
 }
 
 enum gr_verdict resume(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
-    const struct gr_el *el = gr_stanza_root(ev->stanza);
-    const char *id = gr_el_attr(el, "previd");
-    uint8_t hash[HASH_SIZE];
-    struct gr_session *s;
-    struct sm *sm;
-    uint32_t h, old_h;
+    struct gr_hold *hold;
+    struct claim c;
 
-    if (id == NULL || !attr_u32(el, "h", &h)) {
-        failed(self, ev->session, GR_BAD_REQUEST, NULL);
+    judge(self, ev->session, gr_stanza_root(ev->stanza), &c);
+    if (c.too_high) {
+        too_high(self, ev->session, c.h, c.sent);
         return GR_STOP;
     }
-    hash_of(id, hash);
-    s = wanted(self, ev->session, hash);
-    if (s == NULL) {
-        bool known = stale_find(gr_state(self), hash, gr_session_jid(ev->session), &old_h);
-        failed(self, ev->session, GR_ITEM_NOT_FOUND, known ? &old_h : NULL);
+    if (c.cond == GR_COND_NONE && (is_going(self, c.s) || (hold = gr_hold(self, &ev->ev)) == NULL))
+        c.cond = GR_RESOURCE_CONSTRAINT;
+    if (c.cond != GR_COND_NONE) {
+        failed(self, ev->session, c.cond, c.knows_h ? &c.old_h : NULL);
         return GR_STOP;
     }
-    sm = sm_of(self, s);
-    switch (queue_judge(sm, h)) {
-    case ACK_TOO_HIGH:
-        too_high(self, ev->session, h, queue_sent_count(sm));
-        return GR_STOP;
-    case ACK_OLD: /* it had acknowledged more, and those are gone */
-        failed(self, ev->session, GR_ITEM_NOT_FOUND, &sm->durable);
-        return GR_STOP;
-    default:
-        gr_free(sm->previd);
-        sm->previd = gr_strdup(id);
-        return take_over(self, ev, s, h);
+    begin(self, &c, resuming_new(hold, ev->session, NULL));
+    return GR_PENDING;
+}
+
+/* The first thing in a login; when it cannot be, the rest goes on (XEP-0198, 9.2.1). */
+enum gr_verdict resume_inline(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    const struct gr_el *el = gr_el_child(ev->request, NS_SM, "resume");
+    struct gr_stanza *no;
+    struct gr_hold *hold;
+    struct claim c;
+
+    if (el == NULL)
+        return GR_OK;
+    judge(self, ev->session, el, &c);
+    if (c.cond == GR_COND_NONE && (is_going(self, c.s) || (hold = gr_hold(self, &ev->ev)) == NULL))
+        c.cond = GR_RESOURCE_CONSTRAINT;
+    if (c.cond != GR_COND_NONE) {
+        no = failure(c.cond, c.knows_h ? &c.old_h : NULL);
+        gr_el_append(ev->answer, ev->at, gr_stanza_root(no));
+        gr_stanza_unref(&no);
+        return GR_OK;
     }
+    begin(self, &c, resuming_new(hold, ev->session, ev));
+    return GR_PENDING;
 }
 
 void resumed(struct gr_mod *self, struct gr_session *s)
@@ -264,8 +323,11 @@ void resumed(struct gr_mod *self, struct gr_session *s)
     sm->armed = false;
     gr_el_set_int(st, gr_stanza_root(st), "h", gr_session_handled(s));
     gr_el_set(st, gr_stanza_root(st), "previd", sm->previd);
-    gr_free(sm->previd);
-    sm->previd = NULL;
-    gr_session_write(self, s, st);
+    if (sm->resuming != NULL && sm->resuming->going)
+        answer_inline(sm->resuming, st, true);
+    else
+        gr_session_write(self, s, st);
     queue_again(self, s, sm);
+    if (sm->resuming != NULL && sm->resuming->going)
+        let_go(sm);
 }

@@ -92,6 +92,35 @@ static enum gr_verdict on_features(struct gr_mod *self, struct gr_features_ev *e
     return GR_OK;
 }
 
+/* XEP-0198, 9: within a login. */
+static enum gr_verdict on_login_features(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    (void)self;
+    gr_el_add(ev->answer, ev->at, NS_SM, "sm");
+    return GR_OK;
+}
+
+static enum gr_verdict on_bind_features(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    (void)self;
+    gr_bind2_feature(ev, NS_SM);
+    return GR_OK;
+}
+
+/* Before anything else is enabled, so that whatever follows <success/> is counted. */
+static enum gr_verdict on_bind(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    const struct gr_el *el = gr_el_child(ev->request, NS_SM, "enable");
+    struct gr_stanza *st;
+
+    if (el == NULL)
+        return GR_OK;
+    st = enable(self, ev->session, el);
+    gr_el_append(ev->answer, ev->at, gr_stanza_root(st));
+    gr_stanza_unref(&st);
+    return GR_OK;
+}
+
 static enum gr_verdict on_gone(struct gr_mod *self, struct gr_session_ev *ev)
 {
     struct sm *sm = sm_of(self, ev->session);
@@ -107,6 +136,10 @@ static enum gr_verdict on_gone(struct gr_mod *self, struct gr_session_ev *ev)
 
 static const struct gr_hook hooks[] = {
     GR_ON(c2s_stream_features, GR_PRIO_NORMAL, on_features),
+    GR_ON(sasl2_stream_features, GR_PRIO_NORMAL, on_login_features),
+    GR_ON(sasl2_success, GR_PRIO_FIRST, resume_inline),
+    GR_ON(bind2_stream_features, GR_PRIO_NORMAL, on_bind_features),
+    GR_ON(bind2_enable_features, GR_PRIO_FIRST, on_bind),
     GR_ON(user_send_xmlel, GR_PRIO_NORMAL, on_element),
     GR_ON(user_stop_request, GR_PRIO_LAST, on_stop_request),
     GR_ON(user_socket_closed, GR_PRIO_LAST, on_stream_lost),

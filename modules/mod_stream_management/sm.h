@@ -50,7 +50,7 @@ struct sm {
     bool unclean;                /* that was a crash: more may have been sent than is known */
 
     struct resuming *resuming;   /* a stream that waits to take over */
-    char *previd;                /* what its client calls it, until <resumed/> */
+    char *previd;                /* what its client called it when it resumed last */
 };
 
 struct state {
@@ -71,6 +71,8 @@ struct gr_session *sm_session(struct gr_mod *self, const struct sm *sm);
 
 /* elements.c: what the client says that is no stanza */
 enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev);
+struct gr_stanza *enable(struct gr_mod *self, struct gr_session *s, const struct gr_el *request);
+struct gr_stanza *failure(enum gr_cond cond, const uint32_t *h);
 void failed(struct gr_mod *self, struct gr_session *s, enum gr_cond cond, const uint32_t *h);
 void too_high(struct gr_mod *self, struct gr_session *s, uint32_t h, uint32_t sent);
 void tell_h(struct gr_mod *self, struct gr_session *s, struct sm *sm); /* if somebody asked */
@@ -112,6 +114,7 @@ enum gr_verdict on_stop_request(struct gr_mod *self, struct gr_session_ev *ev);
 void life_arm(struct gr_mod *self, struct sm *sm, int64_t ms);
 void life_rearm(struct gr_mod *self, struct sm *sm);
 enum gr_verdict resume(struct gr_mod *self, struct gr_stanza_ev *ev);
+enum gr_verdict resume_inline(struct gr_mod *self, struct gr_inline_ev *ev);
 void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm);
 void resume_cancel(struct gr_mod *self, struct sm *sm, enum gr_cond cond);
 void resumed(struct gr_mod *self, struct gr_session *s);

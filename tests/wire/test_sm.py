@@ -3,10 +3,12 @@ in the middle of things."""
 import unittest
 
 import tap
+import sasl
 from server import Server
-from xmpp import CLIENT, STANZAS, Client, Ended, name_of, q, show
+from xmpp import CLIENT, STANZAS, STREAM, Client, Ended, name_of, q, show
 
 SM = 'urn:xmpp:sm:3'
+SASL2, BIND2 = 'urn:xmpp:sasl:2', 'urn:xmpp:bind:0'
 R = f"<r xmlns='{SM}'/>"
 MODULES = ['roster', 'presence', 'offline', 'sessiondb', 'stream_management']
 
@@ -169,6 +171,75 @@ class Examples(unittest.TestCase):
         self.assertIsNotNone(answer.find(q(STANZAS, 'item-not-found')))
         b.bind('x')                                             # and goes on from there
         a.acknowledged(0)
+
+
+class Inline(unittest.TestCase):
+    """XEP-0198, 9: within a SASL2 login."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(modules=MODULES)
+        cls.server.start()
+        for user in ('a', 'b'):
+            cls.server.add_user(f'{user}@localhost', 'secret')
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def login(self, user, inner):
+        c = SM_Client(self.server)
+        self.addCleanup(c.abort)
+        c.secure()
+        c.send(f"<authenticate xmlns='{SASL2}' mechanism='PLAIN'><initial-response>"
+               f"{sasl.b64(sasl.plain(user, 'secret'))}</initial-response>{inner}</authenticate>")
+        return c, Client.element(c, q(SASL2, 'success'))
+
+    def bind(self, user, more=''):
+        c, success = self.login(user, f"{more}<bind xmlns='{BIND2}'><enable xmlns='{SM}' "
+                                      "resume='true'/></bind>")
+        c.element(q(STREAM, 'features'))
+        enabled = success.find(f"{q(BIND2, 'bound')}/{q(SM, 'enabled')}")
+        c.id, c.got = enabled.get('id'), 0
+        c.jid = success.findtext(q(SASL2, 'authorization-identifier'))
+        return c, success
+
+    def test_features(self):                                    # example 27
+        c = SM_Client(self.server)
+        self.addCleanup(c.abort)
+        inline = c.secure().find(f"{q(SASL2, 'authentication')}/{q(SASL2, 'inline')}")
+        self.assertIsNotNone(inline.find(q(SM, 'sm')))
+        self.assertIn(SM, [f.get('var') for f in inline.iter(q(BIND2, 'feature'))])
+
+    def test_enable_and_resume(self):
+        a, _ = self.bind('a')
+        a.send('<presence/>')
+        a.stanza('presence')
+        b, _ = self.bind('b')
+        a.quiet = True
+        message(b, 'a@localhost', 'one')
+        a.body('one')
+        a.got = 1                                               # says that it has not got it
+        c, success = self.login('a', f"<resume xmlns='{SM}' h='1' previd='{a.id}'/>"
+                                     f"<bind xmlns='{BIND2}'/>")
+        self.assertEqual(a.ended(), 'conflict')
+        resumed = success.find(q(SM, 'resumed'))
+        self.assertEqual((resumed.get('h'), resumed.get('previd')), ('1', a.id))
+        self.assertIsNone(success.find(q(BIND2, 'bound')))
+        self.assertEqual(success.findtext(q(SASL2, 'authorization-identifier')), a.jid)
+        c.got = 1
+        c.body('one')                                           # and no features before it
+        c.sync()
+        message(c, b.jid, 'two')
+        b.body('two')
+        c.acknowledged(3)
+        b.acknowledged(1)
+
+    def test_cannot_resume(self):                               # example 30
+        a, success = self.bind('a', f"<resume xmlns='{SM}' h='1' previd='x'/>")
+        self.assertIsNotNone(success.find(f"{q(SM, 'failed')}/{q(STANZAS, 'item-not-found')}"))
+        a.sync()
+        a.acknowledged(1)
 
 
 class Restarts(unittest.TestCase):
