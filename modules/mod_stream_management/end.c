@@ -10,14 +10,29 @@
 enum { PAGE = 100 };
 
 struct ending {
+    struct ending *next, **at;   /* at: what points to it */
     uint8_t hash[HASH_SIZE];
     struct gr_jid *full;
-    uint64_t from, to_delete;    /* rows of the queue: all / those that are to be read */
-    uint64_t next, to;
+    uint64_t from, to_delete;    /* rows of the queue: all; then those that are still to be read */
+    uint64_t reads, to;
     bool rows, reading;
     unsigned away;               /* handed on, not handled yet */
     struct gr_held *rest;        /* behind the rows */
 };
+
+static void ending_free(struct ending *e)
+{
+    *e->at = e->next;
+    if (e->next != NULL)
+        e->next->at = e->at;
+    while (e->rest != NULL) {
+        struct gr_held *h = e->rest;
+        e->rest = h->next;
+        gr_held_free(&h);
+    }
+    gr_jid_free(&e->full);
+    gr_free(e);
+}
 
 static void look(struct gr_mod *self, struct ending *e);
 
@@ -122,19 +137,19 @@ static void on_page(struct gr_mod *self, struct gr_req *req, const struct gr_row
         else
             gr_error("sm.damaged", "an unacknowledged stanza of %s is damaged", e->full->full);
     }
-    e->next = rows->rc == 0 && rows->more ? e->next + PAGE : e->to;
+    e->reads = rows->rc == 0 && rows->more ? e->reads + PAGE : e->to;
     look(self, e);
 }
 
 static void read_page(struct gr_mod *self, struct ending *e)
 {
     struct gr_req *req = gr_req_new(self, sizeof(e), on_page);
-    uint64_t left = e->to - e->next;
+    uint64_t left = e->to - e->reads;
     uint8_t key[QUEUE_KEY];
 
     e->reading = true;
     *(struct ending **)gr_req_data(req) = e;
-    queue_key(e->hash, e->next, key);
+    queue_key(e->hash, e->reads, key);
     gr_store_range(req, QUEUE, gr_server_id(), key, sizeof(key), left < PAGE ? (size_t)left : PAGE);
 }
 
@@ -142,7 +157,7 @@ static void look(struct gr_mod *self, struct ending *e)
 {
     if (e->reading)
         return;
-    if (e->next < e->to) {
+    if (e->reads < e->to) {
         read_page(self, e);
         return;
     }
@@ -156,35 +171,51 @@ static void look(struct gr_mod *self, struct ending *e)
         return;
     if (e->rows)
         journal_delete(self, e->hash, e->from, e->to_delete);
-    gr_jid_free(&e->full);
-    gr_free(e);
+    ending_free(e);
 }
 
-void end_rows(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE],
-              uint64_t from, uint64_t to)
+static struct ending *ending_new(struct state *st, const struct gr_jid *full,
+                                 const uint8_t hash[HASH_SIZE])
 {
     struct ending *e = gr_alloc(sizeof(*e));
 
     memcpy(e->hash, hash, HASH_SIZE);
     e->full = gr_jid_dup(full);
+    e->next = st->endings;
+    e->at = &st->endings;
+    if (e->next != NULL)
+        e->next->at = &e->next;
+    st->endings = e;
+    return e;
+}
+
+void end_stop(struct state *st)
+{
+    while (st->endings != NULL)
+        ending_free(st->endings);
+}
+
+void end_rows(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE],
+              uint64_t from, uint64_t to)
+{
+    struct ending *e = ending_new(gr_state(self), full, hash);
+
     e->rows = true;
-    e->from = e->next = from;
+    e->from = e->reads = from;
     e->to = e->to_delete = to;
     look(self, e);
 }
 
 void end_session(struct gr_mod *self, const struct gr_jid *full, struct sm *sm)
 {
-    struct ending *e = gr_alloc(sizeof(*e));
+    struct ending *e = ending_new(gr_state(self), full, sm->hash);
 
-    journal_forget(self, sm);
-    memcpy(e->hash, sm->hash, HASH_SIZE);
-    e->full = gr_jid_dup(full);
+    journal_forget(sm);
     e->rows = sm->rows;
     e->from = sm->disk_from;
     e->to_delete = sm->disk_to;
     e->to = sm->on_disk ? sm->acked : 0; /* those behind are in memory as well */
-    e->next = sm->on_disk ? sm->disk_from : 0;
+    e->reads = sm->on_disk ? sm->disk_from : 0;
     e->rest = sm->first;
     sm->first = sm->last = sm->unwritten = NULL;
     sm->count = 0;

@@ -118,6 +118,10 @@ struct flight {
     size_t count, cap;
     struct gr_txn *txn;
 };
+struct landing {                 /* its records, with the request */
+    size_t count;
+    struct record record[];
+};
 
 static bool needs_write(const struct sm *sm, const struct gr_session *s)
 {
@@ -159,13 +163,17 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 static void take_off(struct gr_mod *self, struct flight *f)
 {
     struct state *st = gr_state(self);
+    struct landing *l;
     struct gr_req *req;
 
     if (f->txn == NULL)
         return;
     st->flights++;
-    req = gr_req_new(self, sizeof(*f), on_written);
-    *(struct flight *)gr_req_data(req) = *f;
+    req = gr_req_new(self, sizeof(*l) + f->count * sizeof(*f->record), on_written);
+    l = gr_req_data(req);
+    l->count = f->count;
+    memcpy(l->record, f->record, f->count * sizeof(*f->record));
+    gr_free(f->record);
     gr_txn_commit(f->txn, req);
 }
 
@@ -184,24 +192,38 @@ static void tick_in(struct gr_mod *self, struct state *st, int64_t ms)
     gr_timer_start(self, &st->tick, ms, on_tick);
 }
 
-static void unlink_sm(struct state *st, struct sm *sm)
+void journal_forget(struct sm *sm)
 {
-    if (!sm->touched)
-        return;
     sm->touched = false;
-    *(sm->touched_prev != NULL ? &sm->touched_prev->touched_next : &st->touched) = sm->touched_next;
-    *(sm->touched_next != NULL ? &sm->touched_next->touched_prev : &st->touched_last) =
-        sm->touched_prev;
+    if (sm->touched_at == NULL)
+        return;
+    *sm->touched_at = sm->touched_next;
+    if (sm->touched_next != NULL)
+        sm->touched_next->touched_at = sm->touched_at;
+    sm->touched_at = NULL;
 }
 
 static void link_sm(struct state *st, struct sm *sm)
 {
     sm->touched = true;
     sm->touched_ms = gr_now_ms();
-    sm->touched_next = NULL;
-    sm->touched_prev = st->touched_last;
-    *(st->touched_last != NULL ? &st->touched_last->touched_next : &st->touched) = sm;
-    st->touched_last = sm;
+    sm->touched_next = st->touched;
+    sm->touched_at = &st->touched;
+    if (sm->touched_next != NULL)
+        sm->touched_next->touched_at = &sm->touched_next;
+    st->touched = sm;
+}
+
+void journal_retire(struct state *st)
+{
+    struct sm *next;
+
+    st->retired = true;
+    for (struct sm *sm = st->touched; sm != NULL; sm = next) {
+        next = sm->touched_next;
+        sm->touched_at = NULL; /* but touched: the next version puts it into its own list */
+    }
+    st->touched = NULL;
 }
 
 static void write_now(struct gr_mod *self, struct sm *sm)
@@ -229,11 +251,6 @@ void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
         tick_in(self, st, 0);
 }
 
-void journal_forget(struct gr_mod *self, struct sm *sm)
-{
-    unlink_sm(gr_state(self), sm);
-}
-
 static void on_tick(struct gr_mod *self, struct gr_timer *t)
 {
     struct state *st = GR_CONTAINER_OF(t, struct state, tick);
@@ -247,7 +264,7 @@ static void on_tick(struct gr_mod *self, struct gr_timer *t)
         next = sm->touched_next;
         if (!sm->urgent && gr_now_ms() - sm->touched_ms < LAZY_MS)
             continue;
-        unlink_sm(st, sm);
+        journal_forget(sm);
         if (s != NULL && needs_write(sm, s))
             write_one(self, &f, s, sm);
         sm->urgent = false;
@@ -291,7 +308,7 @@ static void not_written(struct sm *sm, const struct record *r)
 
 static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    struct flight *f = gr_req_data(req);
+    const struct landing *f = gr_req_data(req);
     struct state *st = gr_state(self);
     bool more = false;
 
@@ -318,5 +335,4 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
         tick_in(self, st, RETRY_MS);
     else if (more && st->flights == 0)
         tick_in(self, st, 0);
-    gr_free(f->record);
 }

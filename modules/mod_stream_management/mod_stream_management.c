@@ -29,6 +29,7 @@ static void release(void *data)
     struct sm *sm = data;
 
     gr_timer_stop(&sm->timer);
+    journal_forget(sm);
     queue_free(sm);
     gr_free(sm->previd);
 }
@@ -154,8 +155,7 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
 {
     struct state *st = gr_state(self);
 
-    st->retired = true;
-    st->touched = st->touched_last = NULL;
+    journal_retire(st);
     gr_bag_put_u64(bag, "cleaned", st->cleaned);
     stale_save(st, bag);
 }
@@ -170,6 +170,7 @@ static void restore(struct gr_mod *self, const struct gr_bag *bag)
 
 static void stop(struct gr_mod *self)
 {
+    end_stop(gr_state(self)); /* their rows are still there, and found again at the next start */
     stale_free(gr_state(self));
 }
 

@@ -43,7 +43,7 @@ struct sm {
     bool wants;                  /* and is not answered fully yet */
     bool image_dirty, urgent, touched, rows;
     int64_t touched_ms;
-    struct sm *touched_prev, *touched_next;
+    struct sm *touched_next, **touched_at; /* at: what points to it */
 
     /* Made again after a restart: the queue up to number disk_to is on disk only. */
     bool on_disk;
@@ -53,8 +53,10 @@ struct sm {
     char *previd;                /* what its client called it when it resumed last */
 };
 
+struct ending;
 struct state {
-    struct sm *touched, *touched_last; /* who may have something to write */
+    struct ending *endings;      /* end.c */
+    struct sm *touched;          /* who may have something to write */
     struct gr_timer tick;
     int64_t tick_ms;
     bool ticking, stopping, retired, cleaned;
@@ -96,13 +98,16 @@ void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm);
 /* journal.c: the session has something to write: soon, or in the next transaction / it goes / its rows are
  * deleted, with those of the queue from number `from` to before `to`. */
 void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent);
-void journal_forget(struct gr_mod *self, struct sm *sm);
+void journal_forget(struct sm *sm);
+void journal_retire(struct state *st); /* another version takes over */
 void journal_delete(struct gr_mod *self, const uint8_t hash[HASH_SIZE], uint64_t from, uint64_t to);
 
 /* end.c: the session is over; everything goes elsewhere / the same of one that is on disk only */
 void end_session(struct gr_mod *self, const struct gr_jid *full, struct sm *sm);
 void end_rows(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE],
               uint64_t from, uint64_t to);
+
+void end_stop(struct state *st);
 
 /* revive.c, load.c: after a restart; `h` is what the client has got: then resume_look */
 enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev);
