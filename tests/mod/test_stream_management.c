@@ -2,6 +2,7 @@
  * sessions that wait for their client and are resumed. */
 #include "raw.h"
 
+#include "mod/instance.h"
 #include "store/engine.h"
 
 #include <errno.h>
@@ -670,6 +671,127 @@ static void test_max_and_location(void **state)
     h_stop(&h);
 }
 
+/* --- hooks, rows --- */
+
+static char seen[256];
+
+static void see(const char *what, const struct gr_stanza *st)
+{
+    snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s:%s ", what, gr_stanza_id(st));
+}
+
+static enum gr_verdict on_unacknowledged(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    see("u", ev->stanza);
+    return GR_OK;
+}
+
+static enum gr_verdict on_filter(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    (void)self;
+    see("f", ev->stanza);
+    gr_el_add(gr_ev_edit(ev), NULL, "urn:seen", "seen");
+    return GR_OK;
+}
+
+static const struct gr_hook watching[] = { GR_ON(unacknowledged_message, 50, on_unacknowledged),
+                                           GR_ON(filter_unacknowledged_messages, 50, on_filter),
+                                           GR_HOOK_END };
+static const struct gr_module watcher = { .name = "watcher", .hooks = watching };
+
+/* Others hear of what waits, and may change what goes elsewhere. */
+static void test_hooks(void **state)
+{
+    struct hs *a, *b;
+    struct h *h;
+    char id[64];
+
+    (void)state;
+    seen[0] = '\0';
+    h_module(&watcher);
+    h = h_start(INI);
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    assert_string_equal(seen, "");
+    h_disconnect(&a, false);
+    message(b, "a@localhost", "2");
+    assert_string_equal(seen, "u:1 u:2 ");
+    seen[0] = '\0';
+    a = h_login(h, "a@localhost/x");
+    assert_string_equal(seen, "f:1 f:2 ");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+    h_expect_xml(a, "<message type='chat' id='1' from='b@localhost/y' to='a@localhost'><body>1</body>"
+                    "<seen xmlns='urn:seen'/><delay xmlns='urn:xmpp:delay' from='localhost' stamp='*'/>"
+                    "</message>");
+    h_stop(&h);
+}
+
+static size_t rows;
+static void on_count(struct gr_mod *self, struct gr_req *req, const struct gr_rows *r)
+{
+    (void)self, (void)req;
+    assert_int_equal(r->rc, 0);
+    rows += r->count;
+}
+
+static size_t count_rows(struct h *h)
+{
+    struct gr_mod *self = h_mod(h, "stream_management", "localhost");
+
+    rows = 0;
+    h_run(h);
+    for (int i = 0; i < 3; i++)
+        gr_store_count(gr_req_new(self, 0, on_count), &self->desc->collections[i], gr_server_id());
+    h_run(h);
+    return rows;
+}
+
+/* What is on disk goes when it is acknowledged, and with the session. */
+static void test_rows(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    h_advance(h, 300);
+    assert_int_equal(count_rows(h), 2); /* what it is, and its counters */
+    message(b, "a@localhost", "1");
+    message(b, "a@localhost", "2");
+    h_send(a, "<a " SM " h='2'/>");
+    h_advance(h, 300);
+    assert_int_equal(count_rows(h), 3);
+    h_send(a, "<a " SM " h='3'/>");
+    h_advance(h, 300);
+    assert_int_equal(count_rows(h), 2);
+    message(b, "a@localhost", "3");
+    h_disconnect(&a, false);
+    h_advance(h, 1);
+    assert_int_equal(count_rows(h), 3);
+    h_hold_store(h, true);
+    h_advance(h, 601 * 1000); /* the message goes offline; until it is there its row stays */
+    assert_int_equal(count_rows(h), 3);
+    h_hold_store(h, false);
+    assert_int_equal(count_rows(h), 0);
+    a = h_login(h, "a@localhost/x");
+    enable(a);
+    h_advance(h, 300);
+    assert_int_equal(count_rows(h), 2);
+    assert_int_equal(h_user_delete(h, "a@localhost"), GR_R_OK);
+    h_advance(h, 1);
+    assert_int_equal(count_rows(h), 0);
+    h_stop(&h);
+}
+
 static void test_same_resource_again(void **state)
 {
     struct h *h = h_start(INI);
@@ -795,6 +917,8 @@ int main(void)
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clean_end),
         cmocka_unit_test(test_max_and_location),
+        cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_rows),
         cmocka_unit_test(test_same_resource_again),
         cmocka_unit_test(test_queue_is_full),
         cmocka_unit_test(test_does_not_acknowledge),
