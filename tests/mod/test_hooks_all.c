@@ -173,7 +173,7 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
-                "[mod_ping]\nsend_pings = yes\n"
+                "[mod_ping]\nsend_pings = yes\n[mod_stream_management]\n[mod_csi]\n"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
 
@@ -259,6 +259,20 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_advance(h, 60000);
 }
 
+/* Its connection breaks, then its place is taken. */
+static void waits_for_its_client(struct h *h, struct hs *from)
+{
+    struct hs *d = h_login(h, "bob@localhost/d");
+
+    rec.second[GR_HOOK_user_send_xmlel] = GR_OK; /* it is mod_stream_management's */
+    h_send(d, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    rec.second[GR_HOOK_user_send_xmlel] = GR_STOP;
+    h_send(from, "<message to='bob@localhost/d'><body>7</body></message>");
+    h_disconnect(&d, false);
+    d = h_login(h, "bob@localhost/d");
+    h_disconnect(&d, true);
+}
+
 static void ends(struct h *h, struct hs *a, struct hs *b)
 {
     struct hs *c = h_connect(h, "bob@localhost");
@@ -312,6 +326,7 @@ static void day(void)
     struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
     stanzas(h, a, b);
     another_server(h);
+    waits_for_its_client(h, a);
     ends(h, a, b);
     assert_non_null(mkdtemp(path));
     snprintf(file, sizeof(file), "%s/x", path);
