@@ -258,6 +258,8 @@ static void on_tick(struct gr_mod *self, struct gr_timer *t)
     struct sm *next;
 
     st->ticking = false;
+    if (st->flights > 0)
+        return; /* one after the other; when it has landed it is looked again */
     for (struct sm *sm = st->touched; sm != NULL; sm = next) {
         struct gr_session *s = sm_session(self, sm);
 
@@ -287,6 +289,8 @@ static void settle(struct sm *sm, uint64_t to)
 static void written(struct gr_mod *self, struct gr_session *s, struct sm *sm,
                     const struct record *r)
 {
+    if (sm->disk_to < r->to)
+        return; /* an earlier one failed: what it had is written again first */
     sm->durable = r->h;
     settle(sm, r->to);
     tell_h(self, s, sm);
@@ -310,7 +314,6 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 {
     const struct landing *f = gr_req_data(req);
     struct state *st = gr_state(self);
-    bool more = false;
 
     st->flights--;
     if (rows->rc != 0)
@@ -327,12 +330,8 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
         else
             not_written(sm, &f->record[i]);
         if (rows->rc != 0 && !st->retired && !sm->touched)
-            link_sm(st, sm);
+            link_sm(st, sm); /* retired: with whatever the next version has to write for it */
     }
-    for (const struct sm *sm = st->touched; sm != NULL && !more; sm = sm->touched_next)
-        more = sm->urgent;
-    if (rows->rc != 0)
-        tick_in(self, st, RETRY_MS);
-    else if (more && st->flights == 0)
-        tick_in(self, st, 0);
+    if (st->touched != NULL)
+        tick_in(self, st, rows->rc != 0 ? RETRY_MS : 0);
 }

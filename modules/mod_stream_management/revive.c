@@ -159,8 +159,8 @@ static void look_at(struct gr_mod *self, struct cleanup *c, const struct gr_row 
         c->count++;
         return;
     }
-    gr_warn("sm.not_revived", "%s: its host is not served any more", (const char *)jid);
-    journal_delete(self, f->hash, 0, 0);
+    gr_warn("sm.not_revived", "%s: its host is not served any more, or without this module; what "
+            "it has not acknowledged stays in the store", (const char *)jid);
     gr_jid_free(&f->back);
     gr_jid_free(&f->full);
     gr_free(f->image);

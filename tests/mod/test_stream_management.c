@@ -591,6 +591,43 @@ static void test_nothing_is_told_that_is_not_on_disk(void **state)
     h_stop(&h);
 }
 
+/* Stored messages leave the offline store when the client has them, or this module's disk. */
+static void test_deliver_acknowledge_delete(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    b = h_login(h, "b@localhost/y");
+    for (int round = 0; round < 3; round++) {
+        message(b, "a@localhost", "1");
+        message(b, "a@localhost", "2");
+        a = h_login(h, "a@localhost/x");
+        enable(a);
+        h_send(a, "<presence/>");
+        h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+        h_expect_xml(a, R);
+        h_expect_body(a, "b@localhost/y", "1");
+        h_expect_body(a, "b@localhost/y", "2");
+        if (round == 0)
+            h_send(a, "<a " SM " h='2'/>"); /* of the messages only the first */
+        else if (round == 1)
+            h_advance(h, 300); /* both are in the journal now */
+        h_disconnect(&a, true);
+        a = h_login(h, "a@localhost/z");
+        h_send(a, "<presence/>");
+        h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+        if (round > 0)
+            h_expect_body(a, "b@localhost/y", "1");
+        h_expect_body(a, "b@localhost/y", "2");
+        h_expect_nothing(a);
+        h_disconnect(&a, true);
+    }
+    h_stop(&h);
+}
+
 /* --- the end --- */
 
 static void test_time_is_up(void **state)
@@ -914,6 +951,7 @@ int main(void)
         cmocka_unit_test(test_time_is_up_after_a_restart),
         cmocka_unit_test(test_queue_of_a_session_that_cannot_be_resumed),
         cmocka_unit_test(test_nothing_is_told_that_is_not_on_disk),
+        cmocka_unit_test(test_deliver_acknowledge_delete),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clean_end),
         cmocka_unit_test(test_max_and_location),
