@@ -1,5 +1,6 @@
 """tests/wire/test_sm.py: XEP-0198 over real streams: every example, and restarts, with SIGTERM and kill -9,
 in the middle of things."""
+import random
 import unittest
 
 import tap
@@ -29,19 +30,22 @@ class SM_Client(Client):
         self.id = self.enabled.get('id')
         return self
 
+    def step(self, timeout=None):
+        """The next element, also of XEP-0198; <r/> is answered, stanzas are counted."""
+        el = super().element(None, timeout)
+        if el.tag == q(SM, 'r') and not self.quiet:
+            self.send(f"<a xmlns='{SM}' h='{self.got}'/>")
+        if el.tag == q(SM, 'a'):
+            self.acks.append(int(el.get('h')))
+        if el.tag.startswith(q(CLIENT, '')):
+            self.got += 1
+        return el
+
     def element(self, tag=None, timeout=None):
         while True:
-            el = super().element(None, timeout)
-            if el.tag == q(SM, 'r'):
-                if not self.quiet:
-                    self.send(f"<a xmlns='{SM}' h='{self.got}'/>")
+            el = self.step(timeout)
+            if el.tag == q(SM, 'r') or (el.tag == q(SM, 'a') and tag != q(SM, 'a')):
                 continue
-            if el.tag == q(SM, 'a'):
-                self.acks.append(int(el.get('h')))
-                if tag != q(SM, 'a'):
-                    continue
-            if el.tag.startswith(q(CLIENT, '')):
-                self.got += 1
             assert tag is None or el.tag == tag, f'{tag} was expected: {show(el)}'
             return el
 
@@ -345,6 +349,90 @@ class Restarts(unittest.TestCase):
         message(b, 'a@localhost', 'next')
         c.body('next')
         c.acknowledged(3)
+
+
+class Crashes(unittest.TestCase):
+    """kill -9 in the middle of traffic, again and again. Both clients keep their side of XEP-0198: what the
+    server has not acknowledged is sent again, what a client has got is acknowledged now and then."""
+
+    CYCLES, BURST = 8, 40
+
+    def setUp(self):
+        self.server = Server(modules=MODULES)
+        self.server.start()
+        self.addCleanup(self.server.stop)
+        for user in ('a', 'b'):
+            self.server.add_user(f'{user}@localhost', 'secret')
+
+    def connected(self, user, old):
+        c = SM_Client(self.server)
+        self.addCleanup(c.abort)
+        if old is None:
+            c.login(f'{user}@localhost', resource=user).enable()
+            c.h, c.unacked, c.bodies = 0, [], []
+            return c
+        answer = c.resume(f'{user}@localhost', old)
+        self.assertEqual(name_of(answer), 'resumed', show(answer))
+        c.h, c.unacked, c.bodies = old.h, old.unacked, old.bodies
+        self.count(c, int(answer.get('h')))
+        for xml in c.unacked:
+            c.send(xml)
+        return c
+
+    @staticmethod
+    def count(c, h):
+        assert c.h <= h <= c.h + len(c.unacked), (c.h, h, len(c.unacked))
+        del c.unacked[:h - c.h]
+        c.h = h
+
+    def say(self, c, xml):
+        c.unacked.append(xml)
+        c.send(xml)
+
+    def read(self, c, until):
+        """Whatever comes, until that is true; what is acknowledged is noted."""
+        while not until():
+            try:
+                el = c.step()
+            except (AssertionError, Ended, ConnectionError):
+                return
+            finally:
+                for h in c.acks:
+                    self.count(c, h)
+                c.acks.clear()
+            if el.tag == q(CLIENT, 'message') and el.get('type') != 'error':
+                c.bodies.append(el.findtext(q(CLIENT, 'body')))
+
+    def test_nothing_acknowledged_is_lost(self):
+        a = b = None
+        sent, rng = 0, random.Random(7)
+        for cycle in range(self.CYCLES):
+            a, b = self.connected('a', a), self.connected('b', b)
+            if cycle == 0:
+                self.say(a, '<presence/>')
+            a.quiet = cycle % 2 == 0
+            for _ in range(self.BURST):
+                text = f'{sent:06}' + 'x' * rng.choice((1, 200, 3000))
+                self.say(b, f"<message type='chat' to='a@localhost/a' id='{sent}'><body>{text}</body>"
+                            '</message>')
+                sent += 1
+            b.send(R)
+            enough = rng.randrange(self.BURST)
+            self.read(b, lambda: len(b.unacked) <= enough)
+            self.server.kill()
+            self.read(a, lambda: False)                         # what was in the socket
+            self.read(b, lambda: False)
+            self.server.start()
+        a, b = self.connected('a', a), self.connected('b', b)
+        b.send(R)
+        self.read(b, lambda: not b.unacked)
+        self.assertEqual(b.unacked, [])
+        numbers = lambda: [int(t[:6]) for t in a.bodies]        # noqa: E731
+        self.read(a, lambda: numbers()[-1:] == [sent - 1])
+        self.assertEqual(sorted(set(numbers())), list(range(sent)))
+        first = list(dict.fromkeys(numbers()))
+        self.assertEqual(first, sorted(first))                  # in order, leaving out repetitions
+        print(f'# {sent} messages, {len(numbers()) - sent} repeated')
 
 
 if __name__ == '__main__':
