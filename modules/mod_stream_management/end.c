@@ -75,6 +75,16 @@ static void prepare(struct gr_mod *self, const struct gr_jid *to, struct gr_held
     h->stanza = late;
 }
 
+/* Made for that resource alone: a carbon copy (XEP-0280), a page of the archive (XEP-0313). */
+static bool is_for_one_resource(const struct gr_jid *full, const struct gr_stanza *st)
+{
+    const struct gr_jid *from = gr_stanza_from(st);
+
+    return from != NULL && gr_jid_bare_equal(from, full) &&
+           (gr_stanza_child(st, "urn:xmpp:carbons:2", NULL) != NULL ||
+            gr_stanza_child(st, "urn:xmpp:mam:2", "result") != NULL);
+}
+
 /* One of several copies, and another session is there, which got its own. */
 static bool is_superfluous(struct gr_mod *self, const struct gr_jid *full, const struct gr_held *h)
 {
@@ -90,7 +100,8 @@ static void hand_on(struct gr_mod *self, struct ending *e, struct gr_held *take)
 {
     struct ending **data;
 
-    if (is_superfluous(self, e->full, take)) {
+    if (is_superfluous(self, e->full, take) || is_for_one_resource(e->full, take->stanza)) {
+        gr_held_settle(take);
         gr_held_free(&take);
         return;
     }

@@ -12,6 +12,14 @@
 #define SM "xmlns='urn:xmpp:sm:3'"
 #define R "<r " SM "/>"
 
+static struct gr_stanza *parse(const char *xml)
+{
+    struct gr_stanza *st;
+
+    assert_int_equal(gr_stanza_parse(xml, strlen(xml), &st), 0);
+    return st;
+}
+
 /* Enables; the SM-ID, until the next call. */
 static const char *enable(struct hs *s)
 {
@@ -689,6 +697,40 @@ static void test_clean_end(void **state)
     h_stop(&h);
 }
 
+/* What another session has, or what means one resource alone, does not go to another one. */
+static void test_nobody_gets_a_copy_of_a_copy(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b, *z;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    for (int journaled = 0; journaled < 2; journaled++) {
+        a = online(h, "a@localhost/x", id);
+        z = h_online(h, "a@localhost/z");
+        b = h_login(h, "b@localhost/y");
+        h_drop_all(a);
+        message(b, "a@localhost", "to both");
+        h_expect_body(z, "b@localhost/y", "to both");
+        h_enter(h, "a@localhost");
+        gr_send(h_mod(h, "presence", "a@localhost"), parse(
+            "<message type='chat' from='a@localhost' to='a@localhost/x'><received xmlns='"
+            "urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'/></received></message>"));
+        h_run(h);
+        h_disconnect(&a, !journaled);
+        if (journaled)
+            h_advance(h, 601 * 1000);
+        h_expect(z, GR_PRESENCE, GR_UNAVAILABLE, "a@localhost/x");
+        h_expect_nothing(z);
+        assert_int_equal(h_unhandled(b), 0);
+        h_disconnect(&z, true);
+        h_disconnect(&b, true);
+    }
+    h_stop(&h);
+}
+
 static void test_max_and_location(void **state)
 {
     struct h *h = h_start(INI "location = [2001:db8::1]:5222\n");
@@ -954,6 +996,7 @@ int main(void)
         cmocka_unit_test(test_deliver_acknowledge_delete),
         cmocka_unit_test(test_time_is_up),
         cmocka_unit_test(test_clean_end),
+        cmocka_unit_test(test_nobody_gets_a_copy_of_a_copy),
         cmocka_unit_test(test_max_and_location),
         cmocka_unit_test(test_hooks),
         cmocka_unit_test(test_rows),
