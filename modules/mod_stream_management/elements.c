@@ -178,13 +178,12 @@ static void acknowledge(struct gr_mod *self, struct gr_session *s, struct sm *sm
         too_high(self, s, h, queue_sent_count(sm));
         return;
     }
-    sm->asked = false;
+    sm->asked = false; /* the next stanza asks again, or the next look at the journal */
     if (ack != ACK_MORE)
-        return; /* asking again at once would go round in circles */
+        return;
     queue_acked(sm, h);
     if (sm->disk_from < sm->disk_to)
         journal_touch(self, sm, false);
-    queue_ask(self, s, sm);
 }
 
 enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev)

@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-enum { LAZY_MS = 250, LAZY_STANZAS = 64, RETRY_MS = 1000 };
+/* Looked at every TICK_MS: a stanza that was there at the last look is due, h and the rest after LAZY_MS. */
+enum { TICK_MS = 125, LAZY_MS = 1000, LAZY_STANZAS = 64, RETRY_MS = 1000 };
 
 const struct gr_coll sm_colls[4] = { GR_MAP("stream_management.sessions"),
                                      GR_MAP("stream_management.counters"),
@@ -246,9 +247,18 @@ void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
     if (st->stopping)
         write_now(self, sm);
     else if (!sm->urgent)
-        tick_in(self, st, LAZY_MS);
+        tick_in(self, st, TICK_MS);
     else if (st->flights == 0)
         tick_in(self, st, 0);
+}
+
+/* A client that acknowledges in time has nothing that is due. */
+static bool is_due(const struct sm *sm)
+{
+    uint64_t first = sm->disk_to > sm->acked ? sm->disk_to : sm->acked;
+
+    return sm->urgent || (sm->unwritten != NULL && first < sm->looked_at) ||
+           gr_now_ms() - sm->touched_ms >= LAZY_MS;
 }
 
 static void on_tick(struct gr_mod *self, struct gr_timer *t)
@@ -262,18 +272,22 @@ static void on_tick(struct gr_mod *self, struct gr_timer *t)
         return; /* one after the other; when it has landed it is looked again */
     for (struct sm *sm = st->touched; sm != NULL; sm = next) {
         struct gr_session *s = sm_session(self, sm);
+        bool due = is_due(sm), needed = s != NULL && needs_write(sm, s);
 
         next = sm->touched_next;
-        if (!sm->urgent && gr_now_ms() - sm->touched_ms < LAZY_MS)
-            continue;
-        journal_forget(sm);
-        if (s != NULL && needs_write(sm, s))
+        if (s != NULL)
+            queue_ask(self, s, sm);
+        if (due && needed)
             write_one(self, &f, s, sm);
-        sm->urgent = false;
+        if (due || !needed) {
+            journal_forget(sm);
+            sm->urgent = false;
+        }
+        sm->looked_at = sm->acked + sm->count;
     }
     take_off(self, &f);
     if (st->touched != NULL)
-        tick_in(self, st, LAZY_MS);
+        tick_in(self, st, TICK_MS);
 }
 
 /* --- it is on disk, or not --- */
@@ -314,6 +328,7 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 {
     const struct landing *f = gr_req_data(req);
     struct state *st = gr_state(self);
+    bool urgent = false;
 
     st->flights--;
     if (rows->rc != 0)
@@ -332,6 +347,8 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
         if (rows->rc != 0 && !st->retired && !sm->touched)
             link_sm(st, sm); /* retired: with whatever the next version has to write for it */
     }
+    for (const struct sm *sm = st->touched; sm != NULL && !urgent; sm = sm->touched_next)
+        urgent = sm->urgent;
     if (st->touched != NULL)
-        tick_in(self, st, rows->rc != 0 ? RETRY_MS : 0);
+        tick_in(self, st, rows->rc != 0 ? RETRY_MS : urgent ? 0 : TICK_MS);
 }

@@ -1,7 +1,7 @@
 /* mod_stream_management/queue.c: stanzas that went to a client and are not acknowledged (XEP-0198, 4).
  *
  * <r/> follows a stanza when no <r/> is unanswered, so a burst has one, and it travels in the same
- * write. Too long a queue: a session without a stream ends, and so does one whose client has not
+ * write; what an answer has left out is asked for with the next stanza, or a moment later. Too long a queue: a session without a stream ends, and so does one whose client has not
  * acknowledged anything for `ack_timeout` or is at ten times the limit; whoever ends hands it all on. */
 #include "sm.h"
 

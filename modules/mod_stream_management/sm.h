@@ -43,6 +43,7 @@ struct sm {
     bool wants;                  /* and is not answered fully yet */
     bool image_dirty, urgent, touched, rows;
     int64_t touched_ms;
+    uint64_t looked_at;          /* the number of the next stanza when it was looked last */
     struct sm *touched_next, **touched_at; /* at: what points to it */
 
     /* Made again after a restart: the queue up to number disk_to is on disk only. */
