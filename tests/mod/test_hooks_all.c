@@ -75,6 +75,8 @@ static unsigned states_of(enum gr_hook_id id)
         return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
     case GR_HOOK_c2s_stream_features:
         return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED);
+    case GR_HOOK_unacknowledged_message:
+        return ON(GR_S_BOUND);
     case GR_HOOK_auth_failed:
         return ON(GR_S_CONNECTED);
     case GR_HOOK_roster_get_versioning_feature:
@@ -108,8 +110,10 @@ static void check(struct gr_mod *self, enum gr_hook_id id, const struct gr_ev *e
 
     if (hook_is_global(id) ? ev->host != NULL : ev->host != gr_mod_host(self))
         wrong(id, "whose chain is it?");
-    /* mod_presence runs it while it holds the sender's stanza, whose accumulator may go first. */
-    if (hook_is_stanza(id) && ev->acc == NULL && id != GR_HOOK_roster_out_subscription)
+    /* mod_presence runs the first while it holds the sender's stanza, whose accumulator may go first; the
+     * others are about stanzas that arrived long ago. */
+    if (hook_is_stanza(id) && ev->acc == NULL && id != GR_HOOK_roster_out_subscription &&
+        id != GR_HOOK_unacknowledged_message && id != GR_HOOK_filter_unacknowledged_messages)
         wrong(id, "a stanza without accumulator");
     if ((s != NULL) != (states != 0) && id != GR_HOOK_presence_probe)
         wrong(id, s != NULL ? "it has a session" : "it has no session");
