@@ -237,11 +237,17 @@ static void write_now(struct gr_mod *self, struct sm *sm)
     take_off(self, &f);
 }
 
+/* What was acknowledged before it was due has never been written. */
+static uint64_t first_unwritten(const struct sm *sm)
+{
+    return sm->disk_to > sm->acked ? sm->disk_to : sm->acked;
+}
+
 void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
 {
     struct state *st = gr_state(self);
 
-    sm->urgent = sm->urgent || urgent || sm->acked + sm->count - sm->disk_to >= LAZY_STANZAS;
+    sm->urgent = sm->urgent || urgent || sm->acked + sm->count - first_unwritten(sm) >= LAZY_STANZAS;
     if (!sm->touched)
         link_sm(st, sm);
     if (st->stopping)
@@ -255,9 +261,7 @@ void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
 /* A client that acknowledges in time has nothing that is due. */
 static bool is_due(const struct sm *sm)
 {
-    uint64_t first = sm->disk_to > sm->acked ? sm->disk_to : sm->acked;
-
-    return sm->urgent || (sm->unwritten != NULL && first < sm->looked_at) ||
+    return sm->urgent || (sm->unwritten != NULL && first_unwritten(sm) < sm->looked_at) ||
            gr_now_ms() - sm->touched_ms >= LAZY_MS;
 }
 

@@ -832,6 +832,34 @@ static size_t count_rows(struct h *h)
     return rows;
 }
 
+/* A client that acknowledges in time costs no write for what it is sent, however much that is. */
+static void test_no_writes_in_a_conversation(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64], ack[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    h_advance(h, 1200);
+    assert_int_equal(count_rows(h), 2);
+    h_hold_store(h, true); /* a transaction would stay on its way */
+    for (int i = 2; i < 300; i++) {
+        message(b, "a@localhost", "x");
+        snprintf(ack, sizeof(ack), "<a " SM " h='%d'/>", i);
+        h_send(a, ack);
+        h_advance(h, 100);
+        assert_int_equal(h_unhandled(b), 0);
+        h_enter(h, "a@localhost");
+        assert_int_equal(h_mod(h, "stream_management", "a@localhost")->pending, 0);
+    }
+    h_hold_store(h, false);
+    h_stop(&h);
+}
+
 /* What is on disk goes when it is acknowledged, and with the session. */
 static void test_rows(void **state)
 {
@@ -1002,6 +1030,7 @@ int main(void)
         cmocka_unit_test(test_max_and_location),
         cmocka_unit_test(test_hooks),
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_no_writes_in_a_conversation),
         cmocka_unit_test(test_same_resource_again),
         cmocka_unit_test(test_queue_is_full),
         cmocka_unit_test(test_does_not_acknowledge),
