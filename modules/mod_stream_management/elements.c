@@ -159,7 +159,7 @@ static void answer(struct gr_mod *self, struct gr_session *s, struct sm *sm)
     write_a(self, s, sm, tellable(s, sm));
     sm->wanted = gr_session_received(s);
     sm->wants = sm->told != sm->wanted;
-    if (sm->wants && sm->durable != gr_session_handled(s))
+    if (sm->wants && sm->timeout_ms > 0 && sm->durable != gr_session_handled(s))
         journal_touch(self, sm, true);
 }
 

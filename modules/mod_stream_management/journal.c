@@ -126,7 +126,8 @@ struct landing {                 /* its records, with the request */
 
 static bool needs_write(const struct sm *sm, const struct gr_session *s)
 {
-    return sm->image_dirty || sm->durable != gr_session_handled(s) || sm->unwritten != NULL ||
+    return sm->image_dirty || sm->unwritten != NULL ||
+           (sm->timeout_ms > 0 && sm->durable != gr_session_handled(s)) ||
            sm->disk_from < (sm->on_disk ? 0 : sm->disk_to < sm->acked ? sm->disk_to : sm->acked);
 }
 

@@ -51,10 +51,10 @@ static void handled(struct gr_mod *self, struct gr_session *s)
 {
     struct sm *sm = sm_of(self, s);
 
-    if (sm->durable != gr_session_handled(s))
-        journal_touch(self, sm, sm->wants || sm->resuming != NULL);
     if (sm->timeout_ms == 0)
         tell_h(self, s, sm);
+    else if (sm->durable != gr_session_handled(s))
+        journal_touch(self, sm, sm->wants || sm->resuming != NULL);
     resume_look(self, s, sm);
 }
 

@@ -926,7 +926,7 @@ static void test_queue_is_full(void **state)
 {
     struct h *h = h_start(INI "queue_limit = 10\n");
     struct hs *a, *b;
-    char id[64], n[8];
+    char id[64], n[16];
 
     (void)state;
     h_user(h, "a@localhost");
