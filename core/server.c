@@ -16,6 +16,7 @@
 #include "mod/trial.h"
 #include "module_admin.h"
 #include "ports.h"
+#include "route/session.h"
 #include "secret.h"
 #include "server_priv.h"
 #include "store/store.h"
@@ -84,7 +85,7 @@ static void stop_streams(void *arg)
 
 static void count_busy(void *arg)
 {
-    *(size_t *)arg += c2s_count();
+    *(size_t *)arg += c2s_count() + session_unhandled_total();
 }
 
 /* Streams end, connections linger a moment for the peer's goodbye; at most STOP_MS in all. */
@@ -213,11 +214,18 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     return 0;
 }
 
+static void forget_kept(void *arg)
+{
+    (void)arg;
+    session_forget_kept();
+}
+
 static void stop_all(void)
 {
     control_close();
     ports_close();
     server_use_tls(NULL);
+    loops_call(forget_kept, NULL);
     mod_stop_all();
     store_close();
     work_fini();

@@ -1,7 +1,8 @@
-/* base/codec.c: base64 (RFC 4648, 4), hexadecimal, and XEP-0082 time stamps. Any thread. */
+/* base/codec.c: base64 (RFC 4648, 4), hexadecimal, and XEP-0082 time stamps, and SHA-256. Any thread. */
 #include <grapnel/base.h>
 
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 
 static const char base64_alphabet[] =
@@ -80,6 +81,11 @@ int gr_base64_decode(void *out, const char *in, size_t len)
         *o++ = (uint8_t)(v >> 4);
     }
     return (int)(o - (uint8_t *)out);
+}
+
+void gr_sha256(uint8_t out[32], const void *in, size_t len)
+{
+    gr_assert(EVP_Digest(in, len, out, NULL, EVP_sha256(), NULL) == 1);
 }
 
 void gr_hex_encode(char *out, const void *in, size_t len)

@@ -103,6 +103,18 @@ static void call_moved(struct slot_data *d)
     usage_end(self, before);
 }
 
+void slots_keep(struct slots *s, struct gr_mod *self, const struct gr_slot *slot)
+{
+    s->keeper = find(s, self, slot);
+    gr_assert(s->keeper != NULL && slot->keeper != NULL);
+}
+
+const struct gr_keeper *slots_keeper(const struct slots *s, struct gr_mod **self)
+{
+    *self = s->keeper->self;
+    return s->keeper->slot->keeper;
+}
+
 /* Off its lists; with the code that is in force for it. */
 static void release(struct slot_data *d)
 {
@@ -111,6 +123,8 @@ static void release(struct slot_data *d)
     while (*at != d)
         at = &(*at)->next;
     *at = d->next;
+    if (d->holder->keeper == d)
+        d->holder->keeper = NULL;
     call_release(d);
     if (d->self != NULL)
         leave_self(d);
@@ -214,4 +228,30 @@ void slots_attach(struct slots *s, struct gr_host *host)
         if (hand_over(d, now))
             call_moved(d);
     }
+}
+
+void slots_each_lasting(const struct slots *s,
+                        void (*f)(void *ctx, const char *module, const struct gr_slot *slot,
+                                  const void *data),
+                        void *ctx)
+{
+    for (const struct slot_data *d = s->first; d != NULL; d = d->next)
+        if (d->slot->persist != NULL)
+            f(ctx, d->self->desc->name, d->slot, d->data);
+}
+
+void slots_revive(struct gr_host *host, struct slots *s, struct gr_session *session,
+                  const char *module, const char *name, unsigned version, const void *bytes,
+                  size_t len)
+{
+    struct gr_mod *self = instance_of(host, module);
+    const struct gr_slot *const *slot = self != NULL ? self->desc->slots : NULL;
+
+    while (slot != NULL && *slot != NULL &&
+           ((*slot)->version != version || strcmp((*slot)->name, name) != 0))
+        slot++;
+    if (slot == NULL || *slot == NULL || (*slot)->revive == NULL)
+        return;
+    if ((*slot)->revive(self, session, slots_get(s, self, *slot), bytes, len) != 0)
+        release(find(s, self, *slot));
 }

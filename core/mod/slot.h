@@ -5,10 +5,22 @@
 
 struct slots {
     struct slot_data *first;
+    struct slot_data *keeper;    /* of a session: whose module answers for its stanzas; may be NULL */
 };
 struct gr_host;
 void *slots_get(struct slots *s, struct gr_mod *self, const struct gr_slot *slot); /* creates */
 void *slots_peek(const struct slots *s, const struct gr_mod *self, const struct gr_slot *slot);
+/* The piece of `slot`, which is there, becomes the keeper; with whom to call for it. */
+void slots_keep(struct slots *s, struct gr_mod *self, const struct gr_slot *slot);
+const struct gr_keeper *slots_keeper(const struct slots *s, struct gr_mod **self);
+/* Data with `persist` / gets it back, into a new slot, where module, name and version fit. */
+void slots_each_lasting(const struct slots *s,
+                        void (*f)(void *ctx, const char *module, const struct gr_slot *slot,
+                                  const void *data),
+                        void *ctx);
+void slots_revive(struct gr_host *host, struct slots *s, struct gr_session *session,
+                  const char *module, const char *name, unsigned version, const void *bytes,
+                  size_t len);
 /* Releases everything, with the code that is in force for each. */
 void slots_fini(struct slots *s);
 /* A session moves to its home loop. Detach on the old loop; attach on the new one, where the same

@@ -107,6 +107,18 @@ static struct gr_session *leaving(const struct gr_jid *full)
     return NULL;
 }
 
+void session_enter(struct gr_session *s, struct gr_jid *take_full)
+{
+    gr_jid_free(&s->jid);
+    s->jid = take_full;
+    s->account = account_get(s->jid, s->host);
+    list_append(&s->account->sessions, &s->of_account);
+    s->account->count++;
+    route_loop()->bound++;
+    s->state = GR_S_BOUND;
+    provider_roster_bind(s->host, &s->providers, s);
+}
+
 /* Nobody must see the old session leave after the new one has come. */
 static void bind_insert(struct bind_op *b)
 {
@@ -117,15 +129,8 @@ static void bind_insert(struct bind_op *b)
         list_append(&old->successors, &b->link);
         return;
     }
-    gr_jid_free(&s->jid);
-    s->jid = b->full;
+    session_enter(s, b->full);
     b->full = NULL;
-    s->account = account_get(s->jid, s->host);
-    list_append(&s->account->sessions, &s->of_account);
-    s->account->count++;
-    route_loop()->bound++;
-    s->state = GR_S_BOUND;
-    provider_roster_bind(s->host, &s->providers, s);
     session_hook(s, GR_HOOK_sm_register_connection, GR_END_NORMAL, NULL);
     bind_answer(b, GR_COND_NONE, NULL);
 }
@@ -243,43 +248,6 @@ void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *
 
 /* --- ending --- */
 
-static int gone_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
-{
-    (void)ctx, (void)st, (void)receipt;
-    return GR_ECANCELED;
-}
-
-static void gone_close(void *ctx, const char *condition, const char *text)
-{
-    (void)ctx, (void)condition, (void)text;
-}
-
-static void gone_resume(void *ctx)
-{
-    (void)ctx;
-}
-
-static const char *gone_ip(void *ctx)
-{
-    (void)ctx;
-    return "";
-}
-
-static bool gone_is_tls(void *ctx)
-{
-    (void)ctx;
-    return false;
-}
-
-static void gone_unclaimed(void *ctx, const struct gr_stanza *st)
-{
-    (void)ctx, (void)st;
-}
-
-/* What a session speaks through once its stream is gone. */
-static const struct session_out gone = { gone_write, gone_close, gone_resume, gone_ip,
-                                         gone_is_tls, gone_unclaimed };
-
 struct unsent {
     struct link link;
     struct gr_stanza *st;
@@ -347,6 +315,20 @@ static void leave_table(struct gr_session *s)
     provider_session_unbind(s->host, &s->providers, s, s->jid);
 }
 
+static void session_free(struct gr_session *s)
+{
+    gr_stanza_unref(&s->presence);
+    gr_jid_free(&s->jid);
+    gr_free(s->lang);
+    gr_free(s->auth_mech);
+    gr_free(s->http_identity);
+    gr_free(s->client_id);
+    gr_free(s->client_software);
+    gr_free(s->client_device);
+    gr_free(s->counts);
+    gr_free(s);
+}
+
 static void finish(struct gr_session *s)
 {
     struct gr_account *a = s->account;
@@ -365,15 +347,29 @@ static void finish(struct gr_session *s)
     if (a != NULL)
         account_release_if_idle(a);
     call_successors(s);
-    gr_stanza_unref(&s->presence);
-    gr_jid_free(&s->jid);
-    gr_free(s->lang);
-    gr_free(s->auth_mech);
-    gr_free(s->http_identity);
-    gr_free(s->client_id);
-    gr_free(s->client_software);
-    gr_free(s->client_device);
-    gr_free(s);
+    session_free(s);
+}
+
+static void forget(void *ctx, struct gr_session *s)
+{
+    (void)ctx;
+    if (gr_session_has_stream(s) || s->account == NULL || s->pins > 0)
+        return;
+    provider_insts_fini(&s->providers, s);
+    slots_fini(&s->slots);
+    list_remove(&s->of_account);
+    s->account->count--;
+    route_loop()->bound--;
+    account_release_if_idle(s->account);
+    table_remove(&route_loop()->sessions, &s->by_id);
+    s->account = NULL;
+    reroute_unsent(s); /* nowhere */
+    session_free(s);
+}
+
+void session_forget_kept(void)
+{
+    session_each(forget, NULL);
 }
 
 void session_pin(struct gr_session *s)
@@ -397,7 +393,7 @@ void session_terminate(struct gr_session **take, enum gr_end_reason reason)
         return;
     s->ending = true;
     s->end_reason = reason;
-    s->out = &gone;
+    s->out = &session_gone;
     s->out_ctx = NULL;
     if (s->pins == 0)
         finish(s);
@@ -423,7 +419,7 @@ bool session_kept(struct gr_session *s, enum session_stop why, const char *reaso
     if (s->account == NULL || session_hook(s, hook[why], GR_END_NORMAL, reason) != GR_STOP)
         return false;
     if (why != SESSION_STOP_REQUEST) { /* the stream goes all the same */
-        s->out = &gone;
+        s->out = &session_gone;
         s->out_ctx = NULL;
     }
     return true;

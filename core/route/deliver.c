@@ -13,9 +13,13 @@ static const enum gr_hook_id receive_hook[] = {
 
 static void write_to(struct gr_session *s, struct gr_stanza_ev *e, struct receipt *receipt)
 {
+    bool kept = session_is_kept_by(s) && gr_stanza_kind(e->stanza) != GR_NONZA;
+
     s->host->stanzas_out++;
-    e->send_result = s->out->write(s->out_ctx, e->stanza, receipt);
-    if (e->send_result != 0) {
+    e->send_result = s->out->write(s->out_ctx, e->stanza, kept ? NULL : receipt);
+    if (kept) {
+        session_sent(s, e->stanza, gr_acc_time_us(e->ev.acc), receipt);
+    } else if (e->send_result != 0) {
         if (receipt != NULL && receipt->kept)
             atomic_fetch_add(&receipt->failed, 1);
         else
@@ -32,6 +36,7 @@ void deliver_stanza(struct gr_session *s, const struct gr_stanza_ev *what, struc
                               .to = what->to, .stanza = gr_stanza_ref(what->stanza),
                               .reach = what->reach };
 
+    e.receipt = receipt;
     session_pin(s);
     if (hook_run_now(GR_HOOK_user_receive_packet, &e.ev) != GR_STOP &&
         hook_run_now(receive_hook[gr_stanza_kind(what->stanza)], &e.ev) != GR_STOP &&
@@ -52,6 +57,27 @@ static void deliver_alone(struct gr_session *s, struct gr_stanza *st, struct gr_
                                  .reach = GR_REACH_ONE };
 
     deliver_stanza(s, &what, acc, receipt);
+}
+
+void deliver_held(struct gr_session *s, struct gr_held *h)
+{
+    struct gr_acc acc;
+    struct gr_stanza_ev e = { .ev.host = s->host, .ev.acc = &acc, .session = s,
+                              .from = gr_stanza_from(h->stanza), .to = s->jid,
+                              .stanza = gr_stanza_ref(h->stanza), .flush = true,
+                              .receipt = h->receipt };
+
+    if (e.from == NULL)
+        e.from = s->account->jid;
+    acc_init(&acc, GR_FROM_SERVER);
+    acc.time_us = h->time_us;
+    session_pin(s);
+    if (hook_run_now(GR_HOOK_xmpp_presend_element, &e.ev) != GR_STOP)
+        write_to(s, &e, h->receipt);
+    deliver_requests(s, &acc);
+    acc_fini(&acc);
+    gr_stanza_unref(&e.stanza);
+    session_unpin(s);
 }
 
 struct deliver_post {
@@ -191,7 +217,7 @@ static struct receipt *copies_new(const struct job *j, unsigned count)
     struct copies *c = gr_alloc(sizeof(*c));
 
     receipt_init(&c->r, copies_handled);
-    c->r.kept = true; /* here */
+    c->r.kept = c->r.copies = true; /* here */
     c->whole = receipt_ref(j->receipt);
     c->st = gr_stanza_ref(j->e.stanza);
     c->count = count;

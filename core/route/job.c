@@ -218,11 +218,18 @@ static void client_handled(struct receipt *r, bool ok)
     struct gr_session *s = session_by_id(j->sender_id);
 
     (void)ok;
+    if (s != NULL) {
+        s->unhandled--;
+        if (s->counts != NULL)
+            session_counted(s, j);
+        s->out->resume(s->out_ctx);
+    }
     gr_free(j);
-    if (s == NULL)
-        return;
-    s->unhandled--;
-    s->out->resume(s->out_ctx);
+}
+
+bool job_is_own(const struct receipt *r, const struct gr_session *s)
+{
+    return r->handled == client_handled && GR_CONTAINER_OF(r, struct job, own)->sender_id == s->id;
 }
 
 static void enqueue(struct gr_session *s, struct job *j)
@@ -257,6 +264,14 @@ void job_from_client(struct gr_session *s, struct gr_stanza *take)
         j->e.to = j->own_to;
     }
     s->host->stanzas_in++;
+    enqueue(s, j);
+}
+
+void job_refused(struct gr_session *s, struct gr_stanza *take, struct gr_stanza *take_answer)
+{
+    struct job *j = job_new(take, JOB_REFUSED);
+
+    j->refusal = take_answer;
     enqueue(s, j);
 }
 
@@ -366,7 +381,15 @@ static enum job_stage after_exists(struct job *j)
 static bool advance(struct job *j)
 {
     switch (j->stage) {
+    case JOB_REFUSED:
+        session_count(j);
+        if (j->refusal != NULL)
+            gr_session_write(NULL, j->sender, j->refusal);
+        j->refusal = NULL;
+        j->stage = JOB_DONE;
+        return true;
     case JOB_SEND_PACKET:
+        session_count(j);
         j->stage = JOB_SEND_TYPE;
         if (hook_run_now(GR_HOOK_user_send_packet, &j->e.ev) == GR_STOP)
             j->stage = JOB_DONE;

@@ -22,6 +22,7 @@ struct receipt {
     _Atomic unsigned refs;
     _Atomic unsigned failed;    /* holders that could not do their part (socket gone) */
     bool kept;                  /* the origin holds a durable copy: do not route again on failure */
+    bool copies;                /* of one message for several sessions of an account */
     struct loop *home;
     struct post post;
     void (*handled)(struct receipt *r, bool ok); /* on `home`, after the last release; frees */
@@ -34,7 +35,7 @@ void receipt_release(struct receipt **take, bool ok); /* accepts NULL; any threa
 /* --- jobs (job.c) --- */
 
 enum job_stage {
-    JOB_SEND_PACKET, JOB_SEND_TYPE, JOB_SENT,        /* on the sender's home, per session in order */
+    JOB_REFUSED, JOB_SEND_PACKET, JOB_SEND_TYPE, JOB_SENT, /* on the sender's home, per session in order */
     JOB_ROUTE,                                       /* filter_packet, then to where `to` lives    */
     JOB_LOCAL, JOB_RECEIVED, JOB_DELIVER,            /* on the recipient's home, per account       */
     JOB_PREFER,                                      /* the session provider chooses, then DELIVER */
@@ -54,6 +55,9 @@ struct job {
     bool answered, suspended;        /* of the chain in progress */
     bool by_client;                  /* came from a session of this loop: */
     uint64_t sender_id;
+    bool counted;                    /* as the client's `number`th stanza (XEP-0198) */
+    uint32_t number;
+    struct gr_stanza *refusal;       /* JOB_REFUSED: the answer, or NULL */
     struct receipt own;              /* keeps the struct until the session was told */
     bool asked;                      /* JOB_PREFER is over: */
     enum gr_result preference;       /* its answer; ERROR: the core chooses */
@@ -65,11 +69,15 @@ struct job {
 
 /* A stanza from a client, its addresses checked by the stream. Takes it. */
 void job_from_client(struct gr_session *s, struct gr_stanza *take);
+/* One that the stream itself answers (take_answer, NULL: with silence): in its turn, and counted. */
+void job_refused(struct gr_session *s, struct gr_stanza *take, struct gr_stanza *take_answer);
 /* Something that is no stanza, or anything before the session is bound: user_send_xmlel only. */
 void job_xmlel(struct gr_session *s, struct gr_stanza *take);
 /* Routes (filter_packet first), behind the current event. cause: the accumulator of the stanza on whose
  * behalf it is sent, or NULL. The receipt may be NULL and is taken. */
 void job_route(struct gr_stanza *take, const struct gr_acc *cause, struct receipt *take_receipt);
+/* Is it about something that this session has sent? */
+bool job_is_own(const struct receipt *r, const struct gr_session *s);
 /* Straight to the recipient's account (no filters): what a session could not be given any more. */
 void job_redeliver(struct gr_stanza *take);
 /* The same; the receipt, which may be NULL, is taken. */
@@ -95,6 +103,8 @@ void deliver_to_available(struct job *j);
  * borrowed. */
 void deliver_stanza(struct gr_session *s, const struct gr_stanza_ev *what, struct gr_acc *acc,
                     struct receipt *receipt);
+/* What a module has held back: xmpp_presend_element and what follows. Borrowed. */
+void deliver_held(struct gr_session *s, struct gr_held *h);
 /* Carries out what handlers asked of the session (hooks.md 2.3); s NULL: a chain without one. */
 void deliver_requests(struct gr_session *s, struct gr_acc *acc);
 

@@ -200,6 +200,19 @@ const char *gr_session_lang(const struct gr_session *s)
     return s->lang;
 }
 
+static void add_unhandled(void *ctx, struct gr_session *s)
+{
+    *(size_t *)ctx += s->unhandled;
+}
+
+size_t session_unhandled_total(void)
+{
+    size_t n = 0;
+
+    session_each(add_unhandled, &n);
+    return n;
+}
+
 const char *gr_session_client_id(const struct gr_session *s)
 {
     return s->client_id;
@@ -262,13 +275,13 @@ void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
 {
     bool was = s->available;
 
-    (void)self;
     gr_stanza_unref(&s->presence);
     s->available = presence != NULL;
     s->presence = presence != NULL ? gr_stanza_ref(presence) : NULL;
     s->presence_us = gr_wall_us();
     s->priority = presence != NULL ? (int8_t)gr_presence_priority(presence) : 0;
     provider_session_presence(s->host, &s->providers, s, s->jid, s->priority, presence);
+    gr_session_changed(self, s);
     if (presence != NULL)
         presence_hook(s, GR_HOOK_set_presence, presence, NULL);
     else if (was)

@@ -18,6 +18,18 @@ struct session_out {
     bool (*is_tls)(void *ctx);
     /* A top-level element that no module took (user_send_xmlel was not stopped). */
     void (*unclaimed)(void *ctx, const struct gr_stanza *st);
+    /* From now on the stream is that of `s`, which is bound (resumption). NULL: it cannot. */
+    void (*adopt)(void *ctx, struct gr_session *s);
+};
+/* What a session speaks through that has no stream: nothing can be written, nothing happens. */
+extern const struct session_out session_gone;
+
+/* What the client has sent, for XEP-0198: a bit for every stanza from `handled` on. Twice what may be
+ * in flight: that much is counted, that much waits in the queue. */
+#define COUNTED_MAX 128
+struct session_counts {
+    uint32_t received, handled;
+    uint64_t done[2 * COUNTED_MAX / 64];
 };
 
 struct gr_session {
@@ -43,6 +55,7 @@ struct gr_session {
     struct gr_stanza *presence;
     int64_t presence_us, since_us;
     struct slots slots;
+    struct session_counts *counts;   /* NULL: nobody counts */
     struct provider_insts providers;
     struct link queue;               /* jobs from the client, in order; the first one runs */
     struct link unsent;              /* stanzas that never reached the socket */
@@ -84,6 +97,9 @@ typedef void (*session_bound_f)(struct gr_session *s, enum gr_cond cond, const c
 void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *request,
                   session_bound_f done);
 
+/* Into the table, under that address, which is free. */
+void session_enter(struct gr_session *s, struct gr_jid *take_full);
+
 enum session_stop { SESSION_SOCKET_CLOSED, SESSION_SOCKET_ERROR, SESSION_STOP_REQUEST };
 /* Asks the modules first (user_socket_closed, ...); true: somebody keeps the session. */
 bool session_kept(struct gr_session *s, enum session_stop why, const char *reason);
@@ -99,6 +115,28 @@ void session_terminate(struct gr_session **take, enum gr_end_reason reason);
 /* The same from our side: the stream is told to end with that error first. */
 void session_end(struct gr_session *s, const char *condition, const char *text,
                  enum gr_end_reason reason);
+/* At the end of the process: sessions that outlive it go from memory, and no hook tells of it. On each
+ * loop, after what they had sent is handled. */
+void session_forget_kept(void);
+/* Stanzas of this loop's sessions that are not handled yet. */
+size_t session_unhandled_total(void);
+/* Its stream ends, if it has one; the session stays. */
+void session_let_go(struct gr_session *s, const char *condition, const char *text);
+
+/* --- keep.c: somebody answers for what is sent to the client --- */
+static inline bool session_is_kept_by(const struct gr_session *s)
+{
+    return s->slots.keeper != NULL;
+}
+/* Given to the stream; only when session_is_kept_by. */
+void session_sent(struct gr_session *s, struct gr_stanza *st, int64_t time_us,
+                  struct receipt *receipt);
+/* A job's turn has come: when somebody counts and it is a stanza, it gets its number / it is handled. */
+void session_count(struct job *j);
+void session_counted(struct gr_session *s, const struct job *j);
+/* More is in flight than can be counted: input waits. */
+bool session_counts_full(const struct gr_session *s);
+
 /* While pinned a session is not freed. unpin may free it. */
 void session_pin(struct gr_session *s);
 void session_unpin(struct gr_session *s);

@@ -137,7 +137,8 @@ static bool must_wait(const struct c2s *c)
     if (c->paused || c->closing)
         return true;
     if (c->state == C2S_OPEN) /* the second: answers to what it asks would pile up */
-        return c->session->unhandled >= C2S_UNHANDLED_MAX || conn_is_full(c->conn);
+        return c->session->unhandled >= C2S_UNHANDLED_MAX || session_counts_full(c->session) ||
+               conn_is_full(c->conn);
     return c->waiting || c->state == C2S_MOVING || c->state == C2S_INLINE ||
            (c->session != NULL && c->session->unhandled > 0);
 }
@@ -323,6 +324,9 @@ void c2s_error(struct c2s *c, const char *condition, const char *text)
         gr_debug("c2s.stream_error", "%s: %s", conn_peer(c->conn), condition);
     }
     c2s_write(c, "</stream:stream>");
+    if (condition != NULL && c->session != NULL && /* XEP-0198, 7: not cleanly closed */
+        session_kept(c->session, SESSION_SOCKET_ERROR, condition))
+        c->session = NULL;
     conn_finish(&c->conn, c2s_stopping() ? LINGER_STOP_MS : LINGER_MS);
     release(c, condition != NULL ? GR_END_ERROR : GR_END_NORMAL);
 }
@@ -410,7 +414,10 @@ void c2s_accept(enum conf_tls tls, int take_fd, const struct sockaddr_storage *p
 static void shut_down(void *ctx, struct gr_session *s)
 {
     (void)ctx;
-    session_end(s, "system-shutdown", NULL, GR_END_SHUTDOWN);
+    if (session_kept(s, SESSION_STOP_REQUEST, "system-shutdown"))
+        session_let_go(s, "system-shutdown", NULL); /* it outlives the process */
+    else
+        session_end(s, "system-shutdown", NULL, GR_END_SHUTDOWN);
 }
 
 void c2s_shutdown(void)

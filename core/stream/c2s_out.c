@@ -45,7 +45,7 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
         return sasl2_hold(c, st, receipt);
     stanza_write(conn_out(c->conn), st);
     conn_wrote(c->conn);
-    if (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE)
+    if (session_is_kept_by(c->session) || (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE))
         return 0;
     struct out_mark *m = gr_alloc(sizeof(*m));
     m->mark.reached = reached;
@@ -96,5 +96,18 @@ static void out_unclaimed(void *ctx, const struct gr_stanza *st)
                      ? "unsupported-stanza-type" : "not-authorized", NULL);
 }
 
+/* The parser is this connection's: what an earlier one left half-read is no concern of ours. */
+static void out_adopt(void *ctx, struct gr_session *s)
+{
+    struct c2s *c = ctx;
+
+    c->session = s;
+    if (c->state == C2S_INLINE) /* <success/> comes first: sasl2_home.c */
+        return;
+    c->waiting = false;
+    c2s_login_free(c);
+    c->state = C2S_OPEN;
+}
+
 const struct session_out c2s_out = { out_write, out_close, out_resume, out_ip, out_is_tls,
-                                     out_unclaimed };
+                                     out_unclaimed, out_adopt };

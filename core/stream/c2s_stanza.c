@@ -5,15 +5,12 @@
 
 #include <string.h>
 
-static void refuse(struct c2s *c, struct gr_stanza *st, enum gr_cond cond, const char *text)
+/* Takes the answer, which may be NULL. In the order of the client's stanzas, and counted like any. */
+static void answer(struct c2s *c, struct gr_stanza *st, struct gr_stanza *take_reply)
 {
-    struct gr_stanza *reply = gr_error_reply(st, cond, text);
-
-    if (reply == NULL)
-        return;
-    gr_stanza_set_to(reply, c->session->jid);
-    c2s_write_el(c, reply);
-    gr_stanza_unref(&reply);
+    if (take_reply != NULL)
+        gr_stanza_set_to(take_reply, c->session->jid);
+    job_refused(c->session, gr_stanza_ref(st), take_reply);
 }
 
 /* Absent, or exactly this session's bare or full JID (RFC 6120, 8.1.2.1). */
@@ -57,15 +54,6 @@ static bool is_session_request(const struct c2s *c, const struct gr_stanza *st)
             (to->node == NULL && strcmp(to->domain, own->domain) == 0))));
 }
 
-static void session_result(struct c2s *c, const struct gr_stanza *st)
-{
-    struct gr_stanza *result = gr_iq_result(st);
-
-    gr_stanza_set_to(result, c->session->jid);
-    c2s_write_el(c, result);
-    gr_stanza_unref(&result);
-}
-
 void c2s_stanza(struct c2s *c, struct gr_stanza *take)
 {
     enum gr_kind kind = gr_stanza_kind(take);
@@ -79,11 +67,11 @@ void c2s_stanza(struct c2s *c, struct gr_stanza *take)
     } else if (!from_is_own(c, take)) {
         c2s_error(c, "invalid-from", NULL);
     } else if (stanza_to_malformed(take)) {
-        refuse(c, take, GR_JID_MALFORMED, NULL);
+        answer(c, take, gr_error_reply(take, GR_JID_MALFORMED, NULL));
     } else if (kind == GR_IQ && (fault = iq_fault(take)) != NULL) {
-        refuse(c, take, GR_BAD_REQUEST, fault);
+        answer(c, take, gr_error_reply(take, GR_BAD_REQUEST, fault));
     } else if (is_session_request(c, take)) {
-        session_result(c, take);
+        answer(c, take, gr_iq_result(take));
     } else {
         gr_stanza_set_from(take, c->session->jid);
         if (c->session->lang != NULL && gr_stanza_lang(take) == NULL) /* RFC 6120, 8.1.5 */

@@ -19,6 +19,7 @@ struct held {
     struct link link;
     struct gr_stanza *st;
     struct receipt *receipt;
+    bool answered_for;           /* by a module (gr_session_keep): not to be routed again */
 };
 
 int sasl2_hold(struct c2s *c, struct gr_stanza *st, struct receipt *receipt)
@@ -31,6 +32,7 @@ int sasl2_hold(struct c2s *c, struct gr_stanza *st, struct receipt *receipt)
     h = gr_alloc(sizeof(*h));
     h->st = gr_stanza_ref(st);
     h->receipt = receipt_ref(receipt);
+    h->answered_for = session_is_kept_by(c->session);
     list_append(&s->held, &h->link);
     s->n_held++;
     return 0;
@@ -46,7 +48,7 @@ void sasl2_drop_held(struct sasl2 *s, struct c2s *c)
 
         list_remove(&h->link);
         s->n_held--;
-        if (!written && !kept && (gr_stanza_kind(h->st) == GR_MESSAGE || h->receipt != NULL))
+        if (!written && !kept && !h->answered_for && (gr_stanza_kind(h->st) == GR_MESSAGE || h->receipt != NULL))
             session_reroute(h->st, h->receipt);
         receipt_release(&h->receipt, written || !kept);
         gr_stanza_unref(&h->st);

@@ -119,6 +119,11 @@ struct gr_stanza *gr_stanza_ref(struct gr_stanza *st)
     return st;
 }
 
+size_t gr_stanza_memory(const struct gr_stanza *st)
+{
+    return st->arena.used + (st->base != NULL ? st->base->arena.used : 0);
+}
+
 void gr_stanza_unref(struct gr_stanza **take)
 {
     struct gr_stanza *st = *take, *base;

@@ -75,6 +75,7 @@ GR_API int gr_stamp_parse(const char *s, int64_t *wall_us);
  * 3 * (len / 4) bytes; returns the length or GR_EINVAL (white space, bad padding, bad alphabet). */
 GR_API size_t gr_base64_encode(char *out, const void *in, size_t len);
 GR_API int gr_base64_decode(void *out, const char *in, size_t len);
+GR_API void gr_sha256(uint8_t out[32], const void *in, size_t len);
 /* Lower case; out needs 2 * len + 1 bytes. */
 GR_API void gr_hex_encode(char *out, const void *in, size_t len);
 

@@ -95,10 +95,9 @@
     X(reroute_unacked_messages, H, A, 0, gr_session_ev) \
         /* afterwards: what was not delivered finds its way elsewhere */ \
     X(unacknowledged_message, H, A, 0, gr_stanza_ev) \
-        /* [stream management] a message is among the unacknowledged ones of a session without a \
-         * connection */ \
+        /* a message is among the unacknowledged ones of a session without a connection */ \
     X(filter_unacknowledged_messages, H, A, 0, gr_stanza_ev) \
-        /* [stream management] an unacknowledged message is about to be routed again */ \
+        /* an unacknowledged message of a session that is over is about to be routed again */ \
     X(session_cleanup, H, A, 0, gr_session_ev) \
         /* a session was found whose server died without ending it */ \
     X(does_user_exist, H, A, P, gr_user_ev) \

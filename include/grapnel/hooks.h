@@ -68,6 +68,7 @@ struct gr_stanza_ev {
     int send_result;            /* xmpp_send_element: 0 or a gr_err */
     int reach;                  /* user_receive_*: every available session of the account with this
                                  * priority or a higher one is given the stanza, not only `session` */
+    void *receipt;              /* the core's: who waits for it (gr_ev_hold_back) */
 };
 #define GR_REACH_ONE 128        /* higher than any priority: `session` alone */
 /* The event's stanza for changing (a copy when it is shared); goes on instead of the old one. Also

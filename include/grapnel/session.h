@@ -92,6 +92,84 @@ GR_API int gr_session_post(struct gr_mod *self, const struct gr_jid *jid, uint64
 /* How many stanzas this session sent that are not handled yet: not stored, written, answered. */
 GR_API unsigned gr_session_unhandled(const struct gr_session *s);
 
+/* --- a stanza on its way to a client, in the hands of a module ---
+ *
+ * Its receipt stays open: the sender's stanza is not handled (acknowledged), or the stored copy not
+ * deleted, until gr_held_settle. Not across a reload in anything but a slot, whose release frees it. */
+struct gr_held {
+    struct gr_held *next;      /* for lists of the holder's */
+    struct gr_stanza *stanza;
+    int64_t time_us;           /* of the stanza (gr_acc_time_us) */
+    bool copy;                 /* other sessions of the account were given it as well */
+    void *receipt;             /* the core's; NULL: nobody waits */
+};
+/* In xmpp_presend_element: takes the stanza out of its way; return GR_STOP then. */
+struct gr_stanza_ev;
+GR_API struct gr_held *gr_ev_hold_back(struct gr_stanza_ev *ev);
+/* One for which nobody waits. Takes the stanza. */
+GR_API struct gr_held *gr_held_new(struct gr_stanza *take, int64_t time_us);
+/* It goes on: xmpp_presend_element again, with ev->flush set, and out. */
+GR_API void gr_held_go_on(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
+/* Whoever waits for it need not wait any longer: the client has it, or it is on disk. Idempotent. */
+GR_API void gr_held_settle(struct gr_held *h);
+/* Without gr_held_settle an origin that keeps a copy will send that again. Accepts NULL. */
+GR_API void gr_held_free(struct gr_held **take);
+/* Its session is gone: a message goes to another resource or to offline_message, a request gets its
+ * error, the rest is dropped (RFC 6121, 8.5.3.2); what its origin has a copy of is left to the origin.
+ * f is called as by gr_send_tracked when nobody has to do with it any more; f may be NULL. */
+typedef void (*gr_rerouted_f)(struct gr_mod *self, void *data, bool delivered);
+GR_API void gr_held_reroute(struct gr_mod *self, struct gr_held *take, gr_rerouted_f f,
+                            void *take_data);
+
+/* --- answering for a session's stanzas (XEP-0198) ---
+ *
+ * From gr_session_keep on the core neither reports nor routes again what it could not write to this
+ * session: it gives every stanza for the client to the module whose slot was named, which is called in
+ * the order of the stream, on the session's loop, and counts what the client sends. */
+struct gr_keeper {
+    /* Written to the stream, or there is none. May write, e.g. <r/>. */
+    void (*sent)(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
+    /* Something that the client sent is handled: gr_session_handled may have grown. */
+    void (*handled)(struct gr_mod *self, struct gr_session *s);
+    /* What gr_session_image says has changed: presence, or a slot with `persist`. */
+    void (*changed)(struct gr_mod *self, struct gr_session *s);
+    /* The session goes on over another stream (gr_session_resume); nothing is written to it yet. */
+    void (*resumed)(struct gr_mod *self, struct gr_session *s);
+};
+/* Counting starts with h: 0, or what the session's counter was (nothing may be in flight then). The
+ * slot must be in use in this session, and have a keeper. */
+struct gr_slot;
+GR_API void gr_session_keep(struct gr_mod *self, struct gr_session *s, const struct gr_slot *slot,
+                            uint32_t h);
+/* How many stanzas the client has sent since, modulo 2^32 / how many of those are handled and all
+ * before them: XEP-0198's h. In the order of the stream; stanzas that the stream refuses count. */
+GR_API uint32_t gr_session_received(const struct gr_session *s);
+GR_API uint32_t gr_session_handled(const struct gr_session *s);
+/* What a slot's `persist` would say is another thing now. Costs nothing when nobody keeps it. */
+GR_API void gr_session_changed(struct gr_mod *self, struct gr_session *s);
+/* What is needed to make the session again after a restart; the caller frees it. */
+GR_API void *gr_session_image(struct gr_mod *self, struct gr_session *s, size_t *len);
+/* Makes it: bound and as available as it was, without a stream, slots with `revive` filled in; no hook
+ * tells of it. On the account's home loop. f gets NULL when it cannot be: its host is gone, somebody has
+ * the address, the bytes are damaged; take_data (gr_alloc'ed or NULL) is freed by the core afterwards. */
+typedef void (*gr_revived_f)(struct gr_mod *self, struct gr_session *s, void *data);
+GR_API void gr_session_revive(struct gr_mod *self, const void *image, size_t len, gr_revived_f f,
+                              void *take_data);
+/* Writes to the stream without telling anybody: what was sent before and is sent again. */
+GR_API void gr_session_resend(struct gr_mod *self, struct gr_session *s, struct gr_stanza *st);
+/* False: the session outlives its stream (a handler of user_socket_closed, ... wants it). */
+GR_API bool gr_session_has_stream(const struct gr_session *s);
+/* Takes the stream away with that error (RFC 6120, 4.9.3; NULL: none); the session stays. For handlers
+ * of user_stop_request that return GR_STOP, and time-outs. Not while the stream's input is handled. */
+GR_API void gr_session_detach(struct gr_mod *self, struct gr_session *s, const char *condition,
+                              const char *text);
+/* After the current event the stream of `fresh` (authenticated as the same account, not bound) becomes
+ * that of `kept`; a stream that `kept` still has ends with <conflict/> (XEP-0198, 5). `fresh` is gone
+ * then, without user_terminate; keeper.resumed follows. When one of them ends before, nothing
+ * happens. GR_EINVAL: fresh is not in that state. */
+GR_API int gr_session_resume(struct gr_mod *self, struct gr_session *kept,
+                             struct gr_session *fresh);
+
 /* Data of a module's own per session or account: zeroed on first use, released with the object (or
  * at a reload to a version that changed `version` or dropped the slot: then by the old code).
  * Timers in it stop when another instance takes the data over: at a reload the new version's, when a
@@ -103,6 +181,14 @@ struct gr_slot {
     void (*release)(void *data); /* what data points to, not data itself; may be NULL */
     /* `self` has taken `data` over and is in force: the place to start its timers again. May be NULL. */
     void (*moved)(struct gr_mod *self, void *data);
+    /* Of a session that outlives the process: what to keep of `data` (gr_alloc'ed; NULL: nothing), and
+     * how to get it back into zeroed `data`, by code with the same name and version: 0 or a gr_err. Tell
+     * changes with gr_session_changed. May be NULL. */
+    void *(*persist)(const void *data, size_t *len);
+    int (*revive)(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes,
+                  size_t len);
+    /* Of the module that answers for the session's stanzas (gr_session_keep); else NULL. */
+    const struct gr_keeper *keeper;
 };
 #define GR_SLOT(type, ver, rel) { .name = #type, .version = (ver), .size = sizeof(type), \
                                   .release = (rel) }

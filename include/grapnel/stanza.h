@@ -158,6 +158,9 @@ GR_API void gr_stanza_set_payload(struct gr_stanza *st, const char *xml, size_t 
 /* <delay xmlns='urn:xmpp:delay' from= stamp=> (XEP-0203); from may be NULL. */
 GR_API void gr_stanza_add_delay(struct gr_stanza *st, const char *from, int64_t wall_us);
 
+/* About how many bytes of memory it takes; grows with what is added. */
+GR_API size_t gr_stanza_memory(const struct gr_stanza *st);
+
 /* The element as text with GR_NS_CLIENT as the outer default namespace (what the store keeps and
  * clients get). Kept in the stanza; *len may be NULL. */
 GR_API const char *gr_stanza_xml(const struct gr_stanza *st, size_t *len);

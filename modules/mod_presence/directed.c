@@ -3,13 +3,49 @@
  * session slot: it is short, and the JID's hash makes looking through it cheap. */
 #include "presence.h"
 
+#include <string.h>
+
 static void release(void *data)
 {
     directed_clear(data);
 }
 
+/* Over a restart: addresses, each with its NUL. */
+static void *persist(const void *data, size_t *len)
+{
+    const struct directed *d = data;
+    char *out = NULL;
+
+    *len = 0;
+    for (unsigned i = 0; i < d->count; i++) {
+        size_t n = strlen(d->jid[i]->full) + 1;
+        out = gr_realloc(out, *len + n);
+        memcpy(out + *len, d->jid[i]->full, n);
+        *len += n;
+    }
+    return out;
+}
+
+static int revive(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes, size_t len)
+{
+    const char *at = bytes, *end = at + len;
+    struct gr_jid *jid;
+
+    (void)self, (void)s;
+    if (len == 0 || end[-1] != '\0')
+        return GR_EINVAL;
+    for (; at < end; at += strlen(at) + 1) {
+        if (gr_jid_parse(at, strlen(at), &jid) != 0)
+            continue;
+        directed_add(data, jid);
+        gr_jid_free(&jid);
+    }
+    return 0;
+}
+
 const struct gr_slot directed_slot = { .name = "directed", .version = 1,
-                                       .size = sizeof(struct directed), .release = release };
+                                       .size = sizeof(struct directed), .release = release,
+                                       .persist = persist, .revive = revive };
 
 bool directed_add(struct directed *d, const struct gr_jid *jid)
 {

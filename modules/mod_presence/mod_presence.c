@@ -64,6 +64,7 @@ static enum gr_verdict become_unavailable(struct gr_mod *self, struct gr_stanza_
     hold = gr_hold(self, &ev->ev);
     if (hold == NULL)
         return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, NULL);
+    gr_session_changed(self, s);
     if (was)
         gr_session_set_presence(self, s, NULL, status != NULL ? gr_el_text(status, NULL) : NULL);
     broadcast(self, &(struct broadcast_order){
@@ -77,13 +78,17 @@ static enum gr_verdict become_unavailable(struct gr_mod *self, struct gr_stanza_
 static enum gr_verdict send_directed(struct gr_mod *self, struct gr_stanza_ev *ev, bool available)
 {
     struct directed *d;
+    unsigned before;
 
     if (!gr_jid_bare_equal(ev->to, ev->from)) {
         d = gr_session_slot(self, ev->session, &directed_slot);
+        before = d->count;
         if (!available)
             directed_remove(d, ev->to);
         else if (!directed_add(d, ev->to))
             return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, "too much directed presence");
+        if (d->count != before)
+            gr_session_changed(self, ev->session);
     }
     gr_send_in(self, &ev->ev, gr_stanza_ref(ev->stanza));
     return GR_OK;
@@ -140,8 +145,10 @@ static enum gr_verdict on_receive(struct gr_mod *self, struct gr_stanza_ev *ev)
         return GR_STOP;
     if (type == GR_UNAVAILABLE || type == GR_TYPE_ERROR) {
         d = gr_session_slot_peek(self, ev->session, &directed_slot);
-        if (d != NULL)
+        if (d != NULL && d->count > 0) {
             directed_gone(d, ev->from); /* RFC 6121, 4.6.1 */
+            gr_session_changed(self, ev->session);
+        }
     }
     return may_see(ev, type) ? GR_OK : GR_STOP;
 }

@@ -36,7 +36,25 @@ static void release(void *data)
     drop_kept(data);
 }
 
-const struct gr_slot interest_slot = GR_SLOT(struct interest, 1, release);
+/* Over a restart (XEP-0198): a resumed session does not ask for the roster again. */
+static void *persist(const void *data, size_t *len)
+{
+    const struct interest *in = data;
+
+    *len = 0;
+    return in->on ? gr_strdup("") : NULL;
+}
+
+static int revive(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes, size_t len)
+{
+    (void)self, (void)s, (void)bytes, (void)len;
+    ((struct interest *)data)->on = true;
+    return 0;
+}
+
+const struct gr_slot interest_slot = { .name = "struct interest", .version = 1,
+                                       .size = sizeof(struct interest), .release = release,
+                                       .persist = persist, .revive = revive };
 
 /* --- the window between reading and the result's arrival --- */
 
@@ -57,6 +75,7 @@ void interest_await(struct gr_mod *self, struct gr_session *s, const char *id)
     in->missed = 0;
     in->was = in->on;
     in->on = true;
+    gr_session_changed(self, s);
 }
 
 void interest_fail(struct gr_mod *self, struct gr_session *s, const char *id)
@@ -66,6 +85,7 @@ void interest_fail(struct gr_mod *self, struct gr_session *s, const char *id)
     if (in->awaits == NULL || id == NULL || strcmp(in->awaits, id) != 0)
         return;
     in->on = in->was;
+    gr_session_changed(self, s);
     if (in->on)
         flush(self, s, in);
     else
@@ -77,7 +97,7 @@ static void keep(struct gr_mod *self, struct gr_session *s, struct interest *in,
 {
     if (in->count >= KEPT_MAX + in->missed) {
         gr_stanza_unref(&take);
-        gr_session_close(self, s, "resource-constraint", "too many roster changes", false);
+        gr_session_close(self, s, "resource-constraint", "too many roster changes", true);
         return;
     }
     if ((in->count & (in->count - 1)) == 0)

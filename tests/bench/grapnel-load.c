@@ -52,7 +52,8 @@ static const char help[] =
     "          --no-presence --no-roster\n"
     "load:     --duration S --warmup S --settle S --rate N --window N --active N\n"
     "          --group N --body 200\n"
-    "          --messages N --to-first N --to-count N --sm\n"
+    "          --messages N --to-first N --to-count N\n"
+    "          --sm --resume: XEP-0198, in offline and chat; sessions that can be resumed\n"
     "output:   --json FILE --label TEXT\n";
 
 enum {
@@ -84,6 +85,7 @@ enum {
     O_TO_FIRST,
     O_TO_COUNT,
     O_SM,
+    O_RESUME,
     O_JSON,
     O_LABEL,
     O_HELP
@@ -118,6 +120,7 @@ static const struct option longs[] = {
     { "to-first", 1, NULL, O_TO_FIRST },
     { "to-count", 1, NULL, O_TO_COUNT },
     { "sm", 0, NULL, O_SM },
+    { "resume", 0, NULL, O_RESUME },
     { "json", 1, NULL, O_JSON },
     { "label", 1, NULL, O_LABEL },
     { "help", 0, NULL, O_HELP },
@@ -162,6 +165,7 @@ static bool set(int option, const char *v)
     case O_TO_FIRST: opts.to_first = atoi(v); break;
     case O_TO_COUNT: opts.to_count = atoi(v); break;
     case O_SM: opts.sm = true; break;
+    case O_RESUME: opts.sm = opts.resume = true; break;
     case O_JSON: opts.json = v; break;
     case O_LABEL: opts.label = v; break;
     default: return false;

@@ -21,7 +21,7 @@ struct opts {
     int port, first, sessions, active, parallel, window, group, to_first, to_count;
     int body, settle, pid_count;
     enum tls_mode tls;
-    bool raw, no_presence, no_roster, sm, expect_echo;
+    bool raw, no_presence, no_roster, sm, resume, expect_echo;
     double rate, login_rate, duration, warmup;
     uint64_t messages;
     int pids[PIDS_MAX];
@@ -61,6 +61,7 @@ struct conn {
     struct conn *next_dirty;
     struct scram *scram;
     uint64_t sent, acked, marked; /* stanzas, for XEP-0198; marked: sent when the last <r/> went */
+    uint64_t got;                 /* since it was enabled */
     int64_t mark_ns, started_ns;
 };
 

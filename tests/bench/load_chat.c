@@ -21,6 +21,8 @@ static int active(void)
     return n & ~1;
 }
 
+#define ASK_EVERY 8 /* messages, with --sm (XEP-0198, 8.2) */
+
 static void chat_stanza(struct conn *c, const char *p, size_t len)
 {
     int64_t sent;
@@ -29,8 +31,11 @@ static void chat_stanza(struct conn *c, const char *p, size_t len)
         return;
     received++;
     hist_add(&latency, now_ns() - sent);
-    if (running && opts.rate <= 0)
-        message_put(c, partner(c), false);
+    if (!running || opts.rate > 0)
+        return;
+    message_put(c, partner(c), false);
+    if (opts.sm && c->sent % ASK_EVERY == 0)
+        conn_puts(c, "<r xmlns='urn:xmpp:sm:3'/>");
 }
 
 static void chat_tick(int64_t now)

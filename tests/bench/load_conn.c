@@ -146,10 +146,25 @@ void conns_flush(void)
 
 /* --- in --- */
 
+/* XEP-0198: all that came so far. */
+static void acknowledge(struct conn *c)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "<a xmlns='urn:xmpp:sm:3' h='%llu'/>", (unsigned long long)c->got);
+    conn_puts(c, text);
+}
+
 static void handle(struct conn *c, const char *p, size_t len)
 {
     if (c->state == C_CLOSING)
         return;
+    if (c->state > C_SM && len > 3 && strchr("mip", p[1]) != NULL)
+        c->got++;
+    if (c->state > C_SM && len > 3 && memcmp(p, "<r ", 3) == 0) {
+        acknowledge(c);
+        return;
+    }
     /* What was kept may come before the presence does. */
     if (c->state == C_READY || (c->state == C_PRESENCE && len > 3 && memcmp(p, "<me", 3) == 0))
         run_stanza(c, p, len);

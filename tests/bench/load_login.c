@@ -147,7 +147,8 @@ static void on_success(struct conn *c, const char *p, size_t len)
 static void go_on(struct conn *c)
 {
     if (c->state <= C_BIND && opts.sm) {
-        conn_puts(c, "<enable xmlns='urn:xmpp:sm:3'/>");
+        conn_puts(c, opts.resume ? "<enable xmlns='urn:xmpp:sm:3' resume='true'/>"
+                                 : "<enable xmlns='urn:xmpp:sm:3'/>");
         c->state = C_SM;
     } else if (c->state <= C_SM && !opts.no_roster) {
         conn_puts(c, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");

@@ -54,8 +54,6 @@ static void offline_stanza(struct conn *c, const char *p, size_t len)
 {
     if (opts.sm && memcmp(p, "<a ", 3) == 0)
         on_ack(c, p, len);
-    else if (opts.sm && memcmp(p, "<r ", 3) == 0)
-        conn_puts(c, "<a xmlns='urn:xmpp:sm:3' h='0'/>");
     else if (memcmp(p, "<me", 3) == 0 && find(p, len, "type='error'") != NULL)
         received++;
 }

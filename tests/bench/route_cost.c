@@ -3,7 +3,10 @@
  * instructions over two different N gives the cost of one (callgrind.sh). A message to one other
  * session, or a presence to CONTACTS contacts.
  *
- *     route_cost [presence] N [time]      time: prints nanoseconds per stanza */
+ *     route_cost [presence|sm] N [time]   time: prints nanoseconds per stanza
+ *
+ * sm: as the message, where both have enabled XEP-0198 and the sender asks, and the recipient
+ * acknowledges, after each batch. */
 #include "harness_priv.h"
 
 #include "xml/parse.h"
@@ -17,9 +20,9 @@ enum { BATCH = 8, CONTACTS = 20 };
 static const char ini[] =
     "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_offline]\n[mod_disco]\n"
     "[mod_ping]\n[mod_version]\n[mod_time]\n[mod_last]\n[mod_private]\n"
-    "[mod_vcard]\n";
+    "[mod_vcard]\n[mod_stream_management]\n[mod_csi]\n";
 
-static struct hs *alice;
+static struct hs *alice, *bob; /* bob: with XEP-0198, else NULL */
 static uint64_t delivered;
 static struct buf text;
 
@@ -33,7 +36,8 @@ static int on_open(void *ctx, const struct xml_header *h)
 static int on_element(void *ctx, struct gr_stanza *take)
 {
     (void)ctx;
-    gr_stanza_set_from(take, alice->s->jid);
+    if (gr_stanza_kind(take) != GR_NONZA)
+        gr_stanza_set_from(take, alice->s->jid);
     job_from_client(alice->s, take);
     return 0;
 }
@@ -49,7 +53,7 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
 {
     (void)ctx, (void)receipt;
     stanza_write(&text, st);
-    delivered++;
+    delivered += gr_stanza_kind(st) != GR_NONZA;
     if (buf_len(&text) > 4096)
         buf_consume(&text, buf_len(&text));
     return 0;
@@ -57,14 +61,28 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
 
 static const struct xml_events events = { on_open, on_element, on_close };
 
+/* XEP-0198, 8.2. */
+static void acknowledge(struct h *h, struct xml_parser *p, int n)
+{
+    static const char r[] = "<r xmlns='urn:xmpp:sm:3'/>";
+    size_t used;
+
+    h_run(h);
+    h_sendf(bob, "<a xmlns='urn:xmpp:sm:3' h='%d'/>", n);
+    xml_parser_feed(p, r, sizeof(r) - 1, &used);
+}
+
 static void route(struct h *h, struct xml_parser *p, const char *xml, int n)
 {
     size_t len = strlen(xml), used;
 
     for (int i = 0; i < n; i++) {
         xml_parser_feed(p, xml, len, &used);
-        if (i % BATCH == BATCH - 1)
-            h_run(h);
+        if (i % BATCH != BATCH - 1)
+            continue;
+        if (bob != NULL)
+            acknowledge(h, p, i + 1);
+        h_run(h);
     }
     h_run(h);
 }
@@ -112,7 +130,8 @@ int main(int argc, char **argv)
         "xmlns:stream='http://etherx.jabber.org/streams'>";
     static const char presence[] = "<presence><show>away</show><status>lunch</status></presence>";
     bool fan_out = argc > 1 && strcmp(argv[1], "presence") == 0;
-    int n = argc > 1 + fan_out ? atoi(argv[1 + fan_out]) : 1000;
+    bool sm = argc > 1 && strcmp(argv[1], "sm") == 0, word = fan_out || sm;
+    int n = argc > 1 + word ? atoi(argv[1 + word]) : 1000;
     char message[320];
     size_t used;
 
@@ -125,13 +144,20 @@ int main(int argc, char **argv)
     for (int i = 0; fan_out && i < CONTACTS; i++)
         count_output(contact(h, i));
     /* Her own presence comes back to alice. */
-    count_output(fan_out ? alice : h_online(h, "bob@localhost/b"));
+    struct hs *recipient = fan_out ? alice : h_online(h, "bob@localhost/b");
+    if (sm) {
+        bob = recipient;
+        h_send(alice, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+        h_send(bob, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+        count_output(alice);
+    }
+    count_output(recipient);
     delivered = 0;
     struct xml_parser *p = xml_parser_new(&(struct xml_limits){ 0 }, &events, NULL);
     xml_parser_feed(p, header, strlen(header), &used);
     int64_t start = now();
     route(h, p, fan_out ? presence : message, n);
-    if (argc > 2 + fan_out)
+    if (argc > 2 + word)
         printf("%.1f\n", (double)(now() - start) / n);
     uint64_t expected = (uint64_t)n * (fan_out ? CONTACTS + 1 : 1);
     if (delivered != expected) {

@@ -363,6 +363,12 @@ static char *what_is_left(void)
     return text;
 }
 
+static void forget_kept(void *arg)
+{
+    (void)arg;
+    session_forget_kept();
+}
+
 /* Clients away, modules stopped; complains about what stays. Questions to clients that are gone may
  * run into their time-out first; holds may not. */
 static char *tear_down(struct h *h, enum gr_end_reason reason)
@@ -370,6 +376,7 @@ static char *tear_down(struct h *h, enum gr_end_reason reason)
     h->hold_store = false;
     hs_end_all(h, reason);
     h_run(h);
+    loops_call(forget_kept, NULL);
     char *text = what_is_left();
     if (text != NULL) {
         gr_free(text);

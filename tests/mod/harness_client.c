@@ -13,11 +13,12 @@ static void keep(struct hs *s, struct gr_stanza *st)
     struct buf text = { 0 };
 
     stanza_write(&text, st);
+    bool of_stream = strcmp(gr_el_ns(gr_stanza_root(st)), GR_NS_STREAM) == 0; /* its prefix is outside */
     if (s->count == s->cap) {
         s->cap = s->cap == 0 ? 16 : 2 * s->cap;
         s->got = gr_realloc(s->got, s->cap * sizeof(struct gr_stanza *));
     }
-    s->got[s->count++] = h_parse(buf_str(&text));
+    s->got[s->count++] = of_stream ? gr_stanza_copy(st) : h_parse(buf_str(&text));
     buf_fini(&text);
 }
 
@@ -35,6 +36,7 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
     struct h_mark *m = gr_alloc(sizeof(*m));
     m->receipt = receipt_ref(receipt);
     m->st = gr_stanza_ref(st);
+    m->answered_for = session_is_kept_by(s->s);
     list_append(&s->marks, &m->link);
     return 0;
 }
@@ -82,8 +84,18 @@ static void out_unclaimed(void *ctx, const struct gr_stanza *st)
     session_terminate(&s->s, GR_END_ERROR);
 }
 
+static void out_adopt(void *ctx, struct gr_session *session)
+{
+    struct hs *s = ctx;
+
+    s->s = session;
+    s->id = session->id;
+    gr_jid_free(&s->jid);
+    s->jid = gr_jid_dup(session->jid);
+}
+
 static const struct session_out out = { out_write, out_close, out_resume, out_ip, out_is_tls,
-                                        out_unclaimed };
+                                        out_unclaimed, out_adopt };
 
 void h_stall(struct hs *s)
 {
@@ -119,7 +131,7 @@ void hs_lose(struct hs *s)
     loop_enter(s->loop);
     list_each (m, &s->marks, struct h_mark, link) {
         struct gr_session *session = session_by_id(s->id);
-        bool kept = m->receipt != NULL && m->receipt->kept;
+        bool kept = m->answered_for || (m->receipt != NULL && m->receipt->kept);
         bool counts = m->receipt != NULL || gr_stanza_kind(m->st) == GR_MESSAGE;
 
         if (!kept && counts && session != NULL)
@@ -380,6 +392,10 @@ static void end_session(void *ctx, struct gr_session *s)
 {
     enum gr_end_reason reason = *(enum gr_end_reason *)ctx;
 
+    if (reason == GR_END_SHUTDOWN && session_kept(s, SESSION_STOP_REQUEST, "system-shutdown")) {
+        session_let_go(s, "system-shutdown", NULL); /* as c2s_shutdown */
+        return;
+    }
     session_end(s, reason == GR_END_SHUTDOWN ? "system-shutdown" : NULL, NULL, reason);
 }
 

@@ -40,6 +40,7 @@ struct h_mark {
     struct link link;
     struct receipt *receipt;
     struct gr_stanza *st;
+    bool answered_for;           /* by a module (gr_session_keep): not to be routed again */
 };
 
 struct hs {

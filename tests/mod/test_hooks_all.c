@@ -80,6 +80,8 @@ static unsigned states_of(enum gr_hook_id id)
         return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
     case GR_HOOK_c2s_stream_features: /* the last: a login has brought a resource with it */
         return ON(GR_S_CONNECTED) | ON(GR_S_AUTHENTICATED) | ON(GR_S_BOUND);
+    case GR_HOOK_unacknowledged_message:
+        return ON(GR_S_BOUND);
     case GR_HOOK_auth_failed:
     case GR_HOOK_sasl2_stream_features:
     case GR_HOOK_bind2_stream_features:
@@ -118,7 +120,9 @@ static void check(struct gr_mod *self, enum gr_hook_id id, const struct gr_ev *e
 
     if (hook_is_global(id) ? ev->host != NULL : ev->host != gr_mod_host(self))
         wrong(id, "whose chain is it?");
-    if (hook_is_stanza(id) && ev->acc == NULL)
+    /* These are about stanzas that arrived long ago. */
+    if (hook_is_stanza(id) && ev->acc == NULL && id != GR_HOOK_unacknowledged_message &&
+        id != GR_HOOK_filter_unacknowledged_messages)
         wrong(id, "a stanza without accumulator");
     if ((s != NULL) != (states != 0) && id != GR_HOOK_presence_probe)
         wrong(id, s != NULL ? "it has a session" : "it has no session");
@@ -182,8 +186,8 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
-                "[mod_privacy]\n[mod_blocking]\n[mod_mam]\n"                                       \
-                "[mod_ping]\nsend_pings = yes\n[mod_carboncopy]\n[mod_caps]\n"
+                "[mod_privacy]\n[mod_blocking]\n[mod_mam]\n[mod_carboncopy]\n[mod_caps]\n"        \
+                "[mod_ping]\nsend_pings = yes\n[mod_stream_management]\n[mod_csi]\n"
 #define MAM "urn:xmpp:mam:2"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
@@ -347,6 +351,20 @@ static void privacy(struct h *h, struct hs *a, struct hs *b)
     h_disconnect(&other, true);
 }
 
+/* Its connection breaks, then its place is taken. */
+static void waits_for_its_client(struct h *h, struct hs *from)
+{
+    struct hs *d = h_login(h, "bob@localhost/d");
+
+    rec.second[GR_HOOK_user_send_xmlel] = GR_OK; /* it is mod_stream_management's */
+    h_send(d, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    rec.second[GR_HOOK_user_send_xmlel] = GR_STOP;
+    h_send(from, "<message to='bob@localhost/d'><body>7</body></message>");
+    h_disconnect(&d, false);
+    d = h_login(h, "bob@localhost/d");
+    h_disconnect(&d, true);
+}
+
 static void ends(struct h *h, struct hs *a, struct hs *b)
 {
     struct hs *c = h_connect(h, "bob@localhost");
@@ -402,6 +420,7 @@ static void day(void)
     stanzas(h, a, b);
     privacy(h, a, b);
     another_server(h);
+    waits_for_its_client(h, a);
     ends(h, a, b);
     assert_non_null(mkdtemp(path));
     snprintf(file, sizeof(file), "%s/x", path);

@@ -359,7 +359,8 @@ static void life_moved(struct gr_mod *self, void *data)
     called(MOVED);
 }
 
-static const struct gr_slot piece = { "piece", 1, 8, life_release, life_moved };
+static const struct gr_slot piece = { .name = "piece", .version = 1, .size = 8,
+                                      .release = life_release, .moved = life_moved };
 static const struct gr_slot *const pieces[] = { &piece, NULL };
 
 static void *life_open(struct gr_mod *self, struct gr_session *session)

@@ -1,0 +1,134 @@
+/* mod_stream_management/sm.h: what the files of the module share.
+ *
+ * A session that asked for it has a `struct sm`: the queue of what its client has not acknowledged, and
+ * the counters. It lives on while the session has no stream. */
+#pragma once
+
+#include <grapnel/module.h>
+
+#define NS_SM "urn:xmpp:sm:3"
+
+struct sm_conf {
+    int64_t resume_timeout, ack_timeout, queue_limit, queue_size, kept_sessions, ack_frequency;
+    const char *location;
+};
+
+#define HASH_SIZE 32
+
+struct sm {
+    uint64_t session;            /* gr_session_id */
+    uint8_t hash[HASH_SIZE];     /* SHA-256 of the SM-ID */
+    int64_t timeout_ms;          /* how long it waits for its client; 0: not resumable */
+
+    /* What went to the client: numbers below `acked` it has, the queue holds those from there on. */
+    uint64_t acked;
+    unsigned count;
+    size_t bytes;
+    struct gr_held *first, *last;
+    struct gr_held *unwritten;   /* the first that is in no transaction yet */
+    uint64_t disk_from, disk_to; /* numbers that have rows */
+    unsigned since_ask;          /* stanzas sent since the last <r/> */
+    bool asked;                  /* that is unanswered */
+    int64_t asked_ms;
+    int64_t over_ms;             /* since when the queue has been too long; 0: it is not */
+
+    /* Its end: without a stream, when that is up / with one, when <r/> is not answered. */
+    struct gr_timer timer;
+    bool armed, gone;
+    int64_t gone_ms;             /* since when */
+
+    /* The journal. */
+    uint32_t durable;            /* h on disk: what may be told */
+    uint32_t told, wanted;       /* h told last; <r/> has asked up to there */
+    bool wants;                  /* and is not answered fully yet */
+    bool image_dirty, urgent, touched, rows;
+    int64_t touched_ms;
+    uint64_t looked_at;          /* the number of the next stanza when it was looked last */
+    struct sm *touched_next, **touched_at; /* at: what points to it */
+
+    /* Made again after a restart: the queue up to number disk_to is on disk only. */
+    bool on_disk;
+    bool unclean;                /* that was a crash: more may have been sent than is known */
+
+    struct resuming *resuming;   /* a stream that waits to take over */
+    char *previd;                /* what its client called it when it resumed last */
+};
+
+struct ending;
+struct state {
+    struct ending *endings;      /* end.c */
+    struct sm *touched;          /* who may have something to write */
+    struct gr_timer tick;
+    int64_t tick_ms;
+    bool ticking, stopping, retired, cleaned;
+    unsigned flights;            /* transactions under way */
+    struct stale *stale;         /* ring of sessions that ended: stale.c */
+    unsigned stale_next;
+};
+
+extern const struct gr_slot sm_slot;
+
+/* mod_stream_management.c */
+struct sm *sm_of(struct gr_mod *self, const struct gr_session *s); /* NULL: not enabled */
+struct gr_session *sm_session(struct gr_mod *self, const struct sm *sm);
+
+/* elements.c: what the client says that is no stanza */
+enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev);
+struct gr_stanza *enable(struct gr_mod *self, struct gr_session *s, const struct gr_el *request);
+struct gr_stanza *failure(enum gr_cond cond, const uint32_t *h);
+void failed(struct gr_mod *self, struct gr_session *s, enum gr_cond cond, const uint32_t *h);
+void too_high(struct gr_mod *self, struct gr_session *s, uint32_t h, uint32_t sent);
+void tell_h(struct gr_mod *self, struct gr_session *s, struct sm *sm); /* if somebody asked */
+bool attr_u32(const struct gr_el *el, const char *name, uint32_t *out);
+void hash_of(const char *id, uint8_t out[HASH_SIZE]);
+
+/* queue.c: what went to the client */
+void queue_sent(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
+uint64_t queue_first(const struct sm *sm); /* the number of the first that is not acknowledged */
+uint32_t queue_sent_count(const struct sm *sm);
+enum ack { ACK_OLD, ACK_SAME, ACK_MORE, ACK_TOO_HIGH };
+enum ack queue_judge(const struct sm *sm, uint32_t h);
+void queue_acked(struct sm *sm, uint32_t h);
+void queue_ask(struct gr_mod *self, struct gr_session *s, struct sm *sm);
+void queue_again(struct gr_mod *self, struct gr_session *s, struct sm *sm); /* sends it all again */
+void queue_free(struct sm *sm);
+void queue_find_unwritten(struct sm *sm);
+/* Tells who wants to know of each message in it. */
+void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm);
+
+/* journal.c: the session has something to write: soon, or in the next transaction / it goes / its rows are
+ * deleted, with those of the queue from number `from` to before `to`. */
+void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent);
+void journal_forget(struct sm *sm);
+void journal_retire(struct state *st); /* another version takes over */
+void journal_delete(struct gr_mod *self, const uint8_t hash[HASH_SIZE], uint64_t from, uint64_t to);
+
+/* end.c: the session is over; everything goes elsewhere / the same of one that is on disk only */
+void end_session(struct gr_mod *self, const struct gr_jid *full, struct sm *sm);
+void end_rows(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE],
+              uint64_t from, uint64_t to);
+
+void end_stop(struct state *st);
+
+/* revive.c, load.c: after a restart; `h` is what the client has got: then resume_look */
+enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev);
+void load(struct gr_mod *self, struct sm *sm, uint32_t h);
+
+/* life.c: without a stream, and with another one */
+enum gr_verdict on_stream_lost(struct gr_mod *self, struct gr_session_ev *ev);
+enum gr_verdict on_stop_request(struct gr_mod *self, struct gr_session_ev *ev);
+void life_arm(struct gr_mod *self, struct sm *sm, int64_t ms);
+void life_rearm(struct gr_mod *self, struct sm *sm);
+enum gr_verdict resume(struct gr_mod *self, struct gr_stanza_ev *ev);
+enum gr_verdict resume_inline(struct gr_mod *self, struct gr_inline_ev *ev);
+void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm);
+void resume_cancel(struct gr_mod *self, struct sm *sm, enum gr_cond cond);
+void resumed(struct gr_mod *self, struct gr_session *s);
+
+/* stale.c: how much of what they sent was handled, of sessions that ended */
+void stale_add(struct state *st, const struct sm *sm, const struct gr_jid *jid, uint32_t h);
+bool stale_find(const struct state *st, const uint8_t hash[HASH_SIZE], const struct gr_jid *jid,
+                uint32_t *h);
+void stale_save(const struct state *st, struct gr_bag *bag);
+void stale_restore(struct state *st, const struct gr_bag *bag);
+void stale_free(struct state *st);
