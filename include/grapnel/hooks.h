@@ -331,7 +331,7 @@ struct gr_amp_ev {
     bool supported;
     int match;                  /* amp_check_condition: 0 no, 1 match, -1 undecided */
 };
-struct gr_inbox_ev { struct gr_ev ev; const struct gr_jid *user; struct gr_stanza *iq;
+struct gr_inbox_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *iq;
                      struct gr_stanza *result; uint64_t unread; };
 struct gr_push_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *form;
                     const char *service, *node; int rc; bool device_gone; };
