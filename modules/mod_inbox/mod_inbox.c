@@ -17,7 +17,7 @@ static const struct gr_opt options[] = {
                 "changes of membership in light rooms count as messages"),
     GR_OPT_BOOL(struct inbox_conf, remove_on_kicked, true,
                 "a room leaves the inbox with one's membership"),
-    GR_OPT_INT(struct inbox_conf, limit, 10000, 10, 1000000, "most conversations per account"),
+    GR_OPT_INT(struct inbox_conf, limit, 10000, 10, 100000, "most conversations per account"),
     GR_OPT_INT(struct inbox_conf, max_result_limit, 0, 1, 1000000,
                "most conversations per answer", .zero = "unlimited"),
     GR_OPT_DURATION(struct inbox_conf, bin_ttl, 30 * GR_DAY, GR_MINUTE, 3650 * GR_DAY,

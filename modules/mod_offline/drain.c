@@ -258,7 +258,9 @@ static bool has_receiver(const struct queue *q)
 {
     const struct offline *o = gr_state(q->self);
     const struct gr_account *a = gr_account_find(q->self, q->owner);
-    struct gr_session *s = a != NULL && !o->retired ? gr_account_next(a, NULL) : NULL;
+    struct gr_session *s = a != NULL && !o->retired && !retrieves_itself(q->self, a)
+                               ? gr_account_next(a, NULL)
+                               : NULL;
 
     while (s != NULL && (!gr_session_available(s) || gr_session_priority(s) < 0))
         s = gr_account_next(a, s);

@@ -1,7 +1,8 @@
 /* mod_offline: keeps messages for users who are away and delivers them when they come (XEP-0160).
  *
  * This file: the hooks. keep.c decides what is kept and writes it, drain.c delivers, queue.c
- * holds what is known about an account meanwhile. Flexible retrieval (XEP-0013) is not offered. */
+ * holds what is known about an account meanwhile; retrieve.c is for clients that fetch their messages
+ * themselves (XEP-0013). */
 #include "offline.h"
 
 #include <grapnel/log.h>
@@ -157,6 +158,8 @@ static const struct gr_hook hooks[] = {
     GR_ON(offline_message, GR_PRIO_NORMAL, keep_message),
     GR_ON(offline_groupchat_message, GR_PRIO_NORMAL, on_groupchat),
     GR_ON(resend_offline_messages, GR_PRIO_NORMAL, on_resend),
+    GR_ON(user_send_iq, GR_PRIO_NORMAL, retrieve_disco),
+    GR_ON(sm_filter_offline_message, GR_PRIO_NORMAL, retrieve_gone),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
     GR_ON(disco_local_features, GR_PRIO_NORMAL, on_features),
@@ -165,8 +168,14 @@ static const struct gr_hook hooks[] = {
     GR_HOOK_END
 };
 
+static const struct gr_iq iqs[] = {
+    GR_IQ(GR_IQ_GET | GR_IQ_SET, GR_TO_ACCOUNT, NS_OFFLINE, "offline", retrieve),
+    GR_IQ_END
+};
+
 GR_MODULE(offline,
-    .summary = "keeps messages for users who are away (XEP-0160)",
+    .summary = "keeps messages for users who are away (XEP-0160, XEP-0013)",
     .conf_size = sizeof(struct offline_conf), .state_size = sizeof(struct offline),
-    .options = options, .hooks = hooks, .collections = collections, .stop = stop,
+    .options = options, .hooks = hooks, .iqs = iqs, .collections = collections,
+    .slots = retrieve_slots, .features = (const char *const[]){ NS_OFFLINE, NULL }, .stop = stop,
     .save = save, .restore = queues_restore);

@@ -80,5 +80,15 @@ void drain_continue(struct queue *q);
 /* Is it one of those on their way, which found nobody? Then it is marked. */
 bool drain_took_back(struct queue *q, const struct gr_stanza_ev *ev);
 
+/* --- retrieve.c: XEP-0013 --- */
+
+#define NS_OFFLINE "http://jabber.org/protocol/offline"
+extern const struct gr_slot *const retrieve_slots[];
+enum gr_verdict retrieve_disco(struct gr_mod *self, struct gr_stanza_ev *ev);
+enum gr_verdict retrieve_gone(struct gr_mod *self, struct gr_stanza_ev *ev);
+void retrieve(struct gr_mod *self, struct gr_iq_ev *ev);
+/* Does a client of the account see to its messages itself? Then none are sent. */
+bool retrieves_itself(struct gr_mod *self, const struct gr_account *a);
+
 /* The delay that this host has put into a message, NULL: none (XEP-0203). */
 struct gr_el *own_delay(struct gr_mod *self, const struct gr_stanza *st);
