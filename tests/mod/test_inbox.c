@@ -512,20 +512,39 @@ static void on_ran(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdic
     (void)self, (void)ev, (void)verdict;
 }
 
-static void the_hooks(void **state)
+static void a_handler_may_edit_an_entry(void **state)
 {
     h_module(&ext_module);
-    struct h *h = start(CONFIG "groupchat = muc\n");
+    struct h *h = start(NULL);
     struct hs *alice = with_many(h, 2);
 
     (void)state;
     ask(alice, "", 2, 2, 2);
     assert_non_null(gr_stanza_child(h_next(alice), "urn:x", "extra"));
+    assert_non_null(gr_stanza_child(h_next(alice), "urn:x", "extra"));
+    h_stop(&h);
+}
+
+static void the_unread_messages_are_counted_for_others(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = with_many(h, 3);
+
+    (void)state;
+    say(alice, "u1@localhost", "answer");
     struct gr_inbox_ev ev = { .user = h_parse_jid(h, "alice@localhost") };
     gr_hook_run(h_mod(h, "inbox", "alice@localhost"), GR_HOOK_inbox_unread_count, &ev.ev, on_ran);
     h_run(h);
     assert_int_equal(ev.unread, 2);
-    /* a room */
+    h_stop(&h);
+}
+
+static void rooms_stand_in_the_inbox_of_their_members(void **state)
+{
+    struct h *h = start(CONFIG "groupchat = muc\n");
+    struct hs *alice = with_many(h, 2);
+
+    (void)state;
     struct gr_affiliate all[] = { { h_parse_jid(h, "alice@localhost"), GR_AFF_OWNER },
                                   { h_parse_jid(h, "bob@localhost"), GR_AFF_MEMBER },
                                   { h_parse_jid(h, "carol@localhost"), GR_AFF_OUTCAST },
@@ -767,7 +786,9 @@ int main(void)
         cmocka_unit_test(no_answer_is_longer_than_the_limit),
         cmocka_unit_test(filters),
         cmocka_unit_test(as_xep_0430),
-        cmocka_unit_test(the_hooks),
+        cmocka_unit_test(a_handler_may_edit_an_entry),
+        cmocka_unit_test(the_unread_messages_are_counted_for_others),
+        cmocka_unit_test(rooms_stand_in_the_inbox_of_their_members),
         cmocka_unit_test(properties_are_told_and_changed),
         cmocka_unit_test(a_set_is_answered_after_its_commit),
         cmocka_unit_test(the_bin),
