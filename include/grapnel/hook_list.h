@@ -231,7 +231,7 @@
     X(acc_room_affiliations, H, A, P, gr_room_ev) \
         /* [rooms] the affiliations of a room are needed */ \
     X(can_access_room, H, A, P, gr_room_ev) \
-        /* [rooms] may the user read the room's data? */ \
+        /* may the user read the room's data? */ \
     X(can_access_identity, H, A, P, gr_room_ev) \
         /* [rooms] may the user see who is behind a nick? */ \
     X(is_muc_room_owner, H, A, P, gr_room_ev) \
@@ -309,9 +309,9 @@
     X(amp_check_condition, H, A, 0, gr_amp_ev) \
         /* [message processing] does a rule match that? */ \
     X(extend_inbox_result, H, A, 0, gr_inbox_ev) \
-        /* [inbox] an inbox query was answered; may be edited */ \
+        /* an entry of an inbox query is about to be sent; may be edited */ \
     X(inbox_unread_count, H, A, P, gr_inbox_ev) \
-        /* [inbox] a push needs the number of unread messages */ \
+        /* [push] a push needs the number of unread messages */ \
     X(push_notifications, H, A, P, gr_push_ev) \
         /* [push] one notification for one device */ \
     X(get_key, H, A, 0, gr_key_ev) \

@@ -187,6 +187,7 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
                 "[mod_privacy]\n[mod_blocking]\n[mod_mam]\n[mod_carboncopy]\n[mod_caps]\n"        \
+                "[mod_smart_markers]\n[mod_offline_chatmarkers]\n[mod_inbox]\n"                  \
                 "[mod_ping]\nsend_pings = yes\n[mod_stream_management]\n[mod_csi]\n"
 #define MAM "urn:xmpp:mam:2"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
@@ -326,6 +327,8 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_iq(a, "set", NULL, "<prefs xmlns='" MAM "' default='always'/>");
     h_iq(a, "get", NULL, "<prefs xmlns='" MAM "'/>");
     h_iq(a, "set", NULL, "<query xmlns='" MAM "'><set xmlns='" GR_NS_RSM "'/></query>");
+    h_iq(a, "get", NULL, "<query xmlns='esl:xmpp:smart-markers:0' peer='bob@localhost'/>");
+    h_iq(a, "get", NULL, "<inbox xmlns='urn:xmpp:inbox:1'/>");
     s = h_session(a);
     gr_session_deliver(NULL, s, gr_nonza_new("t", "y"));
     h_run(h);
