@@ -40,13 +40,13 @@ static void conv_free(struct conv *c)
     gr_free(c);
 }
 
-static void tell(struct conv *c, struct waiter **list, int rc)
+static void tell(struct gr_mod *self, struct waiter **list, int rc)
 {
     struct waiter *w;
 
     while ((w = *list) != NULL) {
         *list = w->next;
-        w->done(c->self, rc, w->ctx);
+        w->done(self, rc, w->ctx);
         gr_free(w);
     }
 }
@@ -67,7 +67,7 @@ static void settle(struct conv *c)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next; /* first: who is told may come back to the same conversation */
-    tell(c, &c->waiting, 0);
+    tell(c->self, &c->waiting, 0);
     conv_free(c);
 }
 
@@ -93,6 +93,24 @@ static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows
         gr_free(op);
     }
     settle(c);
+}
+
+static void read_row(struct conv *c)
+{
+    gr_store_get(request(c, on_row), ENTRIES, c->owner->bare, c->remote, strlen(c->remote));
+}
+
+static void on_old_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    (void)self, (void)rows;
+    read_row(*(struct conv **)gr_req_data(req));
+}
+
+/* The predecessor may still be waiting for the same row. A first read ends after its; what it made of
+ * that is written by then, before the second one. */
+static void read_behind_predecessor(struct conv *c)
+{
+    gr_store_get(request(c, on_old_row), ENTRIES, c->owner->bare, c->remote, strlen(c->remote));
 }
 
 void conv_with(struct gr_mod *self, const struct gr_jid *owner, const char *remote, conv_f f,
@@ -124,7 +142,10 @@ void conv_with(struct gr_mod *self, const struct gr_jid *owner, const char *remo
     c->last_op = &op->next;
     c->next = *first;
     *first = c;
-    gr_store_get(request(c, on_row), ENTRIES, c->owner->bare, c->remote, strlen(c->remote));
+    if (gr_now_ms() < ((struct inbox *)gr_state(self))->settled_ms)
+        read_behind_predecessor(c);
+    else
+        read_row(c);
 }
 
 void conv_changed(struct conv *c)
@@ -152,7 +173,7 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
     if (rows->rc != 0)
         gr_warn("inbox.not_kept", "a conversation of %s could not be kept: %s", c->owner->bare,
                 gr_strerror(rows->rc));
-    tell(c, &c->written, rows->rc);
+    tell(c->self, &c->written, rows->rc);
     c->writing = false;
     settle(c);
 }
@@ -188,7 +209,7 @@ void conv_commit(struct conv *c, struct gr_txn *take, int rc)
     if (rc != 0 || c->gone) {
         gr_txn_drop(&take);
         c->dirty = false;
-        tell(c, &c->written, rc == GR_ENOENT ? 0 : rc);
+        tell(c->self, &c->written, rc == GR_ENOENT ? 0 : rc);
         c->writing = false;
         settle(c);
         return;
@@ -210,12 +231,14 @@ static void on_exists(struct gr_mod *self, struct gr_ask *ask, const struct gr_a
 
 static void start_write(struct conv *c)
 {
+    const struct inbox *in = gr_state(c->self);
+    bool known = gr_account_find(c->self, c->owner) != NULL;
     struct gr_ask *ask;
 
     c->writing = true;
-    if (c->stored || !c->exists || c->checked) {
+    if (c->stored || !c->exists || c->checked || (known && in->retired)) {
         conv_commit(c, gr_txn_new(c->self), 0);
-    } else if (gr_account_find(c->self, c->owner) != NULL) {
+    } else if (known) {
         make_room(c);
     } else { /* nothing is kept for addresses that nobody has */
         ask = gr_ask_new(c->self, sizeof(c), on_exists);
@@ -236,18 +259,32 @@ void convs_forget(struct gr_mod *self, const struct gr_jid *owner)
                 c->gone = true;
 }
 
+static void on_flushed(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    tell(self, gr_req_data(req), rows->rc);
+}
+
+/* Right now, behind what is being written. */
+static void flush(struct conv *c)
+{
+    struct gr_req *req = gr_req_new(c->self, sizeof(struct waiter *), on_flushed);
+    struct gr_txn *t = gr_txn_new(c->self);
+
+    *(struct waiter **)gr_req_data(req) = c->waiting;
+    c->waiting = NULL;
+    c->gone = !c->stored && !c->checked; /* room is being made for it: not a second time */
+    put(c, t);
+    gr_txn_commit(t, req);
+}
+
 void convs_flush(struct inbox *in)
 {
+    in->retired = true;
     for (size_t i = 0; i < BUCKETS; i++)
-        for (struct conv *c = in->bucket[i]; c != NULL; c = c->next) {
-            struct gr_txn *t;
-
-            if (!c->loaded || !c->dirty || c->gone || !(c->stored || c->checked))
-                continue;
-            t = gr_txn_new(c->self);
-            put(c, t);
-            gr_txn_commit(t, NULL);
-        }
+        for (struct conv *c = in->bucket[i]; c != NULL; c = c->next)
+            if (c->loaded && c->dirty && !c->gone &&
+                (c->stored || c->checked || gr_account_find(c->self, c->owner) != NULL))
+                flush(c);
 }
 
 void convs_free(struct inbox *in)
@@ -257,8 +294,8 @@ void convs_free(struct inbox *in)
             struct conv *c = in->bucket[i];
 
             in->bucket[i] = c->next;
-            tell(c, &c->written, GR_ECANCELED);
-            tell(c, &c->waiting, GR_ECANCELED);
+            tell(c->self, &c->written, GR_ECANCELED);
+            tell(c->self, &c->waiting, GR_ECANCELED);
             conv_free(c);
         }
 }

@@ -28,6 +28,8 @@ struct inbox { /* the state of an instance */
     struct conv *bucket[BUCKETS];
     struct gr_timer clean;
     bool cleaning;
+    bool retired;            /* a successor works: what is read now is written at once */
+    int64_t settled_ms;      /* after a reload: the predecessor is done by then */
 };
 
 bool in_list(const char *const *list, const char *word);

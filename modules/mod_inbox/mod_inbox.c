@@ -69,10 +69,19 @@ static void stop(struct gr_mod *self)
     convs_free(gr_state(self));
 }
 
+/* Nothing crosses a reload but the store: the successor reads what is written here. */
 static void save(struct gr_mod *self, struct gr_bag *bag)
 {
     (void)bag;
     convs_flush(gr_state(self));
+}
+
+static void restore(struct gr_mod *self, const struct gr_bag *bag)
+{
+    struct inbox *in = gr_state(self);
+
+    (void)bag;
+    in->settled_ms = gr_now_ms() + GR_MINUTE;
 }
 
 static const struct gr_hook hooks[] = {
@@ -105,4 +114,4 @@ GR_MODULE(inbox,
     .conf_size = sizeof(struct inbox_conf), .state_size = sizeof(struct inbox),
     .options = options, .hooks = hooks, .iqs = iqs, .collections = collections, .slots = slots,
     .features = (const char *const[]){ NS_INBOX, NS_XEP, NULL }, .check = check, .start = start,
-    .stop = stop, .save = save);
+    .stop = stop, .save = save, .restore = restore);

@@ -288,6 +288,32 @@ static void messages_are_handled_when_the_entry_is_on_disk(void **state)
     h_stop(&h);
 }
 
+static void a_reload_loses_nothing(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+    struct hs *carol = h_online(h, "carol@localhost/c");
+
+    (void)state;
+    say(alice, "bob@localhost", "1");
+    h_hold_store(h, true);
+    for (int i = 2; i <= 4; i++) /* one is being written, two wait */
+        h_sendf(alice, "<message to='bob@localhost' id='%d'><body>x</body></message>", i);
+    say(carol, "alice@localhost", "new"); /* room is still made for this one */
+    h_reload(h, CONFIG "limit = 50\n", NULL);
+    say(carol, "alice@localhost", "newer");
+    say(alice, "bob@localhost", "5");
+    for (int i = 0; i < 5; i++) {
+        h_commit(h);
+        h_run(h);
+    }
+    assert_int_equal(h_unhandled(alice), 0);
+    h_hold_store(h, false);
+    expect_unread(bob, 5);
+    ask(alice, FORM(FIELD("hidden_read", "true")), 1, 2, 1);
+    h_stop(&h);
+}
+
 static int disk_is_full(uint64_t n)
 {
     (void)n;
@@ -780,6 +806,7 @@ int main(void)
         cmocka_unit_test(offline_messages_count_once),
         cmocka_unit_test(large_messages_are_shortened),
         cmocka_unit_test(messages_are_handled_when_the_entry_is_on_disk),
+        cmocka_unit_test(a_reload_loses_nothing),
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(the_form),
         cmocka_unit_test(order_and_pages),

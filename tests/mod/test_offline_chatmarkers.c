@@ -157,6 +157,31 @@ static void a_broken_connection_loses_nothing(void **state)
     h_stop(&h);
 }
 
+static void a_reload_in_the_middle(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    (void)state;
+    h_send(alice, "<message to='bob@localhost'>" MARK("displayed", "1") "</message>");
+    struct hs *bob = h_login(h, "bob@localhost/b");
+    h_stall(bob);
+    h_send(bob, "<presence/>");
+    h_reload(h, CONFIG "limit = 50\n", NULL);
+    h_flow(bob);
+    h_run(h);
+    assert_int_equal(markers(h), 0);
+    h_drop_all(bob);
+    h_send(bob, "<presence type='unavailable'/>");
+    h_send(alice, "<message to='bob@localhost'>" MARK("displayed", "2") "</message>");
+    assert_int_equal(markers(h), 1);
+    h_send(bob, "<presence/>");
+    h_expect_among(bob, "<message from='alice@localhost/a' to='bob@localhost'>"
+                        MARK("displayed", "2") DELAY "</message>");
+    assert_int_equal(markers(h), 0);
+    h_stop(&h);
+}
+
 static int disk_is_full(uint64_t n)
 {
     (void)n;
@@ -226,6 +251,7 @@ int main(void)
         cmocka_unit_test(it_survives_a_restart_and_is_acknowledged_then),
         cmocka_unit_test(at_the_limit),
         cmocka_unit_test(a_broken_connection_loses_nothing),
+        cmocka_unit_test(a_reload_in_the_middle),
         cmocka_unit_test(a_full_disk_leaves_it_to_mod_offline),
         cmocka_unit_test(groupchat_by_option),
         cmocka_unit_test(markers_go_with_the_account),
