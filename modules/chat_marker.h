@@ -21,14 +21,17 @@ static inline const char *marker_name(enum marker_type type)
 /* The marker that a message carries: an element that names a message; NULL: none. */
 static inline struct gr_el *marker_of(const struct gr_stanza *st, enum marker_type *type)
 {
+    struct gr_el *el;
+
     if (gr_stanza_kind(st) != GR_MESSAGE || gr_stanza_type(st) == GR_TYPE_ERROR)
         return NULL;
-    for (*type = 0; *type < MARKER_NONE; ++*type) {
-        struct gr_el *el = gr_stanza_child(st, NS_CHAT_MARKERS, marker_name(*type));
-        const char *id = el != NULL ? gr_el_attr(el, "id") : NULL;
+    for (el = gr_stanza_child(st, NS_CHAT_MARKERS, NULL); el != NULL;
+         el = gr_el_next(el, NS_CHAT_MARKERS, NULL)) {
+        const char *id = gr_el_attr(el, "id");
 
-        if (id != NULL && id[0] != '\0')
-            return el;
+        for (*type = 0; id != NULL && id[0] != '\0' && *type < MARKER_NONE; ++*type)
+            if (strcmp(gr_el_name(el), marker_name(*type)) == 0)
+                return el;
     }
     return NULL;
 }

@@ -92,7 +92,7 @@ static void on_previous(struct gr_mod *self, struct gr_req *req, const struct gr
         kept(k, GR_OK);
 }
 
-/* Sender, thread, type. False: too long to be kept in order. */
+/* Sender, thread, type. False: too long; mod_offline keeps those. */
 static bool make_key(struct keeping *k, const struct gr_stanza_ev *ev, enum marker_type type)
 {
     struct gr_writer w = gr_writer_on(k->key, sizeof(k->key));

@@ -82,11 +82,16 @@ struct change {
     struct gr_receipt *receipt;
 };
 
-static void change_free(struct change *x)
+static void change_clear(struct change *x)
 {
     gr_stanza_unref(&x->st);
     gr_receipt_give(&x->receipt);
     gr_free(x->archive_id);
+}
+
+static void change_free(struct change *x)
+{
+    change_clear(x);
     gr_free(x);
 }
 
@@ -136,13 +141,16 @@ static void on_conv(struct gr_mod *self, struct conv *c, int rc, void *ctx)
     conv_then(c, on_done, x);
 }
 
+/* Takes what *x points to. */
 static void change(struct gr_mod *self, const struct gr_jid *owner, const char *remote,
-                   const struct change *x)
+                   struct change *x)
 {
     struct change *kept;
 
-    if (owner->node == NULL || is_removed(self, owner))
+    if (owner->node == NULL || is_removed(self, owner)) {
+        change_clear(x);
         return;
+    }
     kept = gr_alloc(sizeof(*kept));
     *kept = *x;
     conv_with(self, owner, remote, on_conv, kept);
@@ -166,8 +174,6 @@ enum gr_verdict on_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
     const char *read = reset_by(gr_conf(self), ev->stanza);
     struct change x;
 
-    if (is_removed(self, ev->from))
-        return GR_OK;
     if (is_part(ev->stanza, ev->ev.acc) && gr_stanza_type(ev->stanza) != GR_MSG_GROUPCHAT)
         x = change_for(ev, true, ev->to->bare);
     else if (read != NULL)
@@ -198,7 +204,7 @@ enum gr_verdict on_received(struct gr_mod *self, struct gr_stanza_ev *ev)
     struct change x;
     bool own = false;
 
-    if (gr_stanza_kind(st) != GR_MESSAGE || ev->to->node == NULL || is_removed(self, ev->to))
+    if (gr_stanza_kind(st) != GR_MESSAGE || ev->to->node == NULL)
         return GR_OK;
     if (gr_stanza_type(st) == GR_MSG_GROUPCHAT) {
         if (!is_of_light_room(conf, ev))

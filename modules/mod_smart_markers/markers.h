@@ -31,8 +31,8 @@ struct marker {
 
 /* --- rows.c --- */
 
-/* Keys longer than this lose their order in the store (see gr_store_range_back). Markers that do not
- * fit are not kept. */
+/* So that nobody keeps much in a row: thread and address together, message id. Markers that do not fit
+ * are not kept. */
 enum { KEY_MAX = 440, ID_MAX = 256, PAGE = 200 };
 
 struct key {

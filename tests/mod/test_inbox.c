@@ -139,7 +139,7 @@ static void markers_read_up_to_their_message(void **state)
 {
     struct h *h = start(NULL);
     struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
-    char id[8];
+    char id[16];
 
     (void)state;
     for (int i = 1; i <= 5; i++) {
