@@ -155,7 +155,7 @@ void on_empty_bin(struct gr_mod *self, struct gr_iq_ev *ev)
     x->req = ev->req;
     x->owner = gr_jid_dup_bare(ev->to);
     x->pass = (struct pass){ .pending = 1, .done = on_emptied };
-    scan_start(self, &(struct scan){ gr_jid_dup(x->owner), on_row, on_all, x });
+    scan_settled(self, &(struct scan){ gr_jid_dup(x->owner), on_row, on_all, x });
 }
 
 /* --- what is due --- */

@@ -249,6 +249,39 @@ static void start_write(struct conv *c)
 
 /* --- all of them --- */
 
+struct wait {
+    unsigned pending;        /* conversations, and one while they are looked for */
+    void (*f)(struct gr_mod *self, void *ctx);
+    void *ctx;
+};
+
+static void on_settled(struct gr_mod *self, int rc, void *ctx)
+{
+    struct wait *w = ctx;
+
+    (void)rc;
+    if (--w->pending > 0)
+        return;
+    w->f(self, w->ctx);
+    gr_free(w);
+}
+
+void convs_wait(struct gr_mod *self, const struct gr_jid *owner,
+                void (*f)(struct gr_mod *self, void *ctx), void *ctx)
+{
+    struct inbox *in = gr_state(self);
+    struct wait *w = gr_alloc(sizeof(*w));
+
+    *w = (struct wait){ 1, f, ctx };
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct conv *c = in->bucket[i]; c != NULL; c = c->next)
+            if (!c->gone && gr_jid_bare_equal(c->owner, owner)) {
+                w->pending++;
+                conv_then(c, on_settled, w);
+            }
+    on_settled(self, 0, w);
+}
+
 void convs_forget(struct gr_mod *self, const struct gr_jid *owner)
 {
     struct inbox *in = gr_state(self);

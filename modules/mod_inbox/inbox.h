@@ -91,6 +91,9 @@ void conv_changed(struct conv *c);
 /* When everything that was changed so far is on disk, or could not be written. In f. */
 typedef void (*conv_done_f)(struct gr_mod *self, int rc, void *ctx);
 void conv_then(struct conv *c, conv_done_f done, void *ctx);
+/* Calls f when what is changing of the account is on disk, perhaps now; ctx is f's to free. */
+void convs_wait(struct gr_mod *self, const struct gr_jid *owner,
+                void (*f)(struct gr_mod *self, void *ctx), void *ctx);
 void convs_forget(struct gr_mod *self, const struct gr_jid *owner); /* the account goes */
 void convs_flush(struct inbox *in);   /* a reload: writes what is not written yet */
 void convs_free(struct inbox *in);
@@ -119,6 +122,8 @@ struct scan {
     void *ctx;
 };
 void scan_start(struct gr_mod *self, const struct scan *s);
+/* The same, with what is under way now: for whoever asks after having sent something. */
+void scan_settled(struct gr_mod *self, const struct scan *s);
 
 /* --- list.c, ask.c: queries --- */
 

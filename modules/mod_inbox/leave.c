@@ -45,6 +45,7 @@ static void leave_all(struct gr_mod *self, void *ctx, int rc)
     struct gr_req *req = gr_req_new(self, sizeof(l->hold), on_gone);
 
     (void)rc; /* what cannot be read is deleted all the same */
+    convs_forget(self, l->owner); /* those that were begun meanwhile */
     *(struct gr_hold **)gr_req_data(req) = l->hold;
     gr_txn_del_all(l->t, ENTRIES, l->owner->bare);
     gr_txn_commit(l->t, req);
@@ -111,7 +112,7 @@ enum gr_verdict on_export(struct gr_mod *self, struct gr_export_ev *ev)
         return GR_FAIL;
     x = gr_alloc(sizeof(*x));
     *x = (struct export){ .ev = ev, .hold = hold };
-    scan_start(self, &(struct scan){ gr_jid_dup_bare(ev->user), export_row, export_done, x });
+    scan_settled(self, &(struct scan){ gr_jid_dup_bare(ev->user), export_row, export_done, x });
     return GR_PENDING;
 }
 
@@ -159,6 +160,6 @@ enum gr_verdict on_unread_count(struct gr_mod *self, struct gr_inbox_ev *ev)
         return GR_FAIL;
     x = gr_alloc(sizeof(*x));
     *x = (struct counting){ .ev = ev, .hold = hold };
-    scan_start(self, &(struct scan){ gr_jid_dup_bare(ev->user), count_row, count_done, x });
+    scan_settled(self, &(struct scan){ gr_jid_dup_bare(ev->user), count_row, count_done, x });
     return GR_PENDING;
 }

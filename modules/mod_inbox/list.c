@@ -312,7 +312,7 @@ void on_list(struct gr_mod *self, struct gr_iq_ev *ev)
     }
     l->self = self;
     l->req = ev->req;
-    scan_start(self, &(struct scan){ gr_jid_dup_bare(ev->to), on_row, on_gathered, l });
+    scan_settled(self, &(struct scan){ gr_jid_dup_bare(ev->to), on_row, on_gathered, l });
 }
 
 /* A page for a client that has gone is not for others, nor for later. */

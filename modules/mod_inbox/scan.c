@@ -58,3 +58,19 @@ void scan_start(struct gr_mod *self, const struct scan *s)
 {
     read_page(self, s, NULL);
 }
+
+static void on_settled(struct gr_mod *self, void *ctx)
+{
+    struct scan *s = ctx;
+
+    scan_start(self, s);
+    gr_free(s);
+}
+
+void scan_settled(struct gr_mod *self, const struct scan *s)
+{
+    struct scan *kept = gr_alloc(sizeof(*kept));
+
+    *kept = *s;
+    convs_wait(self, s->owner, on_settled, kept);
+}
