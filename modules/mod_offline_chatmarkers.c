@@ -191,11 +191,12 @@ static int row_read(struct gr_mod *self, const struct gr_row *row, const struct 
     return 0;
 }
 
+/* Points to nothing: at a shutdown the core frees it as it is. */
 struct sent {
-    struct gr_jid *owner;
     int64_t time_us;
     size_t key_len;
     char key[KEY_MAX];
+    char owner[GR_JID_MAX + 1];
 };
 
 /* The row is deleted unless a later marker has taken its place. */
@@ -210,29 +211,30 @@ static void on_look(struct gr_mod *self, struct gr_req *req, const struct gr_row
         if (gr_read_i64(&r) == s->time_us) {
             struct gr_txn *t = gr_txn_new(self);
 
-            gr_txn_del(t, &collections[0], s->owner->bare, s->key, s->key_len);
+            gr_txn_del(t, &collections[0], s->owner, s->key, s->key_len);
             gr_txn_commit(t, NULL);
         }
     }
-    gr_jid_free(&s->owner);
 }
 
 static void on_sent(struct gr_mod *self, void *data, bool delivered)
 {
-    struct sent *s = data;
-    struct replay *p = replay_of(self, s->owner);
+    const struct sent *s = data;
+    struct replay *p = NULL;
+    struct gr_jid *owner;
     struct gr_req *req;
 
+    if (gr_jid_parse(s->owner, strlen(s->owner), &owner) == 0) {
+        p = replay_of(self, owner);
+        gr_jid_free(&owner);
+    }
     if (p != NULL && p->away > 0)
         p->away--;
-    if (!delivered) {
-        gr_jid_free(&s->owner);
+    if (!delivered)
         return;
-    }
     req = gr_req_new(self, sizeof(*s), on_look);
     *(struct sent *)gr_req_data(req) = *s;
-    s = gr_req_data(req);
-    gr_store_get(req, &collections[0], s->owner->bare, s->key, s->key_len);
+    gr_store_get(req, &collections[0], s->owner, s->key, s->key_len);
 }
 
 static void send_row(struct gr_mod *self, const struct gr_jid *owner, const struct gr_row *row,
@@ -247,7 +249,7 @@ static void send_row(struct gr_mod *self, const struct gr_jid *owner, const stru
         return;
     }
     s = gr_alloc(sizeof(*s));
-    s->owner = gr_jid_dup(owner);
+    memcpy(s->owner, owner->bare, owner->bare_len + 1u);
     s->time_us = time_us;
     s->key_len = row->key_len;
     memcpy(s->key, row->key, row->key_len);

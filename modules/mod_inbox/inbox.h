@@ -26,6 +26,7 @@ extern const struct gr_coll collections[];
 #define BUCKETS 256
 struct inbox { /* the state of an instance */
     struct conv *bucket[BUCKETS];
+    struct list *lists;
     struct gr_timer clean;
     bool cleaning;
     bool retired;            /* a successor works: what is read now is written at once */
@@ -140,6 +141,7 @@ struct ask {
 enum gr_cond ask_read(struct ask *a, const struct gr_stanza *iq, const struct inbox_conf *conf);
 void on_form(struct gr_mod *self, struct gr_iq_ev *ev);
 void on_list(struct gr_mod *self, struct gr_iq_ev *ev);
+void lists_free(struct inbox *in); /* at shutdown: nothing completes any more */
 enum gr_verdict on_gone_client(struct gr_mod *self, struct gr_stanza_ev *ev);
 /* The options of <field var='box'/>. */
 void add_boxes(struct gr_stanza *st, struct gr_el *form, const struct inbox_conf *conf, bool all);

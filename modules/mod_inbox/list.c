@@ -14,6 +14,7 @@ struct item {
     char *remote;
 };
 struct list {
+    struct list *next, **at_it; /* all that are not answered; what points to this one */
     struct gr_mod *self;
     struct gr_iq_req *req;
     struct ask ask;
@@ -28,6 +29,9 @@ struct list {
 
 static void list_free(struct list *l)
 {
+    *l->at_it = l->next;
+    if (l->next != NULL)
+        l->next->at_it = l->at_it;
     for (size_t i = 0; i < l->n; i++)
         gr_free(l->item[i].remote);
     gr_free(l->item);
@@ -302,6 +306,7 @@ static void on_gathered(struct gr_mod *self, void *ctx, int rc)
 
 void on_list(struct gr_mod *self, struct gr_iq_ev *ev)
 {
+    struct inbox *in = gr_state(self);
     struct list *l = gr_alloc(sizeof(*l));
     enum gr_cond cond = ask_read(&l->ask, gr_iq_req_stanza(ev->req), gr_conf(self));
 
@@ -312,7 +317,18 @@ void on_list(struct gr_mod *self, struct gr_iq_ev *ev)
     }
     l->self = self;
     l->req = ev->req;
+    l->next = in->lists;
+    l->at_it = &in->lists;
+    if (l->next != NULL)
+        l->next->at_it = &l->next;
+    in->lists = l;
     scan_settled(self, &(struct scan){ gr_jid_dup_bare(ev->to), on_row, on_gathered, l });
+}
+
+void lists_free(struct inbox *in)
+{
+    while (in->lists != NULL)
+        list_free(in->lists);
 }
 
 /* A page for a client that has gone is not for others, nor for later. */

@@ -66,6 +66,7 @@ static int start(struct gr_mod *self, const char **why)
 
 static void stop(struct gr_mod *self)
 {
+    lists_free(gr_state(self));
     convs_free(gr_state(self));
 }
 

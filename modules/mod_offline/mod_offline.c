@@ -151,6 +151,7 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
 static void stop(struct gr_mod *self)
 {
     keep_forget(gr_state(self));
+    retrievals_free(gr_state(self));
     queues_free(gr_state(self));
 }
 

@@ -47,6 +47,7 @@ struct queue {
 struct offline { /* the state of an instance */
     struct queue *bucket[QUEUE_BUCKETS];
     struct keep *keeping;     /* messages on their way to the disk */
+    struct retrieval *retrievals;
     bool retired; /* after a reload: the successor delivers */
 };
 
@@ -87,6 +88,7 @@ extern const struct gr_slot *const retrieve_slots[];
 enum gr_verdict retrieve_disco(struct gr_mod *self, struct gr_stanza_ev *ev);
 enum gr_verdict retrieve_gone(struct gr_mod *self, struct gr_stanza_ev *ev);
 void retrieve(struct gr_mod *self, struct gr_iq_ev *ev);
+void retrievals_free(struct offline *o); /* at shutdown: nothing completes any more */
 /* Does a client of the account see to its messages itself? Then none are sent. */
 bool retrieves_itself(struct gr_mod *self, const struct gr_account *a);
 

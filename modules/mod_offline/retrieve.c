@@ -186,6 +186,7 @@ enum gr_verdict retrieve_disco(struct gr_mod *self, struct gr_stanza_ev *ev)
 /* --- the messages themselves --- */
 
 struct retrieval {
+    struct retrieval *next, **at_it; /* all that are not answered; what points to this one */
     struct gr_mod *self;
     struct gr_iq_req *req;
     uint64_t *seq;           /* those that are asked for; of fetch none */
@@ -196,14 +197,43 @@ struct retrieval {
     enum gr_cond cond;
 };
 
+static void retrieval_free(struct retrieval *r)
+{
+    *r->at_it = r->next;
+    if (r->next != NULL)
+        r->next->at_it = r->at_it;
+    gr_free(r->seq);
+    gr_free(r);
+}
+
+void retrievals_free(struct offline *o)
+{
+    while (o->retrievals != NULL)
+        retrieval_free(o->retrievals);
+}
+
+static struct retrieval *retrieval_new(struct gr_mod *self, struct gr_iq_req *req)
+{
+    struct offline *o = gr_state(self);
+    struct retrieval *r = gr_alloc(sizeof(*r));
+
+    r->self = self;
+    r->req = req;
+    r->next = o->retrievals;
+    r->at_it = &o->retrievals;
+    if (r->next != NULL)
+        r->next->at_it = &r->next;
+    o->retrievals = r;
+    return r;
+}
+
 static void retrieval_end(struct retrieval *r, enum gr_cond cond)
 {
     if (cond == GR_COND_NONE)
         gr_iq_reply_empty(r->req);
     else
         gr_iq_reply_error(r->req, cond, NULL);
-    gr_free(r->seq);
-    gr_free(r);
+    retrieval_free(r);
 }
 
 static struct gr_req *retrieval_request(struct retrieval *r, gr_store_f done)
@@ -386,9 +416,7 @@ void retrieve(struct gr_mod *self, struct gr_iq_ev *ev)
         return;
     }
     note_asked(self, ev->session);
-    r = gr_alloc(sizeof(*r));
-    r->self = self;
-    r->req = ev->req;
+    r = retrieval_new(self, ev->req);
     r->fetch = get && all;
     if (!all)
         cond = read_nodes(r, ev->payload, get ? "view" : "remove");
