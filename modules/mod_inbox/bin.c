@@ -64,6 +64,8 @@ static void on_dropped(struct gr_mod *self, int rc, void *ctx)
 {
     struct pass *p = ctx;
 
+    if (rc == GR_ECANCELED)
+        return;
     if (rc != 0)
         p->rc = rc;
     else

@@ -259,10 +259,10 @@ static void on_settled(struct gr_mod *self, int rc, void *ctx)
 {
     struct wait *w = ctx;
 
-    (void)rc;
     if (--w->pending > 0)
         return;
-    w->f(self, w->ctx);
+    if (rc != GR_ECANCELED)
+        w->f(self, w->ctx);
     gr_free(w);
 }
 

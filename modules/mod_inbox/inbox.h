@@ -89,7 +89,8 @@ typedef void (*conv_f)(struct gr_mod *self, struct conv *c, int rc, void *ctx);
 void conv_with(struct gr_mod *self, const struct gr_jid *owner, const char *remote, conv_f f,
                void *ctx);
 void conv_changed(struct conv *c);
-/* When everything that was changed so far is on disk, or could not be written. In f. */
+/* When everything that was changed so far is on disk, or could not be written. In f. At a shutdown
+ * (GR_ECANCELED) done may only free. */
 typedef void (*conv_done_f)(struct gr_mod *self, int rc, void *ctx);
 void conv_then(struct conv *c, conv_done_f done, void *ctx);
 /* Calls f when what is changing of the account is on disk, perhaps now; ctx is f's to free. */

@@ -141,6 +141,10 @@ static void on_done(struct gr_mod *self, int rc, void *ctx)
 {
     struct wish *w = ctx;
 
+    if (rc == GR_ECANCELED) {
+        wish_free(w); /* whoever asked is answered by the core, if still there */
+        return;
+    }
     if (rc != 0) {
         refuse(w, gr_cond_of(rc));
         return;

@@ -747,6 +747,27 @@ static void at_the_limit_the_oldest_that_were_read_leave(void **state)
     h_stop(&h);
 }
 
+static void a_shutdown_in_the_middle(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    (void)state;
+    say(alice, "bob@localhost", "1");
+    say(alice, "carol@localhost", "1");
+    h_iq_result(alice, "set", NULL, SET("<box>bin</box>"), "<query xmlns='" CONV "' _='any'/>");
+    h_hold_store(h, true);
+    say(alice, "carol@localhost", "2");
+    h_send(alice, "<iq type='set' id='1'>" SET("<mute>60</mute>") "</iq>");
+    h_send(alice, "<iq type='set' id='2'><inbox xmlns='" NS "'/></iq>");
+    h_send(alice, "<iq type='set' id='3'><empty-bin xmlns='" NS "'/></iq>");
+    h_stall(bob);
+    h_send(bob, "<iq type='set' id='4'><inbox xmlns='" NS "'/></iq>");
+    h_restart(h);
+    h_hold_store(h, false);
+    h_stop(&h);
+}
+
 static void bad_options(void **state)
 {
     static const char *const bad[] = { "boxes = bin", "reset_markers = x", "groupchat = x" };
@@ -820,6 +841,7 @@ int main(void)
         cmocka_unit_test(a_set_is_answered_after_its_commit),
         cmocka_unit_test(the_bin),
         cmocka_unit_test(at_the_limit_the_oldest_that_were_read_leave),
+        cmocka_unit_test(a_shutdown_in_the_middle),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(the_inbox_goes_with_the_account),
         cmocka_unit_test(an_account_can_be_exported),
