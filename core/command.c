@@ -19,6 +19,12 @@ void command_add_main(const struct main_command *table, size_t count)
     main_count = count;
 }
 
+const struct main_command *command_mains(size_t *count)
+{
+    *count = main_count;
+    return mains;
+}
+
 /* --- finishing --- */
 
 static void cmd_free(struct gr_cmd *cmd)

@@ -37,6 +37,9 @@ struct gr_cmd {
     char *error;
 };
 
+/* command.c: the commands of the process. */
+const struct main_command *command_mains(size_t *count);
+
 /* command_args.c: NULL, or what is wrong with the words (caller frees). */
 char *cmd_take_args(struct gr_cmd *cmd, const char *const *words, size_t count);
 /* The first argument that is an address; NULL: none. */

@@ -56,3 +56,30 @@ GR_API void gr_cmd_number(struct gr_cmd *cmd, const char *name, int64_t value);
  * (the store, asks) is awaited, a timer is not: stop() is the last chance, then the core ends it. */
 GR_API void gr_cmd_done(struct gr_cmd *take);
 GR_API void gr_cmd_fail(struct gr_cmd *take, const char *fmt, ...) GR_PRINTF(2, 3);
+
+/* --- serving commands: for modules that offer them elsewhere (ad-hoc commands) --- */
+
+/* Calls f for every command that there is for self's host: those of the process, the core's and those of
+ * the host's modules, on any loop. What f is given lives as long as the module that has the command:
+ * copy it. */
+GR_API void gr_command_each(struct gr_mod *self,
+                            void (*f)(void *ctx, const char *name, const char *help,
+                                      const struct gr_arg *args),
+                            void *ctx);
+/* What a command has answered; valid during the callback. */
+struct gr_cmd_result {
+    const char *at, *end;
+};
+/* The next piece: a row begins with *name NULL, its fields follow. False: that was all. */
+GR_API bool gr_cmd_result_next(struct gr_cmd_result *r, const char **name, const char **value);
+/* error: NULL, or a sentence for the person who asked (the result is empty then). */
+typedef void (*gr_command_f)(struct gr_mod *self, void *data, const char *error,
+                             struct gr_cmd_result *result);
+/* Runs a command, given as the words of a command line: its name, then the arguments, best as "--name"
+ * and the value (words that begin with "--" are names wherever they stand); 64 words at most. The words
+ * are copied, and wiped afterwards. f runs on this loop, later, however long the command takes; take_data
+ * (gr_alloc'ed or NULL) is freed by the core afterwards. Who may run what is the caller's business. */
+GR_API void gr_command_run(struct gr_mod *self, const char *const *words, size_t count,
+                           gr_command_f f, void *take_data);
+/* May this account administer: is it in `admins` of self's host? */
+GR_API bool gr_is_admin(const struct gr_mod *self, const struct gr_jid *jid);
