@@ -210,7 +210,7 @@ static void on_account(struct gr_mod *self, struct gr_iq_ev *ev)
 {
     struct asking *a;
 
-    if (gr_jid_bare_equal(ev->from, ev->to)) {
+    if (gr_jid_bare_equal(ev->from, ev->to) || gr_jid_equal(ev->from, gr_mod_host_jid(self))) {
         answer(self, ev->req);
         return;
     }
