@@ -65,9 +65,13 @@ static void split(char *at, const char *end)
 
 /* --- running --- */
 
+/* A retired instance cannot wait for long: the command may be one of its own, which only its stop()
+ * ends. So the answer is owed (see mod/instance.h), by us. */
 struct served {
     struct post post;
-    struct gr_mod *self;
+    struct gr_mod *self;    /* NULL: it has gone without waiting */
+    struct owed owed;
+    struct loop *back;
     gr_command_f f;
     void *data;
     struct buf words;       /* each ended by NUL */
@@ -84,6 +88,14 @@ static void served_free(struct served *s)
     gr_free(s);
 }
 
+static void give_up(struct owed *o)
+{
+    struct served *s = GR_CONTAINER_OF(o, struct served, owed);
+
+    mod_settle(s->self, o);
+    s->self = NULL;
+}
+
 static void on_answer(struct post *p)
 {
     struct served *s = GR_CONTAINER_OF(p, struct served, post);
@@ -91,13 +103,13 @@ static void on_answer(struct post *p)
     const char *at = buf_data(&s->result);
     struct gr_cmd_result result = { at, at + (s->error == NULL ? buf_len(&s->result) : 0) };
 
-    if (!self->stopped) {
+    if (self != NULL) {
         struct gr_mod *before = usage_begin(self);
         s->f(self, s->data, s->error, &result);
         usage_end(self, before);
+        mod_settle(self, &s->owed);
     }
     served_free(s);
-    mod_unpend(self);
 }
 
 static void on_ran(void *arg, const char *error, const struct buf *result)
@@ -115,7 +127,7 @@ static void on_ran(void *arg, const char *error, const struct buf *result)
         split(to, to + len);
     }
     s->post.run = on_answer;
-    loop_post(s->self->loop, &s->post);
+    loop_post(s->back, &s->post);
 }
 
 static void run_it(struct post *p)
@@ -145,6 +157,7 @@ void gr_command_run(struct gr_mod *self, const char *const *words, size_t count,
     for (size_t i = 0; i < count; i++)
         buf_append(&s->words, words[i], strlen(words[i]) + 1);
     s->post.run = run_it;
-    mod_pend(self);
+    s->back = self->loop;
+    mod_owe(self, &s->owed, give_up);
     loop_post(loop_main(), &s->post);
 }

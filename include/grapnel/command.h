@@ -77,8 +77,9 @@ typedef void (*gr_command_f)(struct gr_mod *self, void *data, const char *error,
                              struct gr_cmd_result *result);
 /* Runs a command, given as the words of a command line: its name, then the arguments, best as "--name"
  * and the value (words that begin with "--" are names wherever they stand); 64 words at most. The words
- * are copied, and wiped afterwards. f runs on this loop, later, however long the command takes; take_data
- * (gr_alloc'ed or NULL) is freed by the core afterwards. Who may run what is the caller's business. */
+ * are copied, and wiped afterwards. f runs on this loop, later, however long the command takes, but 5 s at
+ * most after the module was replaced, and not after its stop(); take_data (gr_alloc'ed or NULL) is freed by
+ * the core in any case. Who may run what is the caller's business. */
 GR_API void gr_command_run(struct gr_mod *self, const char *const *words, size_t count,
                            gr_command_f f, void *take_data);
 /* May this account administer: is it in `admins` of self's host? */
