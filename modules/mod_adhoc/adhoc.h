@@ -61,6 +61,7 @@ struct adhoc_session {
     char id[GR_ID_SIZE];
 };
 struct adhoc {
+    struct job *jobs;               /* run.c: commands that run */
     struct adhoc_session *sessions;
     unsigned count;
     struct gr_timer sweep;
@@ -85,6 +86,8 @@ bool rows_cut(const struct rows *r);    /* there were more than may be kept */
 void rows_write(const struct rows *r, const struct recipe *recipe, struct gr_stanza *st,
                 struct gr_el *command, size_t first, size_t count);
 
+/* What a shutdown cut off. */
+void jobs_end(struct gr_mod *self);
 /* run.c: one step of an execution; answers and ends the request. */
 enum action { EXECUTE, NEXT, PREV, COMPLETE, CANCEL };
 void run_first(struct gr_mod *self, struct gr_iq_req *req, const struct recipe *recipe,

@@ -276,6 +276,12 @@ static enum gr_verdict account_items(struct gr_mod *self, struct gr_disco_ev *ev
     return GR_OK;
 }
 
+static void stop(struct gr_mod *self)
+{
+    jobs_end(self);
+    sessions_end(self);
+}
+
 static const struct gr_hook hooks[] = {
     GR_ON(adhoc_local_commands, GR_PRIO_LAST, on_ping),
     GR_ON(disco_local_identity, 99, host_identity),
@@ -297,4 +303,4 @@ GR_MODULE(adhoc, .summary = "commands for people: ad-hoc commands, administratio
                             "(XEP-0050, XEP-0133)",
     .conf_size = sizeof(struct adhoc_conf), .state_size = sizeof(struct adhoc),
     .options = options, .hooks = hooks, .iqs = iqs, .commands = adhoc_commands,
-    .stop = sessions_end);
+    .stop = stop);

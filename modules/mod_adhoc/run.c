@@ -10,6 +10,7 @@
 
 /* One run of a command; ends with the answer to its request. */
 struct job {
+    struct job *next_job;       /* adhoc.jobs */
     struct gr_iq_req *req;
     struct recipe recipe;       /* the strings in it may be gone with their module ... */
     char *node, *title, *id;    /* ... but these are its own; id NULL: no session yet */
@@ -23,8 +24,13 @@ struct job {
     size_t failed;
 };
 
-static void job_free(struct job *j)
+static void job_free(struct gr_mod *self, struct job *j)
 {
+    struct job **at = &((struct adhoc *)gr_state(self))->jobs;
+
+    while (*at != j)
+        at = &(*at)->next_job;
+    *at = j->next_job;
     for (size_t i = 0; i < j->words; i++) {
         gr_wipe(j->word[i], strlen(j->word[i])); /* there may be a password */
         gr_free(j->word[i]);
@@ -37,6 +43,14 @@ static void job_free(struct job *j)
     gr_free(j->title);
     gr_free(j->id);
     gr_free(j);
+}
+
+void jobs_end(struct gr_mod *self)
+{
+    struct adhoc *a = gr_state(self);
+
+    while (a->jobs != NULL)
+        job_free(self, a->jobs);
 }
 
 /* --- answering --- */
@@ -131,14 +145,14 @@ static void finish(struct gr_mod *self, struct job *j)
         send_result(j);
         if (s != NULL)
             session_end(self, s);
-        job_free(j);
+        job_free(self, j);
         return;
     }
     if (s == NULL)
         s = session_new(self, from, j->node);
     if (s == NULL) {
         gr_iq_reply_error(j->req, GR_RESOURCE_CONSTRAINT, "too many commands are under way");
-        job_free(j);
+        job_free(self, j);
         return;
     }
     s->running = false;
@@ -148,7 +162,7 @@ static void finish(struct gr_mod *self, struct job *j)
     s->rows = j->rows;
     j->rows = NULL;
     send_page(self, j->req, &j->recipe, s);
-    job_free(j);
+    job_free(self, j);
 }
 
 /* --- running --- */
@@ -211,8 +225,10 @@ static struct job *job_new(struct gr_mod *self, struct gr_iq_req *req, const str
 {
     const struct adhoc_conf *conf = gr_conf(self);
     char *name = gr_strdup(recipe->command), *rest = name, *word;
-    struct job *j = gr_alloc(sizeof(*j));
+    struct job *j = gr_alloc(sizeof(*j)), **first = &((struct adhoc *)gr_state(self))->jobs;
 
+    j->next_job = *first;
+    *first = j;
     j->req = req;
     j->recipe = *recipe;
     j->node = gr_strdup(node);
@@ -374,7 +390,7 @@ static void submit(struct gr_mod *self, struct gr_iq_req *req, const struct reci
     const char *why = take_form(self, j, recipe, gr_form_child(command));
 
     if (why != NULL) {
-        job_free(j);
+        job_free(self, j);
         command_refuse(req, GR_BAD_REQUEST, "bad-payload", why);
         return;
     }
