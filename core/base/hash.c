@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 static struct {
     const char *name, *digest; /* digest: OpenSSL's name */
@@ -36,15 +37,35 @@ size_t gr_hash_size(const char *name)
     return 0;
 }
 
-int gr_hash(const char *name, const void *in, size_t len, uint8_t out[GR_HASH_MAX])
+static const EVP_MD *digest_of(const char *name)
 {
     size_t i = 0;
 
     while (i < GR_COUNT(hashes) && strcmp(hashes[i].name, name) != 0)
         i++;
     if (i == GR_COUNT(hashes))
-        return GR_ENOTSUP;
+        return NULL;
     pthread_once(&fetched, fetch);
-    gr_assert(EVP_Digest(in, len, out, NULL, hashes[i].md, NULL) == 1);
-    return (int)hashes[i].size;
+    return hashes[i].md;
+}
+
+int gr_hash(const char *name, const void *in, size_t len, uint8_t out[GR_HASH_MAX])
+{
+    const EVP_MD *md = digest_of(name);
+
+    if (md == NULL)
+        return GR_ENOTSUP;
+    gr_assert(EVP_Digest(in, len, out, NULL, md, NULL) == 1);
+    return EVP_MD_get_size(md);
+}
+
+int gr_hmac(const char *name, const void *key, size_t key_len, const void *in, size_t len,
+            uint8_t out[GR_HASH_MAX])
+{
+    const EVP_MD *md = digest_of(name);
+
+    if (md == NULL)
+        return GR_ENOTSUP;
+    gr_assert(HMAC(md, key, (int)key_len, in, len, out, NULL) != NULL);
+    return EVP_MD_get_size(md);
 }

@@ -84,6 +84,9 @@ GR_API void gr_hex_encode(char *out, const void *in, size_t len);
 #define GR_HASH_MAX 64
 GR_API size_t gr_hash_size(const char *name);
 GR_API int gr_hash(const char *name, const void *in, size_t len, uint8_t out[GR_HASH_MAX]);
+/* HMAC with that hash function (RFC 2104); answers as gr_hash. Any thread. */
+GR_API int gr_hmac(const char *name, const void *key, size_t key_len, const void *in, size_t len,
+                   uint8_t out[GR_HASH_MAX]);
 
 #define GR_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 #define GR_COUNT(a) (sizeof(a) / sizeof((a)[0]))

@@ -867,6 +867,32 @@ static void test_stamp_parse(void **state)
     }
 }
 
+/* RFC 2202, 3 (test case 2) and RFC 4231, 4.3. */
+static void test_hmac(void **state)
+{
+    static const struct {
+        const char *name, *hex;
+    } known[] = {
+        { "sha-1", "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79" },
+        { "sha-256", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843" },
+        { "sha-384", "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e"
+                     "8e2240ca5e69e2c78b3239ecfab21649" },
+    };
+    static const char data[] = "what do ya want for nothing?";
+    uint8_t out[GR_HASH_MAX];
+    char hex[2 * GR_HASH_MAX + 1];
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(known); i++) {
+        int n = gr_hmac(known[i].name, "Jefe", 4, data, sizeof(data) - 1, out);
+
+        assert_int_equal(n, gr_hash_size(known[i].name));
+        gr_hex_encode(hex, out, (size_t)n);
+        assert_string_equal(hex, known[i].hex);
+    }
+    assert_int_equal(gr_hmac("md5", "x", 1, "", 0, out), GR_ENOTSUP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -898,6 +924,7 @@ int main(void)
         cmocka_unit_test(test_stamp),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_stamp_parse),
+        cmocka_unit_test(test_hmac),
     };
 
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
