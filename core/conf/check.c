@@ -88,6 +88,7 @@ static void host_check(const struct conf *c, const struct conf_host *h, struct c
                                          "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS",
                                          "SCRAM-SHA-512-PLUS", "HT-SHA-256-EXPR",
                                          "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP", "HT-SHA-256-NONE",
+                                         "X-OAUTH",
                                          NULL };
 
     for (size_t i = 0; h->admins != NULL && h->admins[i] != NULL; i++) {

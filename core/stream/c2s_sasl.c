@@ -3,6 +3,7 @@
 #include "stream/auth.h"
 #include "stream/c2s.h"
 #include "stream/fast.h"
+#include "stream/oauth.h"
 #include "stream/sasl2.h"
 #include "stream/token.h"
 
@@ -66,6 +67,7 @@ void c2s_sasl_props(struct c2s *c)
         .http_identity = c->session->http_identity != NULL,
         .name_of = name_of,
         .hashes = provider_auth_serves_keys(c->session->host) ? SCRAM_ALL_HASHES : 0,
+        .can_check_oauth = oauth_available(c->session->host),
         .can_check_tokens = fast_available(c->session->host),
         .protect_lists = true,
         .bindings = l->bindings,
@@ -195,6 +197,24 @@ static void on_token(void *arg, const struct fast_answer *a)
     c2s_continue(c);
 }
 
+static void on_oauth(void *arg, const struct oauth_answer *a)
+{
+    struct lookup k = *(struct lookup *)arg;
+    struct c2s *c = waiting_stream(&k);
+    enum sasl_step step;
+
+    gr_free(arg);
+    if (c == NULL)
+        return;
+    if (a->refusal == SASL_NONE || a->refusal == SASL_NOT_AUTHORIZED)
+        step = sasl_token_checked(c->login->sasl, k.ticket, a->refusal == SASL_NONE, a->answer,
+                                  a->len);
+    else
+        step = sasl_refuse(c->login->sasl, k.ticket, a->refusal);
+    c2s_sasl_step(c, step);
+    c2s_continue(c);
+}
+
 static void ask_provider(struct c2s *c, enum sasl_step step)
 {
     struct lookup *k = gr_alloc(sizeof(*k));
@@ -207,6 +227,8 @@ static void ask_provider(struct c2s *c, enum sasl_step step)
     c->login->by_password = step == SASL_NEED_CREDS;
     if (step == SASL_NEED_CREDS)
         provider_auth_credentials(s->host, &s->providers, s, user, on_credentials, k);
+    else if (step == SASL_NEED_TOKEN && sasl_mech(c->login->sasl) == &sasl_x_oauth)
+        oauth_ask(c, on_oauth, k);
     else if (step == SASL_NEED_TOKEN)
         sasl2_ask_token(c, on_token, k);
     else

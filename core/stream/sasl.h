@@ -56,6 +56,7 @@ struct sasl_props {
      * same. Not 0: nobody. */
     int (*name_of)(const char *host, const char *login, char *out);
     bool protect_lists;           /* SCRAM sends h= (XEP-0474)                                    */
+    bool can_check_oauth;         /* somebody knows tokens of X-OAUTH                             */
     bool can_check_tokens;        /* somebody keeps tokens: the HT mechanisms of XEP-0484         */
     bool unique_is_safe;          /* tls-unique means one handshake (RFC 7627); not in TLS 1.3    */
     unsigned hashes;              /* SCRAM_BIT of each hash the provider has keys for             */
@@ -117,6 +118,8 @@ const char *sasl_authzid(const struct sasl *s);   /* prepared bare JID; "" when 
 const char *sasl_password(const struct sasl *s, size_t *len); /* for NEED_CHECK; wiped after */
 /* For NEED_TOKEN: HMAC(token, "Initiator" || binding); the binding is what *binding says. */
 const uint8_t *sasl_token(struct sasl *s, size_t *len, struct scram_binding *binding);
+/* For NEED_TOKEN: the token itself, where the client shows it (X-OAUTH); NULL: it does not. */
+const void *sasl_shown_token(struct sasl *s, size_t *len);
 /* Challenge or additional data with success; NULL when there is none. */
 const char *sasl_out(const struct sasl *s, size_t *len);
 enum sasl_condition sasl_condition(const struct sasl *s);
@@ -159,6 +162,7 @@ extern const struct sasl_mech *const sasl_builtin[];
 extern const size_t sasl_n_builtin;
 extern const struct sasl_mech sasl_ht_sha256_expr, sasl_ht_sha256_endp, sasl_ht_sha256_uniq,
     sasl_ht_sha256_none; /* sasl_ht.c */
+extern const struct sasl_mech sasl_x_oauth; /* sasl_oauth.c */
 
 const struct sasl_mech *sasl_mech(const struct sasl *s);
 const struct sasl_props *sasl_props(const struct sasl *s);

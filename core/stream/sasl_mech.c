@@ -187,6 +187,6 @@ static const struct sasl_mech plain = {
 const struct sasl_mech *const sasl_builtin[] = {
     &scram_sha512_plus, &scram_sha256_plus, &scram_sha1_plus, &scram_sha512, &scram_sha256,
     &scram_sha1, &plain, &sasl_ht_sha256_expr, &sasl_ht_sha256_endp, &sasl_ht_sha256_uniq,
-    &sasl_ht_sha256_none,
+    &sasl_ht_sha256_none, &sasl_x_oauth,
 };
 const size_t sasl_n_builtin = GR_COUNT(sasl_builtin);

@@ -57,6 +57,9 @@
     X(fast_check, H, A, P, gr_fast_ev) \
         /* a login proves a token (XEP-0484): does it? On the account's home loop; what is to be \
          * remembered of it is on disk when the chain ends */ \
+    X(token_check, H, A, P, gr_token_ev) \
+        /* a login shows a token (X-OAUTH): is it good? On the account's home loop, and asked before it \
+         * is known whether the account exists */ \
     X(bind2_stream_features, H, A, 0, gr_inline_ev) \
         /* before login, where SASL2 is offered: what can be enabled while binding (gr_bind2_feature) */ \
     X(bind2_enable_features, H, A, P, gr_inline_ev) \

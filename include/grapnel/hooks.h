@@ -151,6 +151,17 @@ struct gr_fast_ev {
     enum gr_fast_result result; /* starts GR_FAST_UNKNOWN */
     bool renew;                 /* result: it is time for another; sasl2_success hears of it */
 };
+/* A login shows a token (X-OAUTH): is it this account's, and good? */
+struct gr_token_ev {
+    struct gr_ev ev;
+    const struct gr_jid *jid;   /* bare */
+    const void *token;          /* as it came, decoded from base64 */
+    size_t len;
+    enum gr_fast_result result; /* starts GR_FAST_UNKNOWN */
+    void *answer;               /* result: told to the client with the success; gr_alloc'ed, the core
+                                 * frees it */
+    size_t answer_len;
+};
 /* Is the proof that came made with this token? Takes the same time whatever the answer. */
 GR_API bool gr_fast_matches(struct gr_fast_ev *ev, const char *token);
 struct gr_ip_ev { struct gr_ev ev; const char *ip; bool refuse; };
