@@ -225,3 +225,37 @@ enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
     keep(self, ev, hold);
     return GR_PENDING;
 }
+
+/* --- what would happen to a message (amp_determine_strategy) --- */
+
+struct strategy {
+    struct gr_hold *hold;
+    struct gr_amp_ev *ev;       /* while the hold waits */
+};
+
+static void on_exists(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct strategy *s = gr_ask_data(ask);
+
+    (void)self;
+    if (a->result == GR_R_OK && gr_hold_waits(s->hold))
+        s->ev->deliver = "stored";
+    gr_resume(s->hold, GR_OK);
+}
+
+enum gr_verdict keep_strategy(struct gr_mod *self, struct gr_amp_ev *ev)
+{
+    struct gr_hold *hold;
+    struct gr_ask *ask;
+
+    if (ev->deliver == NULL || strcmp(ev->deliver, "none") != 0 || ev->to->node == NULL ||
+        !is_storable(ev->stanza))
+        return GR_OK;
+    hold = gr_hold(self, &ev->ev);
+    if (hold == NULL)
+        return GR_FAIL;
+    ask = gr_ask_new(self, sizeof(struct strategy), on_exists);
+    *(struct strategy *)gr_ask_data(ask) = (struct strategy){ hold, ev };
+    gr_auth_exists(self, ask, ev->to->node);
+    return GR_PENDING;
+}

@@ -165,6 +165,7 @@ static const struct gr_hook hooks[] = {
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
     GR_ON(disco_local_features, GR_PRIO_NORMAL, on_features),
     GR_ON(disco_sm_features, GR_PRIO_NORMAL, on_account_features),
+    GR_ON(amp_determine_strategy, 30, keep_strategy),
     GR_ON(get_personal_data, GR_PRIO_NORMAL, on_personal_data),
     GR_HOOK_END
 };

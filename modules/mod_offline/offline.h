@@ -66,6 +66,8 @@ void queue_drop_sent(struct queue *q, struct sent *take);
 /* --- keep.c: storing --- */
 
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev);
+/* XEP-0079: a message that nobody would get is stored, if it is one that is. */
+enum gr_verdict keep_strategy(struct gr_mod *self, struct gr_amp_ev *ev);
 void keep_forget(struct offline *o); /* at shutdown: nothing completes any more */
 
 /* 0 or GR_EINVAL: damaged. */
