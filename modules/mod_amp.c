@@ -1,0 +1,355 @@
+/* mod_amp: rules that a sender attaches to a message (XEP-0079): what is to be done when it would be
+ * delivered, stored or lost, or reach another resource than the one it is for.
+ *
+ * A client's message waits until it is known what would happen to it (hook amp_determine_strategy); then
+ * its rules are judged, the first that matches counts (2.2.3). */
+#include <string.h>
+
+#include <grapnel/module.h>
+
+#define NS_AMP "http://jabber.org/protocol/amp"
+#define NS_ERRORS "http://jabber.org/protocol/amp#errors"
+#define NS_FEATURE "http://jabber.org/features/amp"
+#define RULES_MAX 20
+
+static struct gr_el *amp_of(const struct gr_stanza *st)
+{
+    return gr_stanza_child(st, NS_AMP, "amp");
+}
+
+/* --- replies (2.2.5) --- */
+
+static void add_rule(struct gr_stanza *to, struct gr_el *parent, const struct gr_el *rule)
+{
+    static const char *const attr[] = { "condition", "action", "value" };
+    struct gr_el *el = gr_el_add(to, parent, NULL, "rule");
+
+    for (size_t i = 0; i < GR_COUNT(attr); i++)
+        gr_el_set(to, el, attr[i], gr_el_attr(rule, attr[i]));
+}
+
+/* <amp/> with where the message came from and was for, and a rule. */
+static void add_amp(struct gr_stanza *to, const struct gr_stanza *st, const struct gr_el *rule,
+                    const char *status)
+{
+    struct gr_el *amp = gr_el_add(to, NULL, NS_AMP, "amp");
+
+    gr_el_set(to, amp, "status", status);
+    gr_el_set(to, amp, "from", gr_stanza_from(st)->full);
+    gr_el_set(to, amp, "to", gr_stanza_to(st)->full);
+    add_rule(to, amp, rule);
+}
+
+static void tell(struct gr_mod *self, const struct gr_stanza *st, const struct gr_el *rule,
+                 const char *status)
+{
+    struct gr_stanza *reply = gr_message_new(GR_MSG_NORMAL, gr_mod_host_jid(self),
+                                             gr_stanza_from(st));
+
+    gr_stanza_set_id(reply, gr_stanza_id(st));
+    add_amp(reply, st, rule, status);
+    gr_send(self, reply);
+}
+
+/* An error whose condition `specific` names a rule. */
+static void refuse(struct gr_mod *self, const struct gr_stanza *st, const struct gr_el *rule,
+                   enum gr_cond cond, const char *ns, const char *specific)
+{
+    struct gr_stanza *reply = gr_error_reply_type(st, cond, "modify", NULL);
+    struct gr_el *named;
+
+    if (reply == NULL)
+        return;
+    gr_stanza_set_from(reply, gr_mod_host_jid(self));
+    add_amp(reply, st, rule, strcmp(ns, NS_ERRORS) == 0 ? "error" : NULL);
+    named = gr_el_add(reply, gr_stanza_child(reply, NULL, "error"), ns, specific);
+    add_rule(reply, named, rule);
+    gr_send(self, reply);
+}
+
+/* --- are the rules supported? --- */
+
+static bool is_one_of(const char *word, const char *const *words)
+{
+    while (*words != NULL && (word == NULL || strcmp(word, *words) != 0))
+        words++;
+    return *words != NULL;
+}
+
+static const char *const actions[] = { "alert", "drop", "error", "notify", NULL };
+static const char *const deliveries[] = { "direct", "none", "stored", NULL };
+static const char *const matches[] = { "any", "exact", "other", NULL };
+
+static enum gr_verdict on_verify(struct gr_mod *self, struct gr_amp_ev *ev)
+{
+    (void)self;
+    if (ev->supported || !is_one_of(ev->action, actions))
+        return GR_OK;
+    ev->supported =
+        (strcmp(ev->condition, "deliver") == 0 && is_one_of(ev->value, deliveries)) ||
+        (strcmp(ev->condition, "match-resource") == 0 && is_one_of(ev->value, matches));
+    return GR_OK;
+}
+
+static struct gr_amp_ev event_of(const struct gr_el *rule)
+{
+    const char *condition = gr_el_attr(rule, "condition"), *value = gr_el_attr(rule, "value");
+    const char *action = gr_el_attr(rule, "action");
+
+    return (struct gr_amp_ev){ .condition = condition != NULL ? condition : "",
+                               .value = value != NULL ? value : "",
+                               .action = action != NULL ? action : "" };
+}
+
+static bool is_known(const char *condition)
+{
+    return strcmp(condition, "deliver") == 0 || strcmp(condition, "match-resource") == 0;
+}
+
+/* False: it was refused. Table 7 tells three reasons apart. */
+static bool verify(struct gr_mod *self, const struct gr_stanza_ev *from)
+{
+    const struct gr_el *rule = gr_el_child(amp_of(from->stanza), NS_AMP, "rule");
+    size_t n = 0;
+
+    for (; rule != NULL; rule = gr_el_next(rule, NS_AMP, "rule")) {
+        struct gr_amp_ev ev = event_of(rule);
+
+        ev.from = from->from;
+        ev.to = from->to;
+        ev.stanza = from->stanza;
+        gr_hook_run(self, GR_HOOK_amp_verify_support, &ev.ev, NULL);
+        if (ev.supported && ++n <= RULES_MAX)
+            continue;
+        if (ev.supported)
+            refuse(self, from->stanza, rule, GR_NOT_ACCEPTABLE, NS_AMP, "invalid-rules");
+        else if (!is_one_of(ev.action, actions))
+            refuse(self, from->stanza, rule, GR_BAD_REQUEST, NS_AMP, "unsupported-actions");
+        else if (!is_known(ev.condition))
+            refuse(self, from->stanza, rule, GR_BAD_REQUEST, NS_AMP, "unsupported-conditions");
+        else
+            refuse(self, from->stanza, rule, GR_NOT_ACCEPTABLE, NS_AMP, "invalid-rules");
+        return false;
+    }
+    return true;
+}
+
+/* --- what would happen to it? --- */
+
+struct presences { /* of a gr_ask */
+    struct gr_hold *hold;
+    struct gr_amp_ev *ev;       /* while the hold waits */
+    struct gr_jid *user;
+};
+
+/* What is not delivered is lost, as long as nobody behind says that it is kept. */
+static void determine(struct gr_amp_ev *ev, const struct gr_answer *a)
+{
+    ev->deliver = "none";
+    ev->match_resource = "none";
+    for (size_t i = 0; a->result == GR_R_OK && i < a->count; i++) {
+        bool exact = gr_jid_equal(a->presences[i].jid, ev->to);
+
+        if (!exact && (a->presences[i].priority < 0 || strcmp(ev->deliver, "none") != 0))
+            continue;
+        ev->deliver = "direct";
+        ev->match_resource = exact ? "exact" : "other";
+    }
+}
+
+static void on_presences(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct presences *p = gr_ask_data(ask);
+
+    (void)self;
+    if (gr_hold_waits(p->hold))
+        determine(p->ev, a);
+    gr_jid_free(&p->user);
+    gr_resume(p->hold, GR_OK);
+}
+
+static enum gr_verdict on_strategy(struct gr_mod *self, struct gr_amp_ev *ev)
+{
+    const struct gr_jid *users[1];
+    struct presences *p;
+    struct gr_hold *hold;
+    struct gr_ask *ask;
+
+    if (ev->deliver != NULL)
+        return GR_OK;
+    hold = gr_hold(self, &ev->ev);
+    if (hold == NULL)
+        return GR_FAIL;
+    ask = gr_ask_new(self, sizeof(*p), on_presences);
+    p = gr_ask_data(ask);
+    *p = (struct presences){ hold, ev, gr_jid_dup_bare(ev->to) };
+    users[0] = p->user;
+    gr_session_ask_all(self, ask, users, 1);
+    return GR_PENDING;
+}
+
+/* --- the rules are judged --- */
+
+static enum gr_verdict on_condition(struct gr_mod *self, struct gr_amp_ev *ev)
+{
+    bool deliver = strcmp(ev->condition, "deliver") == 0;
+    bool any = !deliver && strcmp(ev->value, "any") == 0;
+
+    (void)self;
+    if (ev->match != 0)
+        return GR_OK;
+    if (any)
+        ev->match = strcmp(ev->match_resource, "none") != 0;
+    else if (deliver || is_known(ev->condition))
+        ev->match = strcmp(ev->value, deliver ? ev->deliver : ev->match_resource) == 0;
+    return GR_OK;
+}
+
+/* The message goes on. */
+static bool judge(struct gr_mod *self, const struct gr_stanza *st, const char *deliver,
+                  const char *match)
+{
+    const struct gr_el *rule = gr_el_child(amp_of(st), NS_AMP, "rule");
+
+    for (; rule != NULL; rule = gr_el_next(rule, NS_AMP, "rule")) {
+        struct gr_amp_ev ev = event_of(rule);
+
+        ev.from = gr_stanza_from(st);
+        ev.to = gr_stanza_to(st);
+        ev.stanza = (struct gr_stanza *)st;
+        ev.deliver = deliver;
+        ev.match_resource = match;
+        gr_hook_run(self, GR_HOOK_amp_check_condition, &ev.ev, NULL);
+        if (ev.match != 1)
+            continue;
+        if (strcmp(ev.action, "error") == 0)
+            refuse(self, st, rule, GR_UNDEFINED_CONDITION, NS_ERRORS, "failed-rules");
+        else if (strcmp(ev.action, "drop") != 0)
+            tell(self, st, rule, ev.action);
+        return strcmp(ev.action, "notify") == 0;
+    }
+    return true;
+}
+
+struct waiting {
+    struct gr_amp_ev ev;
+    struct gr_hold *hold;
+    struct gr_jid *to;
+    struct gr_stanza *st;       /* as it came */
+};
+
+/* Where nobody could tell, nothing matches. */
+static void on_determined(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct gr_amp_ev *e = GR_CONTAINER_OF(ev, struct gr_amp_ev, ev);
+    struct waiting *w = GR_CONTAINER_OF(e, struct waiting, ev);
+    bool told = e->deliver != NULL && e->match_resource != NULL;
+    bool on = !gr_hold_waits(w->hold) || !told ||
+              judge(self, w->st, e->deliver, e->match_resource);
+
+    (void)verdict;
+    gr_resume(w->hold, on ? GR_OK : GR_STOP);
+    gr_jid_free(&w->to);
+    gr_stanza_unref(&w->st);
+    gr_free(w);
+}
+
+/* What is not for this host is sent to the next hop (table 1), whatever is there. */
+static enum gr_verdict send_on(struct gr_mod *self, struct gr_stanza *take)
+{
+    bool on = judge(self, take, "direct", "none");
+
+    gr_stanza_unref(&take);
+    return on ? GR_OK : GR_STOP;
+}
+
+static enum gr_verdict wait_for(struct gr_mod *self, struct gr_stanza_ev *ev, struct gr_stanza *take)
+{
+    struct gr_hold *hold = gr_hold(self, &ev->ev);
+    struct waiting *w;
+
+    if (hold == NULL) {
+        gr_stanza_unref(&take);
+        return gr_ev_refuse(self, ev, GR_RESOURCE_CONSTRAINT, "too many messages with rules");
+    }
+    w = gr_alloc(sizeof(*w));
+    w->hold = hold;
+    w->st = take;
+    w->to = gr_jid_dup(gr_stanza_to(take));
+    w->ev = (struct gr_amp_ev){ .from = gr_stanza_from(take), .to = w->to, .stanza = take,
+                                .event = "initial_check" };
+    gr_hook_run(self, GR_HOOK_amp_determine_strategy, &w->ev.ev, on_determined);
+    return GR_PENDING;
+}
+
+static enum gr_verdict on_message(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    struct gr_el *amp = amp_of(ev->stanza);
+    struct gr_stanza *before, *st;
+
+    if (amp == NULL || gr_el_attr(amp, "status") != NULL ||
+        gr_stanza_type(ev->stanza) == GR_TYPE_ERROR)
+        return GR_OK;
+    if (gr_el_child(amp, NS_AMP, "rule") == NULL)
+        return gr_ev_refuse(self, ev, GR_BAD_REQUEST, "there is no rule");
+    if (!verify(self, ev))
+        return GR_STOP;
+    before = gr_stanza_copy(ev->stanza);
+    gr_stanza_set_from(before, ev->from);
+    gr_stanza_set_to(before, ev->to);
+    st = gr_ev_edit(ev);
+    gr_el_remove(st, amp_of(st)); /* it ends here: nobody behind us knows rules */
+    if (strcmp(gr_stanza_to(before)->domain, gr_mod_host_jid(self)->domain) != 0)
+        return send_on(self, before);
+    return wait_for(self, ev, before);
+}
+
+/* --- discovery (2.1.1, 8) --- */
+
+static enum gr_verdict on_features(struct gr_mod *self, struct gr_disco_ev *ev)
+{
+    (void)self;
+    if (ev->node[0] != '\0' && strcmp(ev->node, NS_AMP) != 0)
+        return GR_OK;
+    gr_disco_feature(ev, NS_AMP);
+    for (size_t i = 0; ev->node[0] != '\0' && actions[i] != NULL; i++) {
+        char *var = gr_asprintf(NS_AMP "?action=%s", actions[i]);
+
+        gr_disco_feature(ev, var);
+        gr_free(var);
+    }
+    if (ev->node[0] != '\0') {
+        gr_disco_feature(ev, NS_AMP "?condition=deliver");
+        gr_disco_feature(ev, NS_AMP "?condition=match-resource");
+    }
+    return GR_OK;
+}
+
+static enum gr_verdict on_identity(struct gr_mod *self, struct gr_disco_ev *ev)
+{
+    (void)self;
+    if (strcmp(ev->node, NS_AMP) == 0)
+        gr_disco_identity(ev, "server", "im", NULL);
+    return GR_OK;
+}
+
+static enum gr_verdict on_stream(struct gr_mod *self, struct gr_features_ev *ev)
+{
+    (void)self;
+    if (gr_session_state(ev->session) != GR_S_CONNECTED)
+        gr_el_add(ev->features, NULL, NS_FEATURE, "amp");
+    return GR_OK;
+}
+
+static const struct gr_hook hooks[] = {
+    GR_ON(user_send_message, GR_PRIO_SECURITY, on_message),
+    GR_ON(amp_verify_support, GR_PRIO_PRIVACY, on_verify),
+    GR_ON(amp_determine_strategy, GR_PRIO_PRIVACY, on_strategy),
+    GR_ON(amp_check_condition, GR_PRIO_PRIVACY, on_condition),
+    GR_ON(disco_local_identity, 99, on_identity),
+    GR_ON(disco_local_features, 99, on_features),
+    GR_ON(c2s_stream_features, GR_PRIO_NORMAL, on_stream),
+    GR_HOOK_END
+};
+
+GR_MODULE(amp, .summary = "rules for messages (XEP-0079)", .hooks = hooks);
