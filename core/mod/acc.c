@@ -5,6 +5,8 @@
  * of whatever carries the stanza. One job owns it at a time; it crosses loops with the job. */
 #include "mod/acc.h"
 
+#include "xml/jid.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
@@ -139,7 +141,7 @@ void acc_rollback(struct gr_acc *acc, const struct acc_note *notes, struct acc_r
 
 const struct gr_jid *acc_keep_jid(struct gr_acc *acc, const struct gr_jid *jid)
 {
-    return jid_dup_in(&acc->arena, jid);
+    return jid_dup_in(&acc->arena, jid); /* in one piece, as whoever copies it expects */
 }
 
 void acc_part(struct gr_acc *own, struct gr_acc *acc)
