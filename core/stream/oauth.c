@@ -64,7 +64,7 @@ static void checked(struct gr_ev *ev, enum gr_verdict verdict)
     struct oauth_op *op = GR_CONTAINER_OF(e, struct oauth_op, e);
 
     (void)verdict;
-    if (ev->failed > 0 || e->result == GR_FAST_UNKNOWN)
+    if (e->result == GR_FAST_UNKNOWN) /* nobody, or whoever could tell has failed */
         go_back(op, SASL_TEMPORARY_AUTH_FAILURE);
     else if (e->result == GR_FAST_EXPIRED)
         go_back(op, SASL_CREDENTIALS_EXPIRED);
