@@ -219,10 +219,10 @@
     X(disco_sm_items, H, A, 0, gr_disco_ev) \
         /* disco#items of an account */ \
     X(adhoc_local_commands, H, A, P, gr_adhoc_ev) \
-        /* [ad-hoc commands] a command for the host; the first handler that knows the node \
+        /* a command for the host; the first handler that knows the node \
          * answers */ \
     X(adhoc_sm_commands, H, A, P, gr_adhoc_ev) \
-        /* [ad-hoc commands] a command for an account */ \
+        /* a command for an account */ \
     X(caps_recognised, H, A, 0, gr_caps_ev) \
         /* what a client's hash means has become known; ev.acc may be NULL */ \
     X(get_pep_recipients, H, A, 0, gr_caps_ev) \
@@ -306,11 +306,11 @@
     \
     /* --- message processing, inbox, push, keys, personal data --- */ \
     X(amp_verify_support, H, A, 0, gr_amp_ev) \
-        /* [message processing] a message with rules enters: which are supported? */ \
+        /* a message with rules enters: which are supported? */ \
     X(amp_determine_strategy, H, A, P, gr_amp_ev) \
-        /* [message processing] what would happen to it? */ \
+        /* what would happen to it? */ \
     X(amp_check_condition, H, A, 0, gr_amp_ev) \
-        /* [message processing] does a rule match that? */ \
+        /* does a rule match that? */ \
     X(extend_inbox_result, H, A, 0, gr_inbox_ev) \
         /* an entry of an inbox query is about to be sent; may be edited */ \
     X(inbox_unread_count, H, A, P, gr_inbox_ev) \
@@ -320,7 +320,7 @@
     X(get_key, H, A, 0, gr_key_ev) \
         /* a module needs a secret key by name */ \
     X(set_vcard, H, A, P, gr_vcard_ev) \
-        /* [provisioning] the server wants to store a vCard */ \
+        /* the server wants to store a vCard */ \
     X(vcard_set, H, N, 0, gr_vcard_ev) \
         /* a vCard was stored */ \
     X(get_personal_data, H, A, P, gr_export_ev) \

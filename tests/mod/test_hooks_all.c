@@ -187,7 +187,8 @@ static const struct gr_module second = { .name = "second", .summary = "test",
 #define MODULES "[mod_disco]\n[mod_roster]\nversioning = yes\n[mod_presence]\n[mod_last]\n"        \
                 "[mod_offline]\n[mod_vcard]\n[mod_private]\n[mod_sessiondb]\n"                     \
                 "[mod_privacy]\n[mod_blocking]\n[mod_mam]\n[mod_carboncopy]\n[mod_caps]\n"        \
-                "[mod_smart_markers]\n[mod_offline_chatmarkers]\n[mod_inbox]\n"                  \
+                "[mod_smart_markers]\n[mod_offline_chatmarkers]\n[mod_inbox]\n"                    \
+                "[mod_adhoc]\n[mod_amp]\n[mod_auth_token]\n"                                     \
                 "[mod_ping]\nsend_pings = yes\n[mod_stream_management]\n[mod_csi]\n"
 #define MAM "urn:xmpp:mam:2"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
@@ -272,6 +273,40 @@ static void login_at_once(struct h *h)
     close(fd);
 }
 
+/* A token that somebody else has issued. */
+#define SHARED_KEY "sixteen bytes, or more"
+
+static enum gr_verdict give_key(struct gr_mod *self, struct gr_key_ev *ev)
+{
+    (void)self;
+    if (strcmp(ev->name, "provision_pre_shared") == 0) {
+        ev->key = SHARED_KEY;
+        ev->len = sizeof(SHARED_KEY) - 1;
+    }
+    return GR_OK;
+}
+
+static const struct gr_hook key_hooks[] = { GR_ON(get_key, 50, give_key), GR_HOOK_END };
+static const struct gr_module keys = { .name = "keys", .hooks = key_hooks };
+
+static void provision(struct h *h)
+{
+    static const char body[] = "provision\0new@localhost\0009999999999\0<vCard xmlns='vcard-temp'/>";
+    char token[sizeof(body) + 97], text[512], line[1024];
+    uint8_t mac[GR_HASH_MAX];
+    int fd = open_stream(h);
+
+    gr_hmac("sha-384", SHARED_KEY, sizeof(SHARED_KEY) - 1, body, sizeof(body) - 1, mac);
+    memcpy(token, body, sizeof(body));
+    gr_hex_encode(token + sizeof(body), mac, 48);
+    gr_base64_encode(text, token, sizeof(body) + 96);
+    snprintf(line, sizeof(line), "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='X-OAUTH'>%s"
+             "</auth>", text);
+    say(h, fd, line);
+    say(h, fd, "</stream:stream>");
+    close(fd);
+}
+
 static void on_set(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
 {
     (void)self, (void)ask, (void)a;
@@ -313,6 +348,10 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_send(b, "<presence to='alice@localhost' type='subscribed'/>");
     h_send(a, "<presence to='bob@localhost' type='probe'/>");
     h_send(a, "<x xmlns='t'/>");
+    h_send(a, "<message to='bob@localhost'><body>9</body><amp xmlns='http://jabber.org/protocol/amp'>"
+           "<rule condition='deliver' action='error' value='none'/></amp></message>");
+    h_iq(a, "set", "localhost", "<command xmlns='http://jabber.org/protocol/commands' node='x'/>");
+    h_iq(a, "set", NULL, "<command xmlns='http://jabber.org/protocol/commands' node='x'/>");
     h_iq(a, "get", "localhost", DISCO("info"));
     h_iq(a, "get", "localhost", DISCO("items"));
     h_iq(a, "get", NULL, DISCO("info"));
@@ -413,12 +452,14 @@ static void day(void)
     h_module(&first);
     h_module(&second);
     h_module(&admin_data_module);
+    h_module(&keys);
     struct h *h = h_start("[host localhost]\nplain = always\nsasl2 = always\n"
                           "scram_iterations = 4096\n[host two.example]\n" MODULES);
     h_user_create(h, "bob@localhost", "secret");
     h_user_create(h, "off@localhost", "secret");
     stream(h);
     login_at_once(h);
+    provision(h);
     struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
     stanzas(h, a, b);
     privacy(h, a, b);
