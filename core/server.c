@@ -15,6 +15,7 @@
 #include "mod/reload.h"
 #include "mod/trial.h"
 #include "module_admin.h"
+#include "net/http.h"
 #include "ports.h"
 #include "route/session.h"
 #include "secret.h"
@@ -220,6 +221,12 @@ static void forget_kept(void *arg)
     session_forget_kept();
 }
 
+static void close_http(void *arg)
+{
+    (void)arg;
+    http_close();
+}
+
 static void stop_all(void)
 {
     control_close();
@@ -227,6 +234,7 @@ static void stop_all(void)
     server_use_tls(NULL);
     loops_call(forget_kept, NULL);
     mod_stop_all();
+    loops_call(close_http, NULL);
     store_close();
     work_fini();
     loops_stop();

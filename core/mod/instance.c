@@ -106,6 +106,24 @@ void instance_retire(struct gr_mod *self)
     mod_may_go(self);
 }
 
+static struct owed *first_early(const struct gr_mod *self)
+{
+    list_each (o, &self->owed, struct owed, of_self) {
+        if (o->early)
+            return o;
+    }
+    return NULL;
+}
+
+/* One after the other: each tells the module, which may answer what it owes itself. */
+static void give_up_early(struct gr_mod *self)
+{
+    struct owed *o;
+
+    while ((o = first_early(self)) != NULL)
+        o->give_up(o);
+}
+
 static void give_up_owed(struct gr_mod *self)
 {
     list_each (o, &self->owed, struct owed, of_self)
@@ -130,6 +148,7 @@ static void leave(struct gr_mod *self)
     if (self->stopped)
         return;
     timer_stop(&self->patience);
+    give_up_early(self);
     own_stop_timers(self);
     provider_close_all(self);
     asks_expire(self);

@@ -52,11 +52,13 @@ void mod_may_go(struct gr_mod *self);
 /* An answer that self owes, now or later. Nothing but the module can give it, so a retired instance does
  * not wait for it as for what comes by itself: when only such things are left, it has OWED_MS for what
  * its siblings on other loops may still send it, then stop() is the last chance to answer; give_up() of
- * the rest is called on the instance's loop and settles. */
+ * the rest is called on the instance's loop and settles. What it is owed itself by somebody outside, who
+ * may never answer, is much the same, but given up before stop(), and told to the module (early). */
 #define OWED_MS 5000
 struct owed {
     struct link of_self;
     void (*give_up)(struct owed *o);
+    bool early;
 };
 void mod_owe(struct gr_mod *self, struct owed *o, void (*give_up)(struct owed *o));
 void mod_settle(struct gr_mod *self, struct owed *o);

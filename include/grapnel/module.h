@@ -12,6 +12,7 @@
 #include <grapnel/command.h>
 #include <grapnel/form.h>
 #include <grapnel/hooks.h>
+#include <grapnel/http.h>
 #include <grapnel/jid.h>
 #include <grapnel/log.h>
 #include <grapnel/option.h>

@@ -212,3 +212,14 @@ GR_API void h_expect_nothing(struct hs *s);
 /* The pattern language for any stanza. */
 GR_API bool h_matches(const struct gr_stanza *st, const char *pattern);
 GR_API void h_assert_xml(const struct gr_stanza *st, const char *pattern);
+
+/* --- requests to web servers (gr_http_send) ---
+ * None leaves the test: each waits here, with its defaults filled in, until the test answers it or its
+ * time is up. */
+
+GR_API size_t h_http_count(struct h *h);
+/* The oldest one, of any loop, borrowed until it has ended; its body is NUL-terminated. NULL: none. */
+GR_API const struct gr_http_request *h_http(struct h *h);
+/* Answers it: with that status and body, or as gr_http_response.rc says. */
+GR_API void h_http_answer(struct h *h, int status, const char *body);
+GR_API void h_http_fail(struct h *h, int rc);

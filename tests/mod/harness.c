@@ -235,6 +235,7 @@ static void release(struct h *h)
         gr_jid_free(&k->jid);
         gr_free(k);
     }
+    h_http_close();
     store_close();
     ev_prepare_stop(loop_ev(loop_main()), &h->committer);
     loop_enter(loop_main());
@@ -267,6 +268,7 @@ struct h *h_start_try(const char *ini, char **errors)
     h->ini = complete(ini);
     h->loops = loops_wanted();
     loops_init(h->loops, true);
+    h_http_open();
     char *why = NULL;
     if (store_open(&opts, &why) != 0)
         h_fail("store_open: %s", why);

@@ -64,6 +64,9 @@ struct hs {
 extern struct h *h_current;
 extern const char *h_data_dir; /* where the next server keeps its data; NULL: in memory. Benchmarks */
 
+/* harness_http.c: requests to web servers stay here, from now on / no longer; on every loop. */
+void h_http_open(void);
+void h_http_close(void);
 /* What a test that failed has left running. */
 void h_stop_leftover(void);
 /* The connection is gone: what was not read is lost. */
