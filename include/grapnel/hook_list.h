@@ -314,9 +314,13 @@
     X(extend_inbox_result, H, A, 0, gr_inbox_ev) \
         /* an entry of an inbox query is about to be sent; may be edited */ \
     X(inbox_unread_count, H, A, P, gr_inbox_ev) \
-        /* [push] a push needs the number of unread messages */ \
+        /* a push needs the number of unread messages: unread starts as the number of those pushed \
+         * since the account was last online */ \
+    X(push_event, H, V, 0, gr_event_ev) \
+        /* mod_event_pusher: a message was sent, came or waits for its client, or a client came or \
+         * went; back ends (50) tell the outside. STOP: those behind are not told */ \
     X(push_notifications, H, A, P, gr_push_ev) \
-        /* [push] one notification for one device */ \
+        /* one notification for one device, whose app server is a virtual host: nobody else sends it */ \
     X(get_key, H, A, 0, gr_key_ev) \
         /* a module needs a secret key by name */ \
     X(set_vcard, H, A, P, gr_vcard_ev) \

@@ -344,8 +344,23 @@ struct gr_amp_ev {
 };
 struct gr_inbox_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *iq;
                      struct gr_stanza *result; uint64_t unread; };
-struct gr_push_ev { struct gr_ev ev; const struct gr_jid *user; const struct gr_stanza *form;
-                    const char *service, *node; int rc; bool device_gone; };
+enum gr_event { GR_EVENT_SENT, GR_EVENT_RECEIVED, GR_EVENT_UNACKED, GR_EVENT_ONLINE, GR_EVENT_OFFLINE };
+struct gr_event_ev {            /* push_event */
+    struct gr_ev ev;            /* acc: of the stanza, if it has one */
+    enum gr_event event;
+    const struct gr_jid *from;  /* online, offline: which resource */
+    const struct gr_jid *to;    /* unacked: the session that ought to have it; NULL: online, offline */
+    const struct gr_stanza *stanza; /* a message of type chat, groupchat or normal; NULL as `to` */
+};
+struct gr_push_ev {             /* push_notifications */
+    struct gr_ev ev;
+    const struct gr_jid *user;
+    const struct gr_el *form;   /* urn:xmpp:push:summary (XEP-0357, 11.3.1) */
+    const struct gr_el *options;/* publish-options that the client gave with it; NULL: none */
+    const char *service, *node; /* node "": none */
+    int rc;                     /* result: 0, it was sent; starts GR_ENOTSUP, nobody cared */
+    bool device_gone;           /* result: it is no longer registered, forget it */
+};
 struct gr_key_ev {              /* get_key: secret key material of the host, by name */
     struct gr_ev ev;
     const char *name;           /* "token_secret" */
