@@ -1,0 +1,538 @@
+/* tests/mod/test_push.c: devices that are notified (XEP-0357): enabling, what is told and when, and what
+ * app servers answer. The app server is a client of the same host. */
+#include "harness.h"
+
+#include <stdio.h>
+
+#define CONF "[host localhost]\n[mod_presence]\n[mod_disco]\n[mod_event_pusher]\n"
+#define PUSH "urn:xmpp:push:0"
+#define OPTIONS "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>" \
+                "<value>http://jabber.org/protocol/pubsub#publish-options</value></field>" \
+                "<field var='secret'><value>abc</value></field></x>"
+
+/* --- two hooks of others --- */
+
+static struct {
+    uint64_t unread;             /* 0: as it is */
+    bool takes, gone;            /* push_notifications: sent; no longer registered */
+    unsigned asked;
+    char told[512];
+} other;
+
+static enum gr_verdict on_unread(struct gr_mod *self, struct gr_inbox_ev *ev)
+{
+    (void)self;
+    if (other.unread > 0)
+        ev->unread = other.unread;
+    return GR_OK;
+}
+
+static enum gr_verdict on_push(struct gr_mod *self, struct gr_push_ev *ev)
+{
+    (void)self;
+    other.asked++;
+    snprintf(other.told, sizeof(other.told), "%s %s %s %s %s", ev->user->bare, ev->service, ev->node,
+             gr_form_value(ev->form, "message-count"),
+             ev->options != NULL ? gr_form_value(ev->options, "secret") : "-");
+    ev->rc = other.takes ? 0 : GR_EIO;
+    ev->device_gone = other.gone;
+    return GR_OK;
+}
+
+static const struct gr_hook hooks[] = {
+    GR_ON(inbox_unread_count, 80, on_unread), GR_ON(push_notifications, 10, on_push), GR_HOOK_END
+};
+static const struct gr_module others = { .name = "others", .summary = "inbox, gateway",
+                                         .hooks = hooks };
+
+/* --- the world: alice writes, bob has a phone, app is its app server --- */
+
+static struct h *h;
+static struct hs *alice, *bob, *app;
+
+static void start(const char *options)
+{
+    char *ini = gr_asprintf("%s%s", CONF, options);
+
+    memset(&other, 0, sizeof(other));
+    h_module(&others);
+    h = h_start(ini);
+    gr_free(ini);
+    h_user(h, "bob@localhost");
+    alice = h_online(h, "alice@localhost/a");
+    app = h_login(h, "app@localhost/srv");
+    bob = h_online(h, "bob@localhost/phone");
+}
+
+static void enable(struct hs *who, const char *node)
+{
+    char *xml = gr_asprintf("<enable xmlns='" PUSH "' jid='app@localhost/srv' node='%s'/>", node);
+
+    h_iq_result(who, "set", NULL, xml, NULL);
+    gr_free(xml);
+}
+
+static void write_to_bob(const char *body)
+{
+    h_sendf(alice, "<message to='bob@localhost' type='chat'><body>%s</body></message>", body);
+    h_drop_all(alice); /* nobody keeps it */
+}
+
+/* The next notification, its count and node; answered with `answer`, NULL: the result. */
+static void expect_push(const char *node, int count, const char *answer)
+{
+    struct gr_stanza *st = h_next(app);
+    const struct gr_el *form;
+    char number[16];
+
+    if (st == NULL)
+        h_fail("no notification");
+    assert_int_equal(gr_stanza_kind(st), GR_IQ);
+    assert_string_equal(gr_stanza_from(st)->full, "localhost");
+    form = gr_el_child(gr_stanza_payload(st), NULL, "publish");
+    assert_string_equal(gr_el_attr(form, "node"), node);
+    form = gr_el_child(gr_el_child(gr_el_child(form, NULL, "item"), PUSH, "notification"),
+                       GR_NS_FORM, "x");
+    snprintf(number, sizeof(number), "%d", count);
+    assert_string_equal(gr_form_value(form, "message-count"), number);
+    h_sendf(app, "<iq to='localhost' id='%s' type='%s'>%s</iq>", gr_stanza_id(st),
+            answer != NULL ? "error" : "result", answer != NULL ? answer : "");
+}
+
+#define ERROR(type, cond) "<error type='" type "'><" cond " xmlns='" GR_NS_STANZAS "'/></error>"
+
+static const char *devices(void)
+{
+    return h_command(h, "event_pusher devices bob@localhost");
+}
+
+static unsigned count_devices(void)
+{
+    const char *p = devices();
+    unsigned n = 0;
+
+    while ((p = strstr(p, "service=")) != NULL)
+        n++, p++;
+    return n;
+}
+
+/* --- tests --- */
+
+static void told_when_away(void **state)
+{
+    (void)state;
+    start("");
+    h_iq_result(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='app@localhost/srv' node='n1'>"
+                OPTIONS "</enable>", NULL);
+    write_to_bob("here");
+    h_expect_body(bob, NULL, "here");
+    h_expect_nothing(app);
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    h_expect_xml(app,
+                 "<iq type='set' from='localhost' to='app@localhost/srv' id='*'>"
+                 "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n1'><item>"
+                 "<notification xmlns='" PUSH "'><x xmlns='jabber:x:data' type='submit'>"
+                 "<field type='hidden' var='FORM_TYPE'><value>urn:xmpp:push:summary</value></field>"
+                 "<field var='message-count'><value>1</value></field>"
+                 "<field var='last-message-body'><value>New message</value></field>"
+                 "</x></notification></item></publish>"
+                 "<publish-options>" OPTIONS "</publish-options></pubsub></iq>");
+    h_stop(&h);
+}
+
+static void what_is_told(void **state)
+{
+    (void)state;
+    start("push_with_sender = yes\npush_with_body = yes\n");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    h_expect_xml(app, "<iq _='more'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                      "<publish node='n1'><item><notification xmlns='" PUSH "'>"
+                      "<x xmlns='jabber:x:data' _='more'>"
+                      "<field var='last-message-sender'><value>alice@localhost</value></field>"
+                      "<field var='last-message-body'><value>away</value></field>"
+                      "</x></notification></item></publish></pubsub></iq>");
+    h_send(alice, "<message to='bob@localhost' type='groupchat'><body>all</body></message>");
+    h_expect_xml(app, "<iq _='more'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                      "<publish node='n1'><item><notification xmlns='" PUSH "'>"
+                      "<x xmlns='jabber:x:data' _='more'>"
+                      "<field var='last-message-sender'><value>alice@localhost/a</value></field>"
+                      "</x></notification></item></publish></pubsub></iq>");
+    h_stop(&h);
+}
+
+static void of_what(void **state)
+{
+    static const char *const nothing[] = {
+        "<message to='bob@localhost'><body>normal</body></message>",
+        "<message to='bob@localhost' type='headline'><body>news</body></message>",
+        "<message to='bob@localhost' type='error'><body>error</body></message>",
+        "<message to='bob@localhost' type='chat'><body/></message>",
+        "<message to='bob@localhost' type='chat'>"
+        "<composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+        "<presence to='bob@localhost'/>",
+    };
+    struct hs *laptop;
+
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    laptop = h_online(h, "bob@localhost/laptop");
+    h_disconnect(&bob, true);
+    write_to_bob("to the laptop");
+    h_expect_nothing(app);
+    h_send(laptop, "<presence><priority>-1</priority></presence>"); /* takes none */
+    write_to_bob("to nobody");
+    expect_push("n1", 1, NULL);
+    h_send(alice, "<message to='bob@localhost/laptop' type='chat'><body>to it</body></message>");
+    h_expect_nothing(app);
+    h_disconnect(&laptop, true);
+    for (size_t i = 0; i < GR_COUNT(nothing); i++)
+        h_send(alice, nothing[i]);
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+static void counted(void **state)
+{
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    for (int i = 1; i <= 3; i++) {
+        write_to_bob("away");
+        expect_push("n1", i, NULL);
+    }
+    h_restart(h);
+    alice = h_online(h, "alice@localhost/a");
+    app = h_login(h, "app@localhost/srv");
+    write_to_bob("still away");
+    expect_push("n1", 4, NULL);
+    bob = h_online(h, "bob@localhost/phone");
+    h_disconnect(&bob, true);
+    write_to_bob("again");
+    expect_push("n1", 1, NULL);
+    other.unread = 42; /* somebody knows better */
+    write_to_bob("again");
+    expect_push("n1", 42, NULL);
+    h_stop(&h);
+}
+
+/* Several at once: each has its number, nothing is lost while the disk is slow. */
+static void counted_in_flight(void **state)
+{
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    h_hold_store(h, true);
+    for (int i = 0; i < 3; i++)
+        write_to_bob("away");
+    h_expect_nothing(app);
+    h_commit(h);
+    h_commit(h);
+    h_hold_store(h, false);
+    for (int i = 1; i <= 3; i++)
+        expect_push("n1", i, NULL);
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+static void several_devices(void **state)
+{
+    (void)state;
+    start("push_max_devices = 3\n");
+    for (int i = 1; i <= 3; i++) {
+        char node[8];
+
+        snprintf(node, sizeof(node), "n%d", i);
+        enable(bob, node);
+        h_advance(h, 10);
+    }
+    enable(bob, "n1"); /* is the youngest now */
+    assert_int_equal(count_devices(), 3);
+    h_advance(h, 10);
+    enable(bob, "n4"); /* in the place of n2 */
+    assert_int_equal(count_devices(), 3);
+    assert_null(strstr(devices(), "node=n2"));
+    h_iq_result(bob, "set", NULL, "<disable xmlns='" PUSH "' jid='app@localhost/srv' node='n3'/>",
+                NULL);
+    h_iq_result(bob, "set", NULL, "<disable xmlns='" PUSH "' jid='app@localhost/srv' node='no'/>",
+                NULL);
+    h_iq_result(bob, "set", NULL, "<disable xmlns='" PUSH "' jid='app@localhost'/>", NULL);
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    expect_push("n1", 1, NULL);
+    expect_push("n4", 1, NULL);
+    h_expect_nothing(app);
+    bob = h_online(h, "bob@localhost/phone");
+    h_iq_result(bob, "set", NULL, "<disable xmlns='" PUSH "' jid='app@localhost/srv'/>", NULL);
+    assert_int_equal(count_devices(), 0);
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+/* Many at once do not pass the bound together. */
+static void enabled_at_once(void **state)
+{
+    (void)state;
+    start("push_max_devices = 3\n");
+    h_hold_store(h, true);
+    for (int i = 0; i < 20; i++) {
+        char *xml = gr_asprintf("<iq type='set' id='%d'><enable xmlns='" PUSH "' jid='a.example' "
+                                "node='%d'/></iq>", i, i);
+        h_send(bob, xml);
+        gr_free(xml);
+    }
+    assert_int_equal(h_count(bob), 0); /* answered when it is on disk */
+    h_hold_store(h, false);
+    assert_int_equal(h_count(bob), 20);
+    assert_int_equal(count_devices(), 3);
+    h_stop(&h);
+}
+
+static void what_is_refused(void **state)
+{
+    char *xml;
+
+    (void)state;
+    start("");
+    h_iq_error(bob, "set", NULL, "<enable xmlns='" PUSH "' node='x'/>", GR_BAD_REQUEST);
+    h_iq_error(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='@' node='x'/>", GR_JID_MALFORMED);
+    h_iq_error(bob, "set", NULL, "<disable xmlns='" PUSH "'/>", GR_BAD_REQUEST);
+    h_iq_error(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='a.example' node='x'>"
+               "<x xmlns='jabber:x:data' type='submit'/></enable>", GR_BAD_REQUEST);
+    h_iq_error(bob, "set", "alice@localhost", "<enable xmlns='" PUSH "' jid='a.example'/>",
+               GR_FORBIDDEN);
+    xml = gr_asprintf("<enable xmlns='" PUSH "' jid='a.example' node='%01024d'/>", 0);
+    h_iq_error(bob, "set", NULL, xml, GR_POLICY_VIOLATION);
+    gr_free(xml);
+    xml = gr_asprintf("<enable xmlns='" PUSH "' jid='a.example'><x xmlns='jabber:x:data' "
+                      "type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/"
+                      "pubsub#publish-options</value></field><field var='s'><value>%04096d</value>"
+                      "</field></x></enable>", 0);
+    h_iq_error(bob, "set", NULL, xml, GR_POLICY_VIOLATION);
+    gr_free(xml);
+    assert_int_equal(count_devices(), 0);
+    h_iq_result(bob, "get", "bob@localhost", "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+                "<query xmlns='http://jabber.org/protocol/disco#info' _='more'>"
+                "<feature var='" PUSH "'/></query>");
+    h_stop(&h);
+}
+
+static void switched_off(void **state)
+{
+    (void)state;
+    start("push = no\n");
+    h_iq_error(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='a.example'/>",
+               GR_SERVICE_UNAVAILABLE);
+    h_stop(&h);
+}
+
+/* Refusals in a row; what may pass does not count, a success starts anew. */
+static void refused_by_the_app_server(void **state)
+{
+    (void)state;
+    start("push_max_errors = 3\n");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    for (int i = 1; i <= 7; i++) {
+        write_to_bob("away");
+        expect_push("n1", i, i == 3   ? NULL
+                             : i == 6 ? ERROR("wait", "resource-constraint")
+                                      : ERROR("cancel", "item-not-found"));
+        if (i == 4)
+            assert_non_null(strstr(devices(), "errors=1"));
+    }
+    assert_int_equal(count_devices(), 0); /* 4, 5 and 7 */
+    assert_non_null(strstr(h_log(h), "event_pusher.forgotten"));
+    write_to_bob("away");
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+static void no_answer(void **state)
+{
+    (void)state;
+    start("push_max_errors = 1\n");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    assert_non_null(h_next(app));
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"), "push_waiting=1"));
+    h_advance(h, 30000);
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
+                           "push_unanswered=1 push_dropped=0 push_waiting=0"));
+    assert_int_equal(count_devices(), 1);
+    write_to_bob("away");
+    expect_push("n1", 2, ERROR("auth", "forbidden"));
+    assert_int_equal(count_devices(), 0);
+    h_stop(&h);
+}
+
+/* Disabled, or the account removed, while the app server thinks: nothing comes back. */
+static void gone_meanwhile(void **state)
+{
+    struct gr_stanza *st;
+
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    st = h_next(app);
+    assert_int_equal(h_user_delete(h, "bob@localhost"), GR_R_OK);
+    h_sendf(app, "<iq to='localhost' id='%s' type='error'>" ERROR("cancel", "gone") "</iq>",
+            gr_stanza_id(st));
+    h_user(h, "bob@localhost");
+    assert_int_equal(count_devices(), 0);
+    write_to_bob("to the next one");
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+static void removed_with_the_account(void **state)
+{
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_hold_store(h, true);
+    h_send(bob, "<iq type='set' id='e'><enable xmlns='" PUSH "' jid='a.example' node='2'/></iq>");
+    h_hold_store(h, false);
+    h_drop_all(bob);
+    assert_int_equal(count_devices(), 2);
+    assert_int_equal(h_user_delete(h, "bob@localhost"), GR_R_OK);
+    assert_int_equal(count_devices(), 0);
+    h_user(h, "bob@localhost");
+    bob = h_online(h, "bob@localhost/phone");
+    h_disconnect(&bob, true);
+    write_to_bob("to the next one");
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+static void exported(void **state)
+{
+    struct gr_export_ev ev = { .user = NULL };
+
+    (void)state;
+    start("");
+    h_iq_result(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='app@localhost/srv' node='n1'>"
+                OPTIONS "</enable>", NULL);
+    ev.user = h_parse_jid(h, "bob@localhost");
+    ev.data = gr_nonza_new("urn:xmpp:pie:0", "user");
+    gr_hook_run(h_mod(h, "event_pusher", "bob@localhost"), GR_HOOK_get_personal_data, &ev.ev, NULL);
+    h_run(h);
+    h_assert_xml(ev.data, "<user xmlns='urn:xmpp:pie:0'><enable xmlns='" PUSH "' "
+                          "jid='app@localhost/srv' node='n1'>" OPTIONS "</enable></user>");
+    gr_stanza_unref(&ev.data);
+    h_stop(&h);
+}
+
+/* A client without a connection: its own devices, if it has some. */
+static void unacknowledged(void **state)
+{
+    struct hs *laptop;
+    struct gr_stanza_ev ev = { .from = NULL };
+
+    (void)state;
+    start("");
+    enable(bob, "phone");
+    laptop = h_online(h, "bob@localhost/laptop");
+    enable(laptop, "laptop");
+    for (int i = 0; i < 2; i++) {
+        struct hs *s = i == 0 ? bob : laptop;
+
+        ev.stanza = gr_message_new(GR_MSG_CHAT, h_jid(alice), h_jid(s));
+        gr_el_add_text(ev.stanza, NULL, NULL, "body", "hi");
+        ev.session = h_session(s);
+        ev.from = gr_stanza_from(ev.stanza);
+        ev.to = gr_stanza_to(ev.stanza);
+        gr_hook_run(h_mod(h, "event_pusher", "bob@localhost"), GR_HOOK_unacknowledged_message,
+                    &ev.ev, NULL);
+        gr_stanza_unref(&ev.stanza);
+        h_run(h);
+        expect_push(i == 0 ? "phone" : "laptop", i + 1, NULL);
+        h_expect_nothing(app);
+    }
+    h_stop(&h);
+}
+
+static void virtual_hosts(void **state)
+{
+    (void)state;
+    start("push_virtual_hosts = push.example, other.example\n");
+    h_iq_result(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='push.example' node='n1'>"
+                OPTIONS "</enable>", NULL);
+    h_disconnect(&bob, true);
+    write_to_bob("away"); /* cannot now */
+    assert_string_equal(other.told, "bob@localhost push.example n1 1 abc");
+    assert_int_equal(count_devices(), 1);
+    other.takes = true;
+    write_to_bob("away");
+    assert_int_equal(other.asked, 2);
+    assert_int_equal(count_devices(), 1);
+    other.gone = true;
+    write_to_bob("away");
+    assert_int_equal(other.asked, 3);
+    assert_int_equal(count_devices(), 0);
+    h_stop(&h);
+}
+
+/* So many under way at a time; messages are kept and bounced as ever. */
+static void bounds(void **state)
+{
+    (void)state;
+    start("push_max_pending = 2\n");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    for (int i = 0; i < 3; i++)
+        write_to_bob("away");
+    assert_int_equal(h_count(app), 2);
+    assert_non_null(strstr(h_log(h), "event_pusher.push_dropped"));
+    expect_push("n1", 1, NULL);
+    write_to_bob("away");
+    expect_push("n1", 2, NULL);
+    expect_push("n1", 3, NULL);
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+/* A new version while notifications are under way and messages are counted. */
+static void reloaded(void **state)
+{
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    write_to_bob("answered by the old one");
+    h_hold_store(h, true);
+    write_to_bob("counted by the old one");
+    h_reload(h, CONF "push_max_devices = 7\n", NULL);
+    h_hold_store(h, false);
+    expect_push("n1", 1, NULL);
+    expect_push("n1", 2, ERROR("cancel", "item-not-found"));
+    write_to_bob("new");
+    expect_push("n1", 3, NULL);
+    assert_non_null(strstr(devices(), "errors=0"));
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(told_when_away), cmocka_unit_test(what_is_told), cmocka_unit_test(of_what),
+        cmocka_unit_test(counted), cmocka_unit_test(counted_in_flight),
+        cmocka_unit_test(several_devices), cmocka_unit_test(enabled_at_once),
+        cmocka_unit_test(what_is_refused), cmocka_unit_test(switched_off),
+        cmocka_unit_test(refused_by_the_app_server), cmocka_unit_test(no_answer),
+        cmocka_unit_test(gone_meanwhile), cmocka_unit_test(removed_with_the_account),
+        cmocka_unit_test(exported), cmocka_unit_test(unacknowledged),
+        cmocka_unit_test(virtual_hosts), cmocka_unit_test(bounds), cmocka_unit_test(reloaded),
+    };
+    return H_RUN("push", cases);
+}
