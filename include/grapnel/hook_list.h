@@ -318,7 +318,7 @@
          * since the account was last online */ \
     X(push_event, H, V, 0, gr_event_ev) \
         /* mod_event_pusher: a message was sent, came or waits for its client, or a client came or \
-         * went; back ends (50) tell the outside. STOP: those behind are not told */ \
+         * went; for whoever tells the outside. STOP: its own back ends are not told */ \
     X(push_notifications, H, A, P, gr_push_ev) \
         /* one notification for one device, whose app server is a virtual host: nobody else sends it */ \
     X(get_key, H, A, 0, gr_key_ev) \

@@ -257,7 +257,7 @@ static bool wants(const struct handler *h, const struct gr_event_ev *ev)
     return (h->types & BIT(gr_stanza_type(ev->stanza))) != 0 && body_of(ev->stanza)[0] != '\0';
 }
 
-enum gr_verdict http_event(struct gr_mod *self, struct gr_event_ev *ev)
+void http_event(struct gr_mod *self, const struct gr_event_ev *ev)
 {
     struct pusher *p = gr_state(self);
     void *body = NULL;
@@ -272,7 +272,6 @@ enum gr_verdict http_event(struct gr_mod *self, struct gr_event_ev *ev)
         drain(self, &p->handlers[i]);
     }
     gr_free(body);
-    return GR_OK;
 }
 
 void http_counts(struct gr_mod *self, struct gr_cmd *cmd)

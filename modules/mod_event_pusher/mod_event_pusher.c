@@ -1,7 +1,8 @@
 /* mod_event_pusher: tells the outside what happens: web servers (http.c) and devices (push.c).
  *
- * This file: hooks become events of the hook push_event. The back ends handle that like those of any
- * other module; what they do goes on in the background, and no message ever waits for them. */
+ * This file: hooks become events. Other modules are told by the hook push_event; unless one of them stops
+ * it, so are the back ends of this one. What these do goes on in the background, and no message ever
+ * waits for them. */
 #include "pusher.h"
 
 #include <string.h>
@@ -58,6 +59,16 @@ const char *body_of(const struct gr_stanza *st)
 
 /* --- hooks become events --- */
 
+static void on_told(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    const struct gr_event_ev *event = GR_CONTAINER_OF(ev, struct gr_event_ev, ev);
+
+    if (verdict == GR_STOP)
+        return;
+    http_event(self, event);
+    push_event(self, event);
+}
+
 static void tell(struct gr_mod *self, enum gr_event event, const struct gr_jid *from,
                  const struct gr_stanza_ev *about)
 {
@@ -68,7 +79,7 @@ static void tell(struct gr_mod *self, enum gr_event event, const struct gr_jid *
         ev.to = about->to;
         ev.stanza = about->stanza;
     }
-    gr_hook_run(self, GR_HOOK_push_event, &ev.ev, NULL);
+    gr_hook_run(self, GR_HOOK_push_event, &ev.ev, on_told);
 }
 
 /* Of which events are made: not errors, headlines, nor what is kept and only now delivered, of which an
@@ -185,8 +196,6 @@ static const struct gr_hook hooks[] = {
     GR_ON(unacknowledged_message, GR_PRIO_LATE, on_unacked),
     GR_ON(user_available, GR_PRIO_LATE, on_available),
     GR_ON(unset_presence, GR_PRIO_LATE, on_unavailable),
-    GR_ON(push_event, GR_PRIO_NORMAL, http_event),
-    GR_ON(push_event, GR_PRIO_NORMAL, push_event),
     GR_ON(disco_sm_features, GR_PRIO_NORMAL, on_features),
     GR_ON(register_user, GR_PRIO_NORMAL, on_register),
     GR_ON(remove_user, GR_PRIO_LATE, on_remove),

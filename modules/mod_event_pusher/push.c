@@ -235,12 +235,12 @@ static void start_again(struct gr_mod *self, const struct gr_jid *user)
     gr_store_get(req, UNREAD, owner, unread_key, sizeof(unread_key));
 }
 
-enum gr_verdict push_event(struct gr_mod *self, struct gr_event_ev *ev)
+void push_event(struct gr_mod *self, const struct gr_event_ev *ev)
 {
     const struct pusher_conf *conf = gr_conf(self);
 
     if (!conf->push)
-        return GR_OK;
+        return;
     if (ev->event == GR_EVENT_ONLINE)
         start_again(self, ev->from);
     else if (ev->event == GR_EVENT_RECEIVED && says_something(ev->stanza) &&
@@ -248,7 +248,6 @@ enum gr_verdict push_event(struct gr_mod *self, struct gr_event_ev *ev)
         begin(self, ev);
     else if (ev->event == GR_EVENT_UNACKED && says_something(ev->stanza))
         begin(self, ev);
-    return GR_OK;
 }
 
 void push_stop(struct gr_mod *self)

@@ -54,13 +54,13 @@ int http_start(struct gr_mod *self, const char **why);
 void http_stop(struct gr_mod *self);
 void http_save(struct gr_mod *self, struct gr_bag *bag);
 void http_restore(struct gr_mod *self, const struct gr_bag *bag);
-enum gr_verdict http_event(struct gr_mod *self, struct gr_event_ev *ev);
+void http_event(struct gr_mod *self, const struct gr_event_ev *ev);
 /* Of all handlers, into the row. */
 void http_counts(struct gr_mod *self, struct gr_cmd *cmd);
 
 /* --- push.c --- */
 
-enum gr_verdict push_event(struct gr_mod *self, struct gr_event_ev *ev);
+void push_event(struct gr_mod *self, const struct gr_event_ev *ev);
 void push_stop(struct gr_mod *self);
 
 /* --- publish.c --- */
