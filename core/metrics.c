@@ -9,6 +9,7 @@
 #include "mod/hook.h"
 #include "mod/reload.h"
 #include "module_admin.h"
+#include "net/http.h"
 #include "route/session.h"
 #include "store/store.h"
 #include "stream/c2s.h"
@@ -27,6 +28,7 @@ struct sums {
     struct table hosts;
     uint64_t runs[GR_HOOK_COUNT];
     size_t streams, sessions, accounts, lanes;
+    struct http_stats http;
 };
 
 static struct host_sum *sum_of(struct sums *sums, const char *domain)
@@ -56,6 +58,7 @@ static void add_loop(void *arg)
 {
     struct sums *sums = arg;
     struct mod_loop *ml = mod_loop();
+    struct http_stats http = http_stats();
 
     for (int id = 0; id < GR_HOOK_COUNT; id++)
         sums->runs[id] += ml->runs[id];
@@ -65,6 +68,9 @@ static void add_loop(void *arg)
     sums->sessions += route_loop()->bound;
     sums->accounts += route_loop()->accounts.count;
     sums->lanes += job_lanes();
+    sums->http.answered += http.answered;
+    sums->http.failed += http.failed;
+    sums->http.waiting += http.waiting;
 }
 
 /* --- lines --- */
@@ -196,6 +202,10 @@ char *metrics(const struct gr_cmd *cmd, struct buf *out)
     single(out, "grapnel_stanzas_under_way", "gauge", job_count(), "Stanzas not yet delivered.");
     single(out, "grapnel_accounts_waiting", "gauge", sums.lanes,
            "Accounts whose stanzas wait for a handler.");
+    single(out, "grapnel_http_answered_total", "counter", sums.http.answered,
+           "Requests to web servers that were answered.");
+    single(out, "grapnel_http_failed_total", "counter", sums.http.failed, "Those that were not.");
+    single(out, "grapnel_http_waiting", "gauge", sums.http.waiting, "Those that wait for an answer.");
     stanza_lines(out, &sums, true);
     stanza_lines(out, &sums, false);
     hook_lines(out, &sums);

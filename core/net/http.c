@@ -18,6 +18,7 @@ struct http_origin {
 struct client {
     struct table origins; /* of requests that are not answered */
     unsigned count;
+    uint64_t answered, failed;
 };
 static struct client clients[LOOPS_MAX];
 static const struct http_transport *transport = &http_curl;
@@ -143,6 +144,10 @@ int http_send(struct http_req *r, const struct gr_http_request *what)
 
 void http_done(struct http_req *r, const struct gr_http_response *resp)
 {
+    struct client *c = here();
+
+    c->answered += resp->rc == 0;
+    c->failed += resp->rc != 0;
     uncount(r);
     r->done(r, resp);
 }
@@ -151,6 +156,13 @@ void http_cancel(struct http_req *r)
 {
     transport->cancel(r);
     uncount(r);
+}
+
+struct http_stats http_stats(void)
+{
+    const struct client *c = here();
+
+    return (struct http_stats){ c->answered, c->failed, c->count };
 }
 
 void http_close(void)

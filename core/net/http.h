@@ -21,6 +21,13 @@ void http_cancel(struct http_req *r);
 /* Of the calling loop, which has no request any more. */
 void http_close(void);
 
+/* Of the calling loop, since the start. */
+struct http_stats {
+    uint64_t answered, failed;  /* failed: without an answer, whatever its status */
+    size_t waiting;
+};
+struct http_stats http_stats(void);
+
 /* Who carries requests. start() is given one whose defaults are filled in, and copies what it needs of
  * it; 0, and it calls http_done once, later, unless cancel() comes first. */
 struct http_transport {

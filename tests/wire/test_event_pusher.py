@@ -133,6 +133,9 @@ class Web(Base):
             'id': 'one'})
         self.assertEqual({**told['received'], 'event': 'sent'}, told['sent'])
         self.until(http_sent=2)
+        said = [r['line'] for r in self.server.ctl_json('metrics')]
+        self.assertIn('grapnel_http_answered_total 2', said)
+        self.assertIn('grapnel_http_waiting 0', said)
 
     def test_web_servers_that_fail_delay_nobody(self):
         good, hang, bad, close = self.sink(), self.sink('hang'), self.sink(500), self.sink('close')
