@@ -317,8 +317,8 @@
         /* a push needs the number of unread messages: unread starts as the number of those pushed \
          * since the account was last online */ \
     X(push_event, H, V, 0, gr_event_ev) \
-        /* mod_event_pusher: a message was sent, came or waits for its client, or a client came or \
-         * went; for whoever tells the outside. STOP: its own back ends are not told */ \
+        /* a message was sent, came or waits for its client, or a client came or went: for whoever \
+         * tells the outside. STOP: mod_event_pusher's own back ends do not */ \
     X(push_notifications, H, A, P, gr_push_ev) \
         /* one notification for one device, whose app server is a virtual host: nobody else sends it */ \
     X(get_key, H, A, 0, gr_key_ev) \

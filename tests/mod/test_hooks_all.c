@@ -189,7 +189,8 @@ static const struct gr_module second = { .name = "second", .summary = "test",
                 "[mod_privacy]\n[mod_blocking]\n[mod_mam]\n[mod_carboncopy]\n[mod_caps]\n"        \
                 "[mod_smart_markers]\n[mod_offline_chatmarkers]\n[mod_inbox]\n"                    \
                 "[mod_adhoc]\n[mod_amp]\n[mod_auth_token]\n"                                     \
-                "[mod_ping]\nsend_pings = yes\n[mod_stream_management]\n[mod_csi]\n"
+                "[mod_ping]\nsend_pings = yes\n[mod_stream_management]\n[mod_csi]\n"   \
+                "[mod_event_pusher]\npush_virtual_hosts = push.example\n"
 #define MAM "urn:xmpp:mam:2"
 #define ROSTER(x) "<query xmlns='jabber:iq:roster'>" x "</query>"
 #define DISCO(what) "<query xmlns='http://jabber.org/protocol/disco#" what "'/>"
@@ -407,6 +408,15 @@ static void waits_for_its_client(struct h *h, struct hs *from)
     h_disconnect(&d, true);
 }
 
+static void push(struct h *h, struct hs *a)
+{
+    struct hs *off = h_login(h, "off@localhost/phone");
+
+    h_iq(off, "set", NULL, "<enable xmlns='urn:xmpp:push:0' jid='push.example' node='1'/>");
+    h_disconnect(&off, true);
+    h_send(a, "<message to='off@localhost' type='chat'><body>9</body></message>");
+}
+
 static void ends(struct h *h, struct hs *a, struct hs *b)
 {
     struct hs *c = h_connect(h, "bob@localhost");
@@ -462,6 +472,7 @@ static void day(void)
     provision(h);
     struct hs *a = h_online(h, "alice@localhost/a"), *b = h_online(h, "bob@localhost/b");
     stanzas(h, a, b);
+    push(h, a);
     privacy(h, a, b);
     another_server(h);
     waits_for_its_client(h, a);
@@ -524,7 +535,8 @@ static void failing_changes_nothing(void **state)
     day();
     char *usual = gr_strdup(rec.trace);
     assert_true(strlen(usual) + 1 < sizeof(rec.trace));
-    assert_non_null(strstr(usual, "user_send_message@localhost filter_packet@ filter_local_packet@"));
+    assert_non_null(strstr(usual, "user_send_message@localhost push_event@localhost filter_packet@ "
+                                  "filter_local_packet@"));
     for (size_t i = 0; i < GR_COUNT(failing); i++) {
         rec.first = failing[i];
         day();

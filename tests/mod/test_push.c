@@ -170,8 +170,7 @@ static void of_what(void **state)
         "<message to='bob@localhost' type='headline'><body>news</body></message>",
         "<message to='bob@localhost' type='error'><body>error</body></message>",
         "<message to='bob@localhost' type='chat'><body/></message>",
-        "<message to='bob@localhost' type='chat'>"
-        "<composing xmlns='http://jabber.org/protocol/chatstates'/></message>",
+        "<message to='bob@localhost' type='chat'><composing xmlns='t'/></message>",
         "<presence to='bob@localhost'/>",
     };
     struct hs *laptop;
