@@ -1,8 +1,9 @@
-/* mod_push_service_mongoosepush: notifications for phones go to a gateway that speaks MongoosePush's HTTP
- * API, which hands them to APNS and FCM: the app servers in mod_event_pusher's push_virtual_hosts.
+/* mod_push_service_mongoosepush: notifications for phones go to a gateway that speaks
+ * MongoosePush's HTTP API, which hands them to APNS and FCM: the app servers in mod_event_pusher's
+ * push_virtual_hosts.
  *
- * One POST per device, of JSON; which device and how is in the publish-options that the client gave. The
- * chain is held until the gateway has answered. */
+ * One POST per device, of JSON; which device and how is in the publish-options that the client
+ * gave. The chain is held until the gateway has answered. */
 #include <string.h>
 
 #include <grapnel/module.h>
@@ -134,10 +135,10 @@ static void on_answer(struct gr_mod *self, void *data, const struct gr_http_resp
 
     g->under_way--;
     if (gr_hold_waits(a->hold)) {
-        a->ev->rc = resp->rc != 0 ? resp->rc : resp->status >= 200 && resp->status < 300 ? 0 : GR_EIO;
+        a->ev->rc = resp->rc != 0 || resp->status / 100 == 2 ? resp->rc : GR_EIO;
         a->ev->device_gone = resp->rc == 0 && resp->status == 410;
     }
-    if (resp->rc != 0 || resp->status >= 300)
+    if (resp->rc != 0 || resp->status / 100 != 2)
         gr_warn("push_service.failed", "the gateway has not taken a notification: %s %d", resp->why,
                 resp->status);
     gr_resume(a->hold, GR_STOP);
@@ -154,7 +155,8 @@ static char *url_of(const struct gateway_conf *conf, const char *device)
         return NULL;
     while (len > 0 && conf->url[len - 1] == '/')
         len--;
-    return gr_asprintf("%.*s/v%u/notification/%s", (int)len, conf->url, conf->api_version + 2, device);
+    return gr_asprintf("%.*s/v%u/notification/%s", (int)len, conf->url, conf->api_version + 2,
+                       device);
 }
 
 static int ask(struct gr_mod *self, struct gr_push_ev *ev, const char *url, struct gr_hold *hold)

@@ -1,5 +1,5 @@
-/* mod/http.c: grapnel/http.h for instances, over net/http.h. A request is something that an instance is
- * owed: one that retires has a moment for it, and hears of its end before stop(). */
+/* mod/http.c: grapnel/http.h for instances, over net/http.h. A request is something that an
+ * instance is owed: one that retires has a moment for it, and hears of its end before stop(). */
 #include "net/http.h"
 
 #include "mod/usage.h"

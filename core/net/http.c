@@ -1,4 +1,5 @@
-/* net/http.c: what is asked of web servers: judged, counted and bounded, per loop and per origin. */
+/* net/http.c: what is asked of web servers: judged, counted and bounded, per loop and per origin.
+ * */
 #include "net/http.h"
 
 #include <ctype.h>

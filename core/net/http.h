@@ -28,8 +28,8 @@ struct http_stats {
 };
 struct http_stats http_stats(void);
 
-/* Who carries requests. start() is given one whose defaults are filled in, and copies what it needs of
- * it; 0, and it calls http_done once, later, unless cancel() comes first. */
+/* Who carries requests. start() is given one whose defaults are filled in, and copies what it needs
+ * of it; 0, and it calls http_done once, later, unless cancel() comes first. */
 struct http_transport {
     int (*load)(const char **why);
     int (*start)(struct http_req *r, const struct gr_http_request *what);

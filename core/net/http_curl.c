@@ -1,9 +1,10 @@
-/* net/http_curl.c: HTTP by libcurl, whose sockets and timer are the loop's: one multi handle per loop.
+/* net/http_curl.c: HTTP by libcurl, whose sockets and timer are the loop's: one multi handle per
+ * loop.
  *
- * The library is loaded when the first one needs it: linked, it would cost every server ten milliseconds
- * at the start and two and a half megabytes with what it brings along. Names are resolved by its
- * threads; a request that ends meanwhile leaves its thread behind (CURLOPT_QUICK_EXIT) instead of
- * waiting for it. */
+ * The library is loaded when the first one needs it: linked, it would cost every server ten
+ * milliseconds at the start and two and a half megabytes with what it brings along. Names are
+ * resolved by its threads; a request that ends meanwhile leaves its thread behind
+ * (CURLOPT_QUICK_EXIT) instead of waiting for it. */
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <pthread.h>
@@ -13,7 +14,7 @@
 #include "loop/loop.h"
 #include "net/http.h"
 
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 32      /* and threads that look up names */
 #define CONNECTIONS_HOST_MAX 16
 #define CONNECTIONS_IDLE_MAX 16
 #define CONNECT_MS 5000
@@ -274,8 +275,8 @@ static void set_headers(struct transfer *t, const char *const *h)
     lib.easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 }
 
-/* The system's as a folder of hashed names, where there is one: reading the whole bundle would keep the
- * loop for 20 ms. */
+/* The system's as a folder of hashed names, where there is one: reading the whole bundle would keep
+ * the loop for 20 ms. */
 static void set_trust(struct transfer *t, const char *ca_file)
 {
     if (ca_file != NULL) {

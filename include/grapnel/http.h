@@ -6,12 +6,13 @@
  * proxies from the environment, no cookies, no compression. HTTP/1.1; connections are kept and used
  * again, per loop.
  *
- * Bounds, per loop: GR_HTTP_LOOP_MAX requests that are not answered, GR_HTTP_HOST_MAX of them to one
- * origin; of these, 64 in all and 16 to an origin have a connection at a time, the others wait for one,
- * which their time-out includes. Who must not lose what does not fit keeps a queue of its own.
+ * Bounds, per loop: GR_HTTP_LOOP_MAX requests that are not answered, GR_HTTP_HOST_MAX of them to
+ * one origin; of these, 32 in all and 16 to an origin have a connection at a time, the others wait
+ * for one, which their time-out includes. Who must not lose what does not fit keeps a queue of its
+ * own.
  *
- * A module that is replaced or switched off is given five seconds for what is under way; then, and at
- * once when the server stops, the rest is answered with GR_ECANCELED, before stop(). */
+ * A module that is replaced or switched off is given five seconds for what is under way; then, and
+ * at once when the server stops, the rest is answered with GR_ECANCELED, before stop(). */
 #pragma once
 
 #include <grapnel/base.h>
@@ -38,8 +39,9 @@ struct gr_http_request {
 
 /* Borrowed until the callback returns. */
 struct gr_http_response {
-    int rc;                      /* 0: an answer, whatever its status; GR_EIO: none (unreachable, broken
-                                  * off, certificate, time-out); GR_ELIMIT: too large; GR_ECANCELED */
+    int rc;                      /* 0: an answer, whatever its status; GR_EIO: none (unreachable,
+                                  * broken off, certificate, time-out); GR_ELIMIT: too large;
+                                  * GR_ECANCELED */
     int status;                  /* 200, ...; 0 when rc is not 0 */
     const char *why;             /* what is wrong, in words; "" when rc is 0 */
     const char *type;            /* content-type; "" when there is none */
@@ -50,16 +52,17 @@ typedef void (*gr_http_f)(struct gr_mod *self, void *data, const struct gr_http_
 
 /* 0, and done() is called later; or done() is not called: GR_EINVAL (the URL, a header with a line
  * break), GR_EAGAIN (a bound, see above), GR_ECANCELED (the instance is being replaced), GR_ENOTSUP
- * (libcurl cannot be loaded). take_data (gr_alloc'ed or NULL) is freed by the core afterwards, in each of
- * these cases. */
+ * (libcurl cannot be loaded). take_data (gr_alloc'ed or NULL) is freed by the core afterwards, in
+ * each of these cases. */
 GR_API int gr_http_send(struct gr_mod *self, const struct gr_http_request *req, gr_http_f done,
                         void *take_data);
 
-/* Loads the client's library, which takes a moment: for start(), so that it is not loaded by the first
- * request, and a missing one is known in time. 0, or GR_ENOTSUP with a static sentence in *why. */
+/* Loads the client's library, which takes a moment: for start(), so that it is not loaded by the
+ * first request, and a missing one is known in time. 0, or GR_ENOTSUP with a static sentence in
+ * *why. */
 GR_API int gr_http_load(const char **why);
 
-/* "https://example.org:8443": scheme, host and, when given, port of a URL that gr_http_send takes; what
- * may be logged of one. 0 or GR_EINVAL. Any thread. */
+/* "https://example.org:8443": scheme, host and, when given, port of a URL that gr_http_send takes;
+ * what may be logged of one. 0 or GR_EINVAL. Any thread. */
 #define GR_HTTP_ORIGIN_SIZE 300
 GR_API int gr_http_origin(const char *url, char out[GR_HTTP_ORIGIN_SIZE]);

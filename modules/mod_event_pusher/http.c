@@ -1,8 +1,8 @@
 /* mod_event_pusher/http.c: the back end that tells web servers: a POST for each event, as a form.
  *
- * Each handler has a few requests under way and a queue behind them, per loop. When the queue is full
- * its oldest event is dropped: a server that hangs costs memory up to a bound and nobody any time. What
- * failed is not tried again. At a reload the queue goes to the next version. */
+ * Each handler has a few requests under way and a queue behind them, per loop. When the queue is
+ * full its oldest event is dropped: a server that hangs costs memory up to a bound and nobody any
+ * time. What failed is not tried again. At a reload the queue goes to the next version. */
 #include "pusher.h"
 
 #include <string.h>
@@ -37,7 +37,8 @@ static bool add_word(const char *word, size_t len, struct handler *h)
     static const struct {
         const char *word;
         unsigned type;
-    } types[] = { { "chat", GR_MSG_CHAT }, { "groupchat", GR_MSG_GROUPCHAT }, { "normal", GR_MSG_NORMAL } };
+    } types[] = { { "chat", GR_MSG_CHAT }, { "groupchat", GR_MSG_GROUPCHAT },
+                  { "normal", GR_MSG_NORMAL } };
 
     for (unsigned i = 0; i <= GR_EVENT_OFFLINE; i++) {
         if (strlen(event_name[i]) == len && strncmp(event_name[i], word, len) == 0) {
@@ -167,7 +168,8 @@ static void append(const struct pusher_conf *conf, struct handler *h, const void
            (h->queued > 1 && h->bytes > (size_t)conf->http_queue_size)) {
         drop_first(h);
         h->dropped++;
-        gr_warn("event_pusher.http_dropped", "%s does not keep up: an event is not told", h->origin);
+        gr_warn("event_pusher.http_dropped", "%s does not keep up: an event is not told",
+                h->origin);
     }
 }
 
@@ -185,7 +187,7 @@ static void on_told(struct gr_mod *self, void *data, const struct gr_http_respon
     struct handler *h = &p->handlers[((const struct told *)data)->handler];
 
     h->under_way--;
-    if (resp->rc == 0 && resp->status >= 200 && resp->status < 300) {
+    if (resp->rc == 0 && resp->status / 100 == 2) {
         h->sent++;
     } else {
         h->failed++;

@@ -1,8 +1,8 @@
 /* mod_event_pusher: tells the outside what happens: web servers (http.c) and devices (push.c).
  *
- * This file: hooks become events. Other modules are told by the hook push_event; unless one of them stops
- * it, so are the back ends of this one. What these do goes on in the background, and no message ever
- * waits for them. */
+ * This file: hooks become events. Other modules are told by the hook push_event; unless one of them
+ * stops it, so are the back ends of this one. What these do goes on in the background, and no
+ * message ever waits for them. */
 #include "pusher.h"
 
 #include <string.h>
@@ -82,8 +82,8 @@ static void tell(struct gr_mod *self, enum gr_event event, const struct gr_jid *
     gr_hook_run(self, GR_HOOK_push_event, &ev.ev, on_told);
 }
 
-/* Of which events are made: not errors, headlines, nor what is kept and only now delivered, of which an
- * event was made when it came (XEP-0203: the delay is the host's own). */
+/* Of which events are made: not errors, headlines, nor what is kept and only now delivered, of
+ * which an event was made when it came (XEP-0203: the delay is the host's own). */
 static bool is_message(struct gr_mod *self, const struct gr_stanza_ev *ev)
 {
     enum gr_type type = gr_stanza_type(ev->stanza);
@@ -137,7 +137,8 @@ static enum gr_verdict on_unavailable(struct gr_mod *self, struct gr_session_ev 
     return GR_OK;
 }
 
-/* XEP-0357, 4.1; hooks.md 4.9: who may not see the account gets the answer of one that does not exist. */
+/* XEP-0357, 4.1; hooks.md 4.9: who may not see the account gets the answer of one that does not
+ * exist. */
 static enum gr_verdict on_features(struct gr_mod *self, struct gr_disco_ev *ev)
 {
     const struct pusher_conf *conf = gr_conf(self);
@@ -168,7 +169,8 @@ static const struct gr_arg of_account[] = { GR_ARG(jid, JID, "an account"), GR_A
 static const struct gr_command commands[] = {
     { "event_pusher counts", "events told, not told and waiting, since the module was loaded",
       of_host, GR_RUN_ALL, on_counts },
-    { "event_pusher devices", "devices that an account has enabled", of_account, GR_RUN_HOME, on_list },
+    { "event_pusher devices", "devices that an account has enabled", of_account, GR_RUN_HOME,
+      on_list },
     GR_COMMAND_END
 };
 

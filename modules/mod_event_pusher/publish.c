@@ -1,5 +1,5 @@
-/* mod_event_pusher/publish.c: one notification for one device (XEP-0357, 7): a pubsub publish from the host
- * to the app server, or the hook push_notifications for those that a module answers for.
+/* mod_event_pusher/publish.c: one notification for one device (XEP-0357, 7): a pubsub publish from
+ * the host to the app server, or the hook push_notifications for those that a module answers for.
  *
  * A refusal counts against the device, but not one of type wait, nor silence (7.1: what may be
  * transient): these say nothing about it. */

@@ -1,9 +1,9 @@
-/* mod_event_pusher/push.c: the back end that notifies devices (XEP-0357): of which messages, and how many
- * there are.
+/* mod_event_pusher/push.c: the back end that notifies devices (XEP-0357): of which messages, and
+ * how many there are.
  *
- * A message for an account none of whose clients would get it, or one that waits for a client without a
- * connection: its devices are read, the message is counted, inbox_unread_count may know better, then
- * each device's app server is asked. The count starts again when a client comes. */
+ * A message for an account none of whose clients would get it, or one that waits for a client
+ * without a connection: its devices are read, the message is counted, inbox_unread_count may know
+ * better, then each device's app server is asked. The count starts again when a client comes. */
 #include "pusher.h"
 
 #include <string.h>
@@ -183,7 +183,7 @@ static void begin(struct gr_mod *self, const struct gr_event_ev *ev)
     push->resource = ev->event == GR_EVENT_UNACKED && ev->to->resource != NULL
                          ? gr_strdup(ev->to->resource) : NULL;
     gr_store_range(request_for(push, on_devices), DEVICES, push->user->bare, NULL, 0,
-                   2 * DEVICES_MAX);
+                   DEVICES_READ);
 }
 
 /* --- of what --- */
@@ -195,7 +195,8 @@ static bool says_something(const struct gr_stanza *st)
     return (type == GR_MSG_CHAT || type == GR_MSG_GROUPCHAT) && body_of(st)[0] != '\0';
 }
 
-/* Would a client get it? (RFC 6121, 8.5: the resource itself, or one with a priority of 0 or more) */
+/* Would a client get it? (RFC 6121, 8.5: the resource itself, or one with a priority of 0 or more)
+ * */
 static bool is_reached(struct gr_mod *self, const struct gr_jid *to)
 {
     const struct gr_account *a = gr_account_find(self, to);

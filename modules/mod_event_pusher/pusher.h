@@ -4,7 +4,8 @@
  *   http.c              back end: web servers are told
  *   push.c              back end: devices are told (XEP-0357): which, and with what
  *   publish.c           one notification for one device, and what its app server says to it
- *   devices.c           which devices an account has: enable, disable, their rows */
+ *   enable.c            requests to enable and disable a device
+ *   devices.c           the rows of devices */
 #pragma once
 
 #include <grapnel/module.h>
@@ -34,6 +35,9 @@ struct pusher {
     unsigned pending;                /* these, and answers that have not come */
     uint64_t pushed, refused, unanswered, dropped; /* notifications; dropped: messages */
 };
+
+#define DEVICES_MAX 100              /* most that an account may have, whatever the option says */
+#define DEVICES_READ (2 * DEVICES_MAX) /* as long as several are being enabled there may be more */
 
 /* --- collections --- */
 
@@ -79,15 +83,19 @@ struct device {
 };
 void publish(struct gr_mod *self, const struct device *d, const struct summary *s);
 
+/* --- enable.c --- */
+
+void on_enable(struct gr_mod *self, struct gr_iq_ev *ev);
+void on_disable(struct gr_mod *self, struct gr_iq_ev *ev);
+
 /* --- devices.c --- */
 
 /* False: the row is damaged. device_fini frees the texts. */
 bool device_read(const struct gr_row *row, struct device *out);
 void device_fini(struct device *d);
-/* At most so many are read of one account, whatever the option says. */
-#define DEVICES_MAX 100
-/* What became of a notification for the device with that key: how many refusals in a row there are now;
- * one too many, or `gone`: it is forgotten. */
+void device_write(struct gr_txn *t, const char *owner, const struct device *d);
+/* What became of a notification for the device with that key. One that was refused once too often
+ * in a row, or is `gone`, is forgotten. */
 void device_refused(struct gr_mod *self, const char *owner, const void *key, size_t key_len,
                     bool gone);
 void device_accepted(struct gr_mod *self, const char *owner, const void *key, size_t key_len);
@@ -96,10 +104,9 @@ char *device_key(const char *service, const char *node, size_t *len);
 
 /* Of an account: it was removed, and its last sessions live a moment longer. */
 extern const struct gr_slot owner_slot;
+bool is_removed(struct gr_mod *self, const struct gr_jid *jid);
 void on_register(struct gr_mod *self, struct gr_user_ev *ev);
 
-void on_enable(struct gr_mod *self, struct gr_iq_ev *ev);
-void on_disable(struct gr_mod *self, struct gr_iq_ev *ev);
 enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev);
 enum gr_verdict on_personal_data(struct gr_mod *self, struct gr_export_ev *ev);
 void on_list(struct gr_mod *self, struct gr_cmd *cmd);

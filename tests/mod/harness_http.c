@@ -1,5 +1,5 @@
-/* tests/mod/harness_http.c: requests of modules to web servers: kept, until the test answers them or their
- * time is up. */
+/* tests/mod/harness_http.c: requests of modules to web servers: kept, until the test answers them
+ * or their time is up. */
 #include "harness_priv.h"
 
 #include "net/http.h"
@@ -157,7 +157,8 @@ void h_http_answer(struct h *h, int status, const char *body)
 
 void h_http_fail(struct h *h, int rc)
 {
-    const struct gr_http_response resp = { .rc = rc, .why = gr_strerror(rc), .type = "", .body = "" };
+    const struct gr_http_response resp = { .rc = rc, .why = gr_strerror(rc), .type = "",
+                                           .body = "" };
 
     answer_oldest(h, &resp);
 }

@@ -1,5 +1,5 @@
-/* tests/mod/test_event_pusher.c: mod_event_pusher: hooks become events, and web servers are told of them
- * (the harness's fake). Devices: test_push.c. */
+/* tests/mod/test_event_pusher.c: mod_event_pusher: hooks become events, and web servers are told of
+ * them (the harness's fake). Devices: test_push.c. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -185,7 +185,8 @@ static void vetoed(void **state)
     seen.veto = true;
     h_send(alice, "<message to='alice@localhost/a' type='chat'><body>hi</body></message>");
     h_expect_body(alice, "alice@localhost/a", "hi");
-    expect("sent alice@localhost/a alice@localhost/a\nreceived alice@localhost/a alice@localhost/a\n");
+    expect("sent alice@localhost/a alice@localhost/a\n"
+           "received alice@localhost/a alice@localhost/a\n");
     assert_int_equal(h_http_count(h), 0);
     h_stop(&h);
 }
@@ -218,7 +219,8 @@ static void failing(void **state)
     assert_null(strstr(log, "pw@"));
     assert_null(strstr(log, "token"));
     assert_null(strstr(log, "secret words"));
-    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"), "http_sent=0 http_failed=4 http_dropped=0"));
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
+                           "http_sent=0 http_failed=4 http_dropped=0"));
     h_stop(&h);
 }
 
@@ -239,21 +241,23 @@ static void bounds(void **state)
         h_http_answer(h, 200, "");
     }
     assert_int_equal(h_http_count(h), 0);
-    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"), "http_sent=5 http_failed=0 http_dropped=2"));
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
+                           "http_sent=5 http_failed=0 http_dropped=2"));
     h_stop(&h);
 }
 
 static void bounded_by_bytes(void **state)
 {
-    struct h *h = start("http_handlers = http://hooks.example\nhttp_pool = 1\nhttp_queue_size = 64K\n");
+    struct h *h = start("http_handlers = http://hooks.example\nhttp_pool = 1\n"
+                        "http_queue_size = 64K\n");
     struct hs *alice = h_login(h, "alice@localhost/a");
     char *text = gr_alloc(30001);
 
     (void)state;
     memset(text, 'x', 30000);
     for (unsigned i = 0; i < 5; i++)
-        h_sendf(alice, "<message to='alice@localhost' type='chat' id='%u'><body>%s</body></message>",
-                i, text);
+        h_sendf(alice, "<message to='alice@localhost' type='chat' id='%u'><body>%s</body>"
+                       "</message>", i, text);
     gr_free(text);
     h_http_answer(h, 200, "");
     assert_string_equal(field(h, "id"), "3");

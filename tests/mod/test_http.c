@@ -1,6 +1,6 @@
-/* tests/mod/test_http.c: requests of modules to web servers (grapnel/http.h), against the harness's fake:
- * what is refused, the bounds, and whose a request is when its module goes. tests/unit/test_http.c does
- * the same with a real server. */
+/* tests/mod/test_http.c: requests of modules to web servers (grapnel/http.h), against the harness's
+ * fake: what is refused, the bounds, and whose a request is when its module goes.
+ * tests/unit/test_http.c does the same with a real server. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -88,7 +88,8 @@ static void what_is_no_request(void **state)
     static const char *const wrong[] = { "", "example.org", "file:///etc/passwd", "ftp://a/",
                                          "http://", "http:///x", "http://a b/", "https://:80/",
                                          "http://a/\n", "http://user@/", "gopher://a" };
-    static const char *const broken[] = { "X: a\r\nY: b", NULL }, *const bare[] = { "no colon", NULL };
+    static const char *const broken[] = { "X: a\r\nY: b", NULL };
+    static const char *const bare[] = { "no colon", NULL };
     struct gr_http_request req = { .url = "http://a/", .headers = broken };
     struct h *h = start();
     char origin[GR_HTTP_ORIGIN_SIZE];
@@ -131,7 +132,8 @@ static void bounds(void **state)
     h_stop(&h);
 }
 
-/* A module that goes has five seconds, then its requests are called off and told so; no new ones. */
+/* A module that goes has five seconds, then its requests are called off and told so; no new ones.
+ * */
 static void the_module_goes(void **state)
 {
     struct h *h = start();

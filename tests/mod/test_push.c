@@ -1,5 +1,5 @@
-/* tests/mod/test_push.c: devices that are notified (XEP-0357): enabling, what is told and when, and what
- * app servers answer. The app server is a client of the same host. */
+/* tests/mod/test_push.c: devices that are notified (XEP-0357): enabling, what is told and when, and
+ * what app servers answer. The app server is a client of the same host. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -31,8 +31,8 @@ static enum gr_verdict on_push(struct gr_mod *self, struct gr_push_ev *ev)
 {
     (void)self;
     other.asked++;
-    snprintf(other.told, sizeof(other.told), "%s %s %s %s %s", ev->user->bare, ev->service, ev->node,
-             gr_form_value(ev->form, "message-count"),
+    snprintf(other.told, sizeof(other.told), "%s %s %s %s %s", ev->user->bare, ev->service,
+             ev->node, gr_form_value(ev->form, "message-count"),
              ev->options != NULL ? gr_form_value(ev->options, "secret") : "-");
     ev->rc = other.takes ? 0 : GR_EIO;
     ev->device_gone = other.gone;
@@ -317,7 +317,8 @@ static void what_is_refused(void **state)
     h_iq_error(bob, "set", NULL, xml, GR_POLICY_VIOLATION);
     gr_free(xml);
     assert_int_equal(count_devices(), 0);
-    h_iq_result(bob, "get", "bob@localhost", "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+    h_iq_result(bob, "get", "bob@localhost",
+                "<query xmlns='http://jabber.org/protocol/disco#info'/>",
                 "<query xmlns='http://jabber.org/protocol/disco#info' _='more'>"
                 "<feature var='" PUSH "'/></query>");
     h_stop(&h);

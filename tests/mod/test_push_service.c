@@ -1,5 +1,5 @@
-/* tests/mod/test_push_service.c: mod_push_service_mongoosepush: what the gateway is asked, and what its
- * answers do. */
+/* tests/mod/test_push_service.c: mod_push_service_mongoosepush: what the gateway is asked, and what
+ * its answers do. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -58,7 +58,8 @@ static void alerts(void **state)
     assert_string_equal(h_http(h)->headers[1], "Authorization: Basic abc");
     assert_string_equal(h_http(h)->body,
                         "{\"service\":\"fcm\",\"mode\":\"prod\",\"alert\":{\"badge\":1,"
-                        "\"title\":\"alice@localhost\",\"body\":\"say \\\"hi\\\" \\\\ <\\u0009\xc3\xa4>\","
+                        "\"title\":\"alice@localhost\","
+                        "\"body\":\"say \\\"hi\\\" \\\\ <\\u0009\xc3\xa4>\","
                         "\"tag\":\"alice@localhost\",\"click_action\":\"open\"}}");
     h_http_answer(h, 200, "");
     assert_true(is_enabled());

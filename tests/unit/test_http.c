@@ -1,5 +1,5 @@
-/* tests/unit/test_http.c: the HTTP client against a real server, on threads of this program: answers of
- * every kind, what goes wrong, and that nothing keeps the loop. */
+/* tests/unit/test_http.c: the HTTP client against a real server, on threads of this program:
+ * answers of every kind, what goes wrong, and that nothing keeps the loop. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,8 +49,8 @@ static bool serve(int fd, char *text)
         snprintf(answer, sizeof(answer), "%.*s:%s:%s", (int)(path - 1 - text), text, body,
                  strstr(text, "X-Test: yes") != NULL ? "yes" : "no");
         char *head;
-        if (asprintf(&head, "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\nContent-Length: %zu\r\n\r\n%s",
-                     strlen(answer), answer) > 0)
+        if (asprintf(&head, "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\n"
+                            "Content-Length: %zu\r\n\r\n%s", strlen(answer), answer) > 0)
             say(fd, head);
         free(head);
         return true;
@@ -62,7 +62,8 @@ static bool serve(int fd, char *text)
     if (strncmp(path, "/to-ok", 6) == 0)
         say(fd, "HTTP/1.1 302 There\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n");
     else if (strncmp(path, "/to-file", 8) == 0)
-        say(fd, "HTTP/1.1 302 There\r\nLocation: file:///etc/hostname\r\nContent-Length: 0\r\n\r\n");
+        say(fd, "HTTP/1.1 302 There\r\nLocation: file:///etc/hostname\r\n"
+                "Content-Length: 0\r\n\r\n");
     else if (strncmp(path, "/large", 6) == 0)
         repeat(fd, "HTTP/1.1 200 OK\r\n\r\n", "0123456789");
     else if (strncmp(path, "/headers", 8) == 0)
@@ -272,8 +273,8 @@ static void redirects(void **state)
     assert_string_equal(file.body, "");
 }
 
-/* Many at once: no more connections than one origin may have, every one answered. Hanging ones do not
- * keep those to another origin. */
+/* Many at once: no more connections than one origin may have, every one answered. Hanging ones do
+ * not keep those to another origin. */
 static void many(void **state)
 {
     static struct call calls[100], hanging[20];

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""tests/wire/test_event_pusher.py: mod_event_pusher with real web servers, also such as hang, fail and break
-off, over http and https; and notifications for an app server, over a reload and a restart.
+"""tests/wire/test_event_pusher.py: mod_event_pusher with real web servers, also such as hang, fail
+and break off, over http and https; notifications for an app server, over a reload and a restart.
 test-timeout: 240"""
 import http.server
 import queue
@@ -20,8 +20,8 @@ MODULES = ('presence', 'offline', 'event_pusher')
 
 
 class Sink:
-    """A web server; what it was told, as (path, fields, headers). `how`: 200, 500, 'hang' (reads, says
-    nothing), 'close' (at once)."""
+    """A web server; what it was told, as (path, fields, headers). `how`: 200, 500, 'hang' (reads,
+    says nothing), 'close' (at once)."""
 
     def __init__(self, how=200, tls=None):
         sink = self
@@ -181,14 +181,15 @@ class Web(Base):
         alice = self.login('alice')
         since = self.server.log_now()
         self.chat(alice, 'alice', 'x')
-        self.server.wait_log(r'event_pusher\.http_failed: https://localhost:\d+ .*certificate', since)
+        self.server.wait_log(r'http_failed: https://localhost:\d+ .*certificate', since)
         self.assertTrue(sink.told.empty())
         self.server.set('mod_event_pusher', http_ca_file=certificate(HOST) + '.crt')
         self.assertTrue(self.server.reload())
         self.chat(alice, 'alice', 'x', 'm2')
         self.assertEqual(sink.next()[1]['id'], 'm2')
         # a certificate for somebody else
-        self.server.set('mod_event_pusher', http_handlers=sink.url.replace('localhost', '127.0.0.1'))
+        elsewhere = sink.url.replace('localhost', '127.0.0.1')
+        self.server.set('mod_event_pusher', http_handlers=elsewhere)
         self.assertTrue(self.server.reload())
         since = self.server.log_now()
         self.chat(alice, 'alice', 'x', 'm3')
