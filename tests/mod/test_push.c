@@ -244,7 +244,7 @@ static void several_devices(void **state)
     (void)state;
     start("push_max_devices = 3\n");
     for (int i = 1; i <= 3; i++) {
-        char node[8];
+        char node[16];
 
         snprintf(node, sizeof(node), "n%d", i);
         enable(bob, node);
