@@ -29,7 +29,27 @@ struct copied {
     uint64_t mark[COPIED_MAX];  /* what was copied last, for the errors that answer it; a ring */
     unsigned next;
 };
-static const struct gr_slot session_slot = GR_SLOT(struct carbons, 1, NULL);
+
+/* Over a restart (XEP-0198): a client that resumes its session does not ask again. */
+static void *persist(const void *data, size_t *len)
+{
+    const struct carbons *carbons = data;
+
+    *len = 0;
+    return carbons->enabled ? gr_strdup("") : NULL;
+}
+
+static int revive(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes,
+                  size_t len)
+{
+    (void)self, (void)s, (void)bytes, (void)len;
+    ((struct carbons *)data)->enabled = true;
+    return 0;
+}
+
+static const struct gr_slot session_slot = { .name = "struct carbons", .version = 1,
+                                             .size = sizeof(struct carbons),
+                                             .persist = persist, .revive = revive };
 static const struct gr_slot account_slot = GR_SLOT(struct copied, 1, NULL);
 static const struct gr_slot *const slots[] = { &session_slot, &account_slot, NULL };
 
@@ -269,6 +289,7 @@ static void on_switch(struct gr_mod *self, struct gr_iq_ev *ev)
     }
     carbons = gr_session_slot(self, ev->session, &session_slot);
     carbons->enabled = enable;
+    gr_session_changed(self, ev->session);
     gr_iq_reply_empty(ev->req);
 }
 
@@ -288,6 +309,7 @@ static enum gr_verdict on_bind2(struct gr_mod *self, struct gr_inline_ev *ev)
         return GR_OK;
     carbons = gr_session_slot(self, ev->session, &session_slot);
     carbons->enabled = true;
+    gr_session_changed(self, ev->session);
     return GR_OK;
 }
 

@@ -11,7 +11,7 @@ from xmpp import CLIENT, STANZAS, STREAM, Client, Ended, name_of, q, show
 SM = 'urn:xmpp:sm:3'
 SASL2, BIND2 = 'urn:xmpp:sasl:2', 'urn:xmpp:bind:0'
 R = f"<r xmlns='{SM}'/>"
-MODULES = ['roster', 'presence', 'offline', 'sessiondb', 'stream_management']
+MODULES = ['roster', 'presence', 'offline', 'sessiondb', 'carboncopy', 'stream_management']
 
 
 class SM_Client(Client):
@@ -309,6 +309,21 @@ class Restarts(unittest.TestCase):
 
     def test_term(self):
         self.resumes(self.restart, True)
+
+    def test_carbons_stay_on(self):
+        """What a client has switched on stays on in its session, also when nothing was sent since."""
+        a = self.client().login('a@localhost', resource='x').enable()
+        a.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+        a.stanza('iq')
+        a.send('<presence/>')
+        a.sync()
+        a.acknowledged(3)
+        self.kill()
+        c = self.client()
+        self.assertEqual(name_of(c.resume('a@localhost', a)), 'resumed')
+        other = self.client().login('a@localhost', resource='y')
+        message(other, 'b@localhost', 'to b')
+        self.assertIn('urn:xmpp:carbons:2', show(c.stanza('message')))
 
     def test_killed_twice(self):
         a = self.client().login('a@localhost', resource='x').enable()
