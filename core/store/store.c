@@ -445,6 +445,13 @@ static void close_loop(void *arg)
     close_ctx(&ctxs[self_index()]);
 }
 
+size_t store_busy(void)
+{
+    const struct ctx *ctx = &ctxs[self_index()];
+
+    return ctx->pending.count + ctx->waiting + ctx->deferred;
+}
+
 void store_close(void)
 {
     struct engine *e = engine;

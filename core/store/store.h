@@ -37,6 +37,8 @@ void store_flush(void);
 /* Main thread, before loops_fini; loops may be running or stopped. Commits what is queued, runs the
  * completions (on their loops, while these run); requests from then on are GR_ECANCELED. */
 void store_close(void);
+/* What the calling loop has asked for and not been answered yet; 0 when there is nothing. */
+size_t store_busy(void);
 
 /* Registers (idempotent by name) or finds; NULL when the kind differs (also from what is on disk),
  * the name is longer than 64 bytes or the disk refuses (logged). Main thread. */
