@@ -108,6 +108,7 @@ static void begin_stop(void)
     if (server.stopping)
         return;
     server.stopping = true;
+    watchdog_stopping(WATCHDOG_STOP_BEGUN);
     gr_info("server.stopping", "closing streams");
     control_close();
     ports_close();
@@ -160,6 +161,22 @@ static void watch_signal(ev_signal *w, int signum, void (*f)(struct ev_loop *, e
     ev_signal_start(loop_ev(loop_main()), w);
 }
 
+/* As libev's own handler, but what the main loop may be too busy to notice is noted at once. */
+static void on_end_signal(int signum)
+{
+    watchdog_stopping(WATCHDOG_STOP_ASKED);
+    ev_feed_signal(signum);
+}
+
+static void watch_end_signal(ev_signal *w, int signum)
+{
+    struct sigaction act = { .sa_handler = on_end_signal, .sa_flags = SA_RESTART };
+
+    watch_signal(w, signum, on_term);
+    sigfillset(&act.sa_mask);
+    sigaction(signum, &act, NULL);
+}
+
 static int auto_count(int64_t configured, int per)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -192,13 +209,13 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     trial_open(s->data_dir, true);
     route_init();
     server_add_builtins();
+    watchdog_start(WATCHDOG_MS);
     if ((rc = mod_load_first(take_conf, why)) != 0) {
         tls_ctx_unref(&tls);
         conf_free(&take_conf);
         return rc;
     }
     loops_start();
-    watchdog_start(WATCHDOG_MS);
     server_use_tls(tls);
     server_clean_up();
     if (server.stopping) /* somebody did not want to wait */
@@ -263,8 +280,8 @@ int server_run(const char *config)
     loops_init(auto_count(conf->server.loops, 1), false);
     work_init(auto_count(conf->server.workers, 2), (int)conf->limits.password_queue);
     watch_signal(&server.hup, SIGHUP, on_hup);
-    watch_signal(&server.term, SIGTERM, on_term);
-    watch_signal(&server.intr, SIGINT, on_term);
+    watch_end_signal(&server.term, SIGTERM);
+    watch_end_signal(&server.intr, SIGINT);
     int rc = start_all(conf, conf, &why);
     if (rc == 0) {
         if (server.started)

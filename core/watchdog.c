@@ -3,7 +3,11 @@
  * A handler that never returns takes its loop away from all the accounts that live there, without a
  * word. The main thread cannot tell: it waits for the loops itself, in a reload and in most commands. So
  * this is a thread of its own. It counts its own looks, not the time: when the whole process stands still
- * (SIGSTOP, a suspended machine), no loop is to blame. A sleeping loop is not woken. */
+ * (SIGSTOP, a suspended machine), no loop is to blame. A sleeping loop is not woken.
+ *
+ * Nor can the main thread stop a server of which a loop is stuck, so the end of the process is up to this
+ * thread then. Nothing acknowledged is lost: acknowledgements leave after their commits, and the committer
+ * has gone on meanwhile. */
 #include "watchdog.h"
 
 #include "loop/loop.h"
@@ -13,9 +17,13 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
-#define LOOKS 5 /* at the same thing, and it is stuck */
+#define LOOKS 5               /* at the same thing, and it is stuck */
+#define END_LOOKS (3 * LOOKS) /* after a stop was asked for, and a stuck loop is not waited for any more */
 
 struct watched {
     uint64_t turns;
@@ -29,22 +37,33 @@ static struct {
     bool runs, stop;
     int64_t step_ms;
     struct watched of[LOOPS_MAX + 1]; /* the main loop's is the first */
+    atomic_int stopping;              /* enum watchdog_stop */
+    int64_t stop_looks;               /* since it was asked for */
 } dog = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
+
+/* "mod_x, hook y", or who else is at work on that loop. */
+static void describe(int loop, char *text, size_t size)
+{
+    struct usage_seen seen;
+
+    usage_seen(loop, &seen);
+    snprintf(text, size, "%s%s%s", *seen.module != '\0' ? seen.module : "the core",
+             seen.hook != NULL ? ", hook " : "", seen.hook != NULL ? seen.hook : "");
+}
 
 static void report(int loop, int64_t looks)
 {
     long long ms = looks * dog.step_ms;
-    struct usage_seen seen;
+    char where[160];
 
     if (loop < 0) {
         gr_error("loop.stuck", "the main thread has been at one thing for %lld ms: commands, reloads and "
                  "the end of the server wait for it, as it may for a loop", ms);
         return;
     }
-    usage_seen(loop, &seen);
-    gr_error("loop.stuck", "loop %d has been at one thing for %lld ms, in %s%s%s: its accounts are not "
-             "served meanwhile", loop, ms, *seen.module != '\0' ? seen.module : "the core",
-             seen.hook != NULL ? ", hook " : "", seen.hook != NULL ? seen.hook : "");
+    describe(loop, where, sizeof(where));
+    gr_error("loop.stuck", "loop %d has been at one thing for %lld ms, in %s: its accounts are not "
+             "served meanwhile", loop, ms, where);
 }
 
 static void report_back(int loop, int64_t looks)
@@ -72,7 +91,37 @@ static void look(int loop)
     *w = (struct watched){ turns, 0 };
 }
 
-/* False: it is time to stop. */
+/* --- a stop that does not come to its end --- */
+
+void watchdog_stopping(enum watchdog_stop how)
+{
+    int now = atomic_load(&dog.stopping);
+
+    while (now < (int)how && !atomic_compare_exchange_weak(&dog.stopping, &now, (int)how))
+        ;
+}
+
+static void look_at_stop(void)
+{
+    int how = atomic_load(&dog.stopping);
+    char where[160] = "the main thread";
+    int loop = 0;
+
+    if (how == WATCHDOG_NO_STOP || ++dog.stop_looks < END_LOOKS)
+        return;
+    while (loop < loop_count() && dog.of[loop + 1].looks < LOOKS)
+        loop++;
+    if (loop < loop_count())
+        describe(loop, where, sizeof(where));
+    else if (how == WATCHDOG_STOP_BEGUN)
+        return; /* it takes its time, for the commits for example */
+    gr_error("server.given_up", "the stop that was asked for %lld ms ago has to wait for %s: the process "
+             "ends without; whatever was acknowledged is kept",
+             (long long)(dog.stop_looks * dog.step_ms), where);
+    _exit(1);
+}
+
+/* False: it is time to end this thread. */
 static bool wait_a_step(void)
 {
     struct timespec until;
@@ -99,6 +148,7 @@ static void *watch(void *arg)
     while (wait_a_step()) {
         for (int i = -1; i < loop_count(); i++)
             look(i);
+        look_at_stop();
     }
     return NULL;
 }
@@ -111,6 +161,7 @@ void watchdog_start(int64_t limit_ms)
     gr_assert(!dog.runs && limit_ms >= LOOKS);
     dog.step_ms = limit_ms / LOOKS;
     dog.stop = false;
+    dog.stop_looks = 0;
     for (int i = 0; i <= LOOPS_MAX; i++)
         dog.of[i] = (struct watched){ 0, 0 };
     sigfillset(&all); /* signals are the main thread's */

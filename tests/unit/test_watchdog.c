@@ -5,11 +5,14 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "loop/loop.h"
@@ -183,6 +186,53 @@ static void who_works_or_sleeps_is_left_alone(void **state)
     assert_int_equal(atomic_load(&lines.count), 0);
 }
 
+/* --- a stop --- */
+
+#define SHORT_MS 100
+
+/* What a process ends with of which a loop is stuck, or none, and a stop is under way so far. It ends
+ * by itself, with 0, after a time in which it should have been ended. */
+static int end_of(bool stuck, enum watchdog_stop how)
+{
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid > 0) {
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        return WEXITSTATUS(status);
+    }
+    loops_init(2, false);
+    loops_start();
+    watchdog_start(SHORT_MS);
+    if (stuck)
+        put_on(loop_at(1));
+    watchdog_stopping(how);
+    poll(NULL, 0, 10 * SHORT_MS);
+    _exit(0);
+}
+
+static void a_stop_does_not_wait_for_a_stuck_loop(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of(true, WATCHDOG_STOP_BEGUN), 1);
+    assert_int_equal(end_of(true, WATCHDOG_STOP_ASKED), 1);
+}
+
+static void who_is_not_stuck_may_take_its_time(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of(false, WATCHDOG_STOP_BEGUN), 0);
+    assert_int_equal(end_of(true, WATCHDOG_NO_STOP), 0);
+}
+
+static void a_stop_that_never_begins_is_an_end(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of(false, WATCHDOG_STOP_ASKED), 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -190,6 +240,9 @@ int main(void)
     const struct CMUnitTest cases[] = {
         T(whoever_does_not_come_back_is_named_once), T(it_may_happen_again),
         T(the_main_thread_is_watched_as_well), T(who_works_or_sleeps_is_left_alone),
+        cmocka_unit_test(a_stop_does_not_wait_for_a_stuck_loop),
+        cmocka_unit_test(who_is_not_stuck_may_take_its_time),
+        cmocka_unit_test(a_stop_that_never_begins_is_an_end),
     };
     return cmocka_run_group_tests_name("watchdog", cases, NULL, NULL);
 }

@@ -393,6 +393,49 @@ class Stuck(unittest.TestCase):
         self.stuck('module', 'load', 'stuck', file='start', loaded=(), says='mod_stuck')
 
 
+    def ends_all_the_same(self, *words, says, waits):
+        """A stop that is asked for while a loop is stuck, and what was acknowledged is kept."""
+        server = Server(modules=['stuck'], module_path=f'{BUILD}/tests/modules').start()
+        self.addCleanup(server.stop)
+        server.add_user('romeo@localhost')
+        file = f'{server.dir}/stuck'
+        with open(file, 'w', encoding='ascii'):
+            pass
+        ask = subprocess.Popen([GRAPNELCTL, '--config', server.ini, *words, file],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        server.wait_log(r'loop\.stuck: loop')
+        if waits:                                      # the main thread, which cannot see the signal
+            subprocess.run([GRAPNELCTL, '--config', server.ini, '--timeout', '1', 'status'],
+                           capture_output=True, check=False)
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.wait_end(60), 1)
+        server.wait_log(rf'error server\.given_up: the stop .* has to wait for {says}: the process ends')
+        self.assertEqual(ask.communicate(timeout=TIMEOUT)[0], '')
+        server.assert_clean()
+        os.unlink(file)
+        server.start()
+        self.assertIn('romeo', server.ctl_ok('user', 'list', 'localhost'))
+
+    def test_stop_while_stuck(self):
+        self.ends_all_the_same('stuck', 'hook', says='mod_stuck, hook remove_domain', waits=False)
+
+    def test_stop_while_the_main_thread_waits(self):
+        self.ends_all_the_same('stuck', 'here', says='mod_stuck', waits=True)
+
+    def test_stop_before_it_has_started(self):
+        server = Server(modules=('stuck',), module_path=f'{BUILD}/tests/modules')
+        with open(f'{server.dir}/start', 'w', encoding='ascii'):
+            pass
+        server.spawn()
+        self.addCleanup(os.unlink, f'{server.dir}/start')
+        end = time.monotonic() + TIMEOUT
+        while not os.path.exists(f'{server.data}/module.loading') and time.monotonic() < end:
+            time.sleep(0.01)                           # its start() is next
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.wait_end(60), 1)
+        server.wait_log(r'error server\.given_up: ')
+
+
 class Life(unittest.TestCase):
     def test_stop(self):
         server = Server().start()
