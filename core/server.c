@@ -12,6 +12,7 @@
 #include "control.h"
 #include "loop/work.h"
 #include "metrics.h"
+#include "mod/crash.h"
 #include "mod/reload.h"
 #include "mod/trial.h"
 #include "module_admin.h"
@@ -53,6 +54,12 @@ const char *server_busy(void)
     if (server.stopping)
         return "the server is stopping";
     return server.started ? NULL : "the server is starting";
+}
+
+static void ready_for_crashes(void *arg)
+{
+    (void)arg;
+    crash_thread_ready();
 }
 
 static void set_tls(void *arg)
@@ -216,6 +223,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
         return rc;
     }
     loops_start();
+    loops_call(ready_for_crashes, NULL);
     server_use_tls(tls);
     server_clean_up();
     if (server.stopping) /* somebody did not want to wait */
@@ -268,6 +276,7 @@ int server_run(const char *config)
     char *why = NULL;
 
     server.config = config;
+    crash_watch();
     tls_keep_buffers();
     server_conf_init();
     if (server_load_conf(config, &conf, &why) != 0) {

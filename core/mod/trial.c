@@ -15,11 +15,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "mod/crash.h"
+
 #include <grapnel/log.h>
 
 #define RECORD_SIZE 8192 /* a mark, a hash and a path */
 #define CRASHED '!'      /* the mark of a crash; otherwise '\0' */
-#define STACK_SIZE 65536 /* for a handler, should the thread's own be used up */
 
 static struct {
     char *loading, *notes;
@@ -49,28 +50,17 @@ static void complain(const char *path)
 
 /* --- the crash --- */
 
-static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
-static struct sigaction before[GR_COUNT(fatal)];
-
-/* What the code on this thread has done itself: a fault, or abort(). Not what others send (a
- * service manager; base/mem.c, out of memory), nor a page of a file that the disk does not give. */
-static bool own_doing(int sig, const siginfo_t *info)
-{
-    if (info->si_code == SI_TKILL)
-        return info->si_pid == getpid();
-    return info->si_code > 0 &&
-           (sig != SIGBUS || info->si_code == BUS_ADRALN || info->si_code == SI_KERNEL);
-}
+static struct sigaction before[CRASH_SIGNALS];
 
 /* Leaves the end of the process to whoever would have seen to it without us: a fault comes again
  * with the same registers as soon as we return, a signal that was sent must be sent again. */
 static void on_fatal(int sig, siginfo_t *info, void *context)
 {
     (void)context;
-    if (trying && own_doing(sig, info))
+    if (trying && crash_own_doing(sig, info))
         trial.record[0] = CRASHED;
-    for (size_t i = 0; i < GR_COUNT(fatal); i++) {
-        if (fatal[i] == sig)
+    for (size_t i = 0; i < CRASH_SIGNALS; i++) {
+        if (crash_signals[i] == sig)
             sigaction(sig, &before[i], NULL);
     }
     if (info->si_code <= 0)
@@ -82,8 +72,8 @@ static void watch(void)
     struct sigaction act = { .sa_sigaction = on_fatal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
     sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < GR_COUNT(fatal); i++)
-        sigaction(fatal[i], &act, &before[i]);
+    for (size_t i = 0; i < CRASH_SIGNALS; i++)
+        sigaction(crash_signals[i], &act, &before[i]);
 }
 
 /* A handler that a module's library has installed meanwhile stays. */
@@ -91,33 +81,10 @@ static void unwatch(void)
 {
     struct sigaction now;
 
-    for (size_t i = 0; i < GR_COUNT(fatal); i++) {
-        if (sigaction(fatal[i], NULL, &now) == 0 && now.sa_sigaction == on_fatal)
-            sigaction(fatal[i], &before[i], NULL);
+    for (size_t i = 0; i < CRASH_SIGNALS; i++) {
+        if (sigaction(crash_signals[i], NULL, &now) == 0 && now.sa_sigaction == on_fatal)
+            sigaction(crash_signals[i], &before[i], NULL);
     }
-}
-
-/* Loops block all signals; a fault that is blocked ends the process past every handler. The stack
- * is the thread's as long as it lives, and no page of it is used before a crash. */
-static void make_thread_ready(void)
-{
-    static _Thread_local bool ready;
-    stack_t stack;
-    sigset_t set;
-
-    if (ready)
-        return;
-    ready = true;
-    sigemptyset(&set);
-    for (size_t i = 0; i < GR_COUNT(fatal); i++)
-        sigaddset(&set, fatal[i]);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    if (sigaltstack(NULL, &stack) != 0 || (stack.ss_flags & SS_DISABLE) == 0)
-        return; /* a sanitizer's */
-    stack = (stack_t){ .ss_size = STACK_SIZE };
-    stack.ss_sp = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (stack.ss_sp != MAP_FAILED)
-        sigaltstack(&stack, NULL);
 }
 
 /* --- at the start --- */
@@ -178,6 +145,7 @@ void trial_close(void)
     trial.write = false;
 }
 
+
 const char *trial_notes(void)
 {
     return trial.notes;
@@ -212,7 +180,7 @@ void trial_run(const char *path, uint64_t hash)
     }
     if (!trial.write || strlen(path) > RECORD_SIZE - 32)
         return;
-    make_thread_ready();
+    crash_thread_ready();
     snprintf(trial.record + 1, RECORD_SIZE - 1, "%016" PRIx64 " %s\n", hash, path);
     trying = 1;
 }

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import unittest
+import unittest.mock
 
 import tap
 from server import BUILD, GRAPNEL, GRAPNELCTL, HOST, HOST2, LOOPS, TIMEOUT, TMP, Server, certificate
@@ -434,6 +435,37 @@ class Stuck(unittest.TestCase):
         server.signal(signal.SIGTERM)
         self.assertEqual(server.wait_end(60), 1)
         server.wait_log(r'error server\.given_up: ')
+
+
+class Crash(unittest.TestCase):
+    """Who was at work is the last line of the log, and the signal does what it does without us."""
+
+    def crash(self, how, number, says):
+        options = {f'{tool}_OPTIONS': os.environ.get(f'{tool}_OPTIONS', '') + ':handle_segv=0'
+                   for tool in ('ASAN', 'TSAN')}       # no reports of crashes that are meant to be
+        with unittest.mock.patch.dict(os.environ, options):
+            server = Server(modules=['crash'], module_path=f'{BUILD}/tests/modules').start()
+        server.ctl('crash', how)
+        self.assertEqual(server.wait_end(), -number)
+        self.assertEqual([l for l in server.lines if 'crashed' in l], [f'grapnel: crashed: {says}'])
+        server.start()                                 # nobody is left out for that
+        self.assertIn('crash', server.ctl_ok('modules'))
+        server.stop()
+
+    def test_in_a_hook(self):
+        self.crash('hook', signal.SIGSEGV, 'SIGSEGV in mod_crash, hook remove_domain')
+
+    def test_abort(self):
+        self.crash('abort', signal.SIGABRT, 'SIGABRT in mod_crash')
+
+    def test_without_a_stack(self):
+        self.crash('deep', signal.SIGSEGV, 'SIGSEGV in mod_crash')
+
+    def test_a_signal_from_outside(self):
+        server = Server().start()
+        server.signal(signal.SIGSEGV)
+        self.assertEqual(server.wait_end(), -signal.SIGSEGV)
+        self.assertFalse(server.has_logged('crashed'))
 
 
 class Life(unittest.TestCase):
