@@ -58,9 +58,20 @@ static size_t count_hosts(const struct target *t, bool with)
         const struct conf_host *h = &conf->hosts[i];
 
         if (t->domain == NULL || strcmp(t->domain, h->domain) == 0)
-            n += (conf_module(h, t->module) != NULL) == with;
+            n += mod_runs_on(h->domain, t->module) == with;
     }
     return n;
+}
+
+/* The configuration has it on some host, though it may be left out after a crash. */
+static bool is_wanted(const char *module)
+{
+    const struct conf *conf = mod_current();
+    size_t i = 0;
+
+    while (i < conf->host_count && conf_module(&conf->hosts[i], module) == NULL)
+        i++;
+    return i < conf->host_count;
 }
 
 static void print_report(struct buf *result, char *report)
@@ -78,6 +89,12 @@ static void print_line(struct buf *result, char *take_line)
     command_row(result);
     command_text(result, "change", take_line);
     gr_free(take_line);
+}
+
+/* After a reload that has left it out, as its report says. */
+static char *left_out(const char *module, const char *report)
+{
+    return gr_asprintf("%s is not loaded, because of a crash:\n%s", module, report);
 }
 
 /* How to make it last, unless the configuration says the same: then nothing is remembered. */
@@ -210,10 +227,15 @@ static char *change(const struct target *t, bool on, struct buf *result)
         gr_free(error);
         return text;
     }
+    if (count_hosts(t, !on) > 0) {
+        text = left_out(t->module, report);
+        gr_free(report);
+        return text;
+    }
     print_report(result, report);
+    gr_free(report);
     print_line(result, gr_asprintf("%s: %s on %s", t->module, on ? "loaded" : "unloaded", where));
     print_line(result, advice(t, on));
-    gr_free(report);
     return NULL;
 }
 
@@ -275,11 +297,13 @@ char *module_reload(const struct gr_cmd *cmd, struct buf *result)
     struct target t = { name != NULL ? full_name(name) : NULL, NULL };
     char *report = NULL, *error = NULL;
 
-    if (name != NULL && count_hosts(&t, true) == 0)
+    if (name != NULL && !is_wanted(t.module))
         error = gr_asprintf("%s is not loaded on any host", t.module);
     else
         error = server_reload(NULL, &report);
-    if (error == NULL && report != NULL) {
+    if (error == NULL && name != NULL && count_hosts(&t, true) == 0) {
+        error = left_out(t.module, report);
+    } else if (error == NULL) {
         bool mentioned = name == NULL || is_mentioned(report, t.module);
 
         print_report(result, report);

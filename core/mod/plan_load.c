@@ -82,10 +82,13 @@ static void load(struct maker *mk, const struct conf_module *m, struct loaded *l
         return;
     }
     if (image_crashed(path)) {
+        char *undo = trial_undo(path);
+
         l->skipped = !runs(mk->old, bare_name(m->name));
         conf_errors_add(l->skipped ? mk->skipped : mk->errs, conf_module_place(m),
                         "%s is not loaded: the server crashed in it. Install another version, or to "
-                        "try this one again remove its line from %s, then reload", path, trial_notes());
+                        "try this one again %s, then reload", path, undo);
+        gr_free(undo);
     } else {
         l->image = image_open(path, bare_name(m->name), &why);
         if (l->image == NULL)

@@ -51,6 +51,19 @@ const struct conf *mod_current(void)
     return in_force;
 }
 
+bool mod_runs_on(const char *domain, const char *name)
+{
+    for (size_t i = 0; i < current->count; i++) {
+        const struct plan_host *h = &current->hosts[i];
+
+        for (size_t k = 0; strcmp(h->conf->domain, domain) == 0 && k < h->count; k++) {
+            if (strcmp(h->specs[k]->desc->name, name + 4) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 int64_t gr_uptime_ms(void)
 {
     return started_ms >= 0 ? clock_monotonic_ms() - started_ms : 0;
@@ -139,7 +152,10 @@ static void print_change(void *ctx, const struct conf_change *change)
 
     if (old != NULL && now != NULL && old->desc != now->desc)
         c.when = GR_LIVE;
-    conf_change_print(&c, d->out);
+    if (*module != '\0' && now == NULL && c.key == NULL && c.after != NULL)
+        fprintf(d->out, "[%s]: added, but not loaded\n", c.section); /* the reason follows */
+    else
+        conf_change_print(&c, d->out);
     gr_free(name);
 }
 

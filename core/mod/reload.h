@@ -10,6 +10,8 @@
  * others. Call before mod_load_first. */
 void mod_add_builtin(const struct gr_module *desc);
 bool mod_is_builtin(const char *name); /* mod_x */
+/* Whether that host has mod_x: not when it is left out after a crash, whatever the configuration says. */
+bool mod_runs_on(const char *domain, const char *name);
 
 /* Loads and starts everything of `conf` on all loops (which exist and may be running). On failure
  * nothing is left behind and *errors (caller frees) holds one line per problem. Takes conf when it

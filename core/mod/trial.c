@@ -146,11 +146,6 @@ void trial_close(void)
 }
 
 
-const char *trial_notes(void)
-{
-    return trial.notes;
-}
-
 /* --- while loading --- */
 
 static char *map_record(void)
@@ -237,4 +232,13 @@ bool trial_crashed(const char *path, unsigned *nth, uint64_t *hash)
         return false;
     return search(trial.notes, path, &skip, hash) ||
            (trial.left != NULL && names(trial.left, path, hash) && skip == 0);
+}
+
+char *trial_undo(const char *path)
+{
+    uint64_t hash;
+
+    if (trial.left != NULL && names(trial.left, path, &hash)) /* not taken up yet */
+        return gr_asprintf("remove %s", trial.loading);
+    return gr_asprintf("remove its line from %s", trial.notes);
 }

@@ -29,5 +29,5 @@ void trial_over(void);
 /* The hash under which `path` is known to crash: false when it is not. There may be several: start with
  * *nth = 0 and call again. */
 bool trial_crashed(const char *path, unsigned *nth, uint64_t *hash);
-/* The file of those, for messages; NULL before trial_open. */
-const char *trial_notes(void);
+/* What makes the server forget that it crashed in `path`, as half a sentence (caller frees). */
+char *trial_undo(const char *path);

@@ -585,7 +585,8 @@ class Reload(unittest.TestCase):
                 left = sorted(os.listdir(self.server.data))
                 status, said = self.server.check()
                 self.assertEqual(status, 1)
-                self.assertRegex(said, r'mod_counter\.so is not loaded: the server crashed in it')
+                self.assertRegex(said, r'mod_counter\.so is not loaded: the server crashed in it.*'
+                                       rf'remove {self.server.data}/module\.loading, then reload')
                 self.assertEqual(sorted(os.listdir(self.server.data)), left)  # a check touches nothing
                 since = self.server.log_now()
                 self.server.start()
@@ -631,6 +632,30 @@ class Reload(unittest.TestCase):
         self.assertIn('mod_counter: new code', said)
         self.assertIn('mod_needy: new code', said)
         self.assertEqual(self.listed() & all_three, all_three)
+
+    def test_by_hand_after_a_crash(self):
+        self.install('crash-start')
+        self.crash('module', 'load', 'counter')
+        self.server.start()                            # whom nobody told about it
+        self.enable()
+        said = self.reload()
+        self.assertIn('[mod_counter]: added, but not loaded', said)
+        self.assertNotIn('(live)', said)
+        for command in ('load', 'reload'):
+            with self.subTest(command):
+                p = self.server.ctl('module', command, 'counter')
+                self.assertEqual((p.returncode, p.stdout), (1, ''))
+                self.assertRegex(p.stderr, 'grapnelctl: mod_counter is not loaded, because of a crash:\n'
+                                           '.*mod_counter.so is not loaded: the server crashed in it')
+                self.install('v1')                     # mended
+                self.assertIn('mod_counter', self.server.ctl_ok('module', command, 'counter'))
+                self.assertIn('mod_counter', self.listed())
+                self.enable(None)
+                self.reload()
+                self.install('crash-start')
+                self.enable()
+                self.reload()
+        os.unlink(f'{self.server.data}/modules.crashed')
 
     def test_killed_while_loading(self):
         """Whoever runs at that time has not crashed: nothing is left out afterwards."""
