@@ -108,20 +108,13 @@ static void collected(struct gr_ev *ev, enum gr_verdict verdict)
     }
 }
 
-/* Also for an account that is gone: something may have been left behind. */
-void admin_user_export(struct gr_mod *self, struct gr_cmd *cmd)
+/* --- the account --- */
+
+static void start_export(struct gr_mod *self, struct gr_cmd *cmd)
 {
     const struct gr_jid *jid = gr_cmd_jid(cmd, "jid");
-    const char *path = gr_cmd_text(cmd, "file");
-    struct export *x;
+    struct export *x = gr_alloc(sizeof(*x));
 
-    if (jid->node == NULL || jid->resource != NULL || path[0] != '/') {
-        gr_cmd_fail(cmd, path[0] != '/' ? "%s is not a whole path: it must begin with /"
-                                        : "%s is not an account: write user@domain",
-                    path[0] != '/' ? path : jid->full);
-        return;
-    }
-    x = gr_alloc(sizeof(*x));
     x->self = self;
     x->cmd = cmd;
     x->ev.ev.host = self->host;
@@ -129,4 +122,34 @@ void admin_user_export(struct gr_mod *self, struct gr_cmd *cmd)
     x->ev.data = gr_nonza_new(NS, "user");
     gr_el_set(x->ev.data, gr_stanza_root(x->ev.data), "name", jid->node);
     hook_run(GR_HOOK_get_personal_data, &x->ev.ev, collected);
+}
+
+/* One that may not log in has data all the same. */
+static void on_state(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
+{
+    struct gr_cmd *cmd = *(struct gr_cmd **)gr_ask_data(ask);
+
+    if (a->result == GR_R_ERROR)
+        gr_cmd_fail(cmd, "%s: %s", gr_cond_name(a->cond), a->text != NULL ? a->text : "");
+    else if (a->result == GR_R_NONE)
+        gr_cmd_fail(cmd, "%s does not exist", gr_cmd_jid(cmd, "jid")->bare);
+    else
+        start_export(self, cmd);
+}
+
+void admin_user_export(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    const struct gr_jid *jid = gr_cmd_jid(cmd, "jid");
+    const char *path = gr_cmd_text(cmd, "file");
+    struct gr_ask *ask;
+
+    if (jid->node == NULL || jid->resource != NULL || path[0] != '/') {
+        gr_cmd_fail(cmd, path[0] != '/' ? "%s is not a whole path: it must begin with /"
+                                        : "%s is not an account: write user@domain",
+                    path[0] != '/' ? path : jid->full);
+        return;
+    }
+    ask = gr_ask_new(self, sizeof(struct gr_cmd *), on_state);
+    *(struct gr_cmd **)gr_ask_data(ask) = cmd;
+    gr_auth_exists(self, ask, jid->node);
 }
