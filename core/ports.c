@@ -82,10 +82,6 @@ static int open_port(struct link *ports, const struct conf_listen *l, const stru
     p->tls = l->tls;
     p->key = take_key;
     list_append(ports, &p->link);
-    if (l->type != CONF_C2S) {
-        *why = gr_asprintf("[listen %s]: this version speaks type = c2s only", l->name);
-        return GR_ENOTSUP;
-    }
     return listener_open(&o, &p->listener, why);
 }
 
@@ -98,8 +94,13 @@ int ports_open(const struct conf *conf, struct link *fresh, char **why)
             gr_free(key);
             continue;
         }
-        int rc = open_port(fresh, &conf->listens[i], &conf->limits, key, why);
+        char *reason = NULL;
+        int rc = open_port(fresh, &conf->listens[i], &conf->limits, key, &reason);
         if (rc != 0) {
+            const struct conf_place at = conf->listens[i].at;
+
+            *why = gr_asprintf("%s:%d: %s", at.file, at.line, reason);
+            gr_free(reason);
             ports_drop(fresh);
             return rc;
         }

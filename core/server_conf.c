@@ -71,11 +71,28 @@ static char *further_errors(const struct conf *conf)
     return of_tls != NULL ? server_join_lines(of_tls, of_modules) : of_modules;
 }
 
+/* What the configuration knows, and this version does not serve. */
+static void find_unserved(const struct conf *conf, struct conf_errors *errs)
+{
+    for (size_t i = 0; i < conf->listen_count; i++) {
+        if (conf->listens[i].type != CONF_C2S)
+            conf_errors_add(errs, conf->listens[i].at, "[listen %s]: this version speaks type = c2s only",
+                            conf->listens[i].name);
+    }
+    for (size_t i = 0; i < conf->component_count; i++)
+        conf_errors_add(errs, conf->components[i].at, "[component %s]: this version serves no components",
+                        conf->components[i].domain);
+}
+
 int server_load_conf(const char *path, struct conf **out, char **errors)
 {
     struct conf_errors *errs = gr_alloc(sizeof(*errs));
     int rc = conf_judge(path, out, errs);
 
+    if (rc == 0) {
+        find_unserved(*out, errs);
+        rc = conf_errors_total(errs) > 0 ? GR_ENOTSUP : 0;
+    }
     if (rc != 0) {
         char *text, *further = NULL;
         size_t size;
@@ -141,11 +158,7 @@ int server_load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
     for (size_t i = 0; i < conf->listen_count; i++)
         needed = needed || conf->listens[i].tls != CONF_TLS_OPTIONAL;
     *out = NULL;
-    if (conf->component_count > 0) {
-        *why = gr_asprintf("[component %s]: this version serves no components",
-                           conf->components[0].domain);
-        rc = GR_ENOTSUP;
-    } else if (opts.count == 0 && needed) {
+    if (opts.count == 0 && needed) {
         *why = gr_strdup("no [host ...] has a certificate and TLS is required, so nobody could log "
                          "in: name one, or set `tls = optional` in the [listen ...] section");
         rc = GR_EINVAL;

@@ -115,6 +115,15 @@ class Commands(unittest.TestCase):
         self.server.add_user('a6@localhost', 'again')
         self.login('a6@localhost', 'again')
 
+    def test_user_export(self):
+        path = f'{self.server.dir}/export.xml'
+        self.assertIn('a8@localhost does not exist',
+                      self.refused('user', 'export', 'a8@localhost', path))
+        self.assertFalse(os.path.exists(path))
+        self.server.ctl_ok('user', 'export', 'juliet@localhost', path)
+        with open(path, encoding='utf-8') as f:
+            self.assertIn('juliet', f.read())
+
     def test_user_list(self):
         for i in range(5):
             self.server.add_user(f'list{i}@two.example')
@@ -652,6 +661,25 @@ class Refused(unittest.TestCase):
         server.set('server', module_path=folder)
         self.both(server, r'mod_broken\.so')
 
+    def test_what_this_version_does_not_serve(self):
+        server = Server()
+        server.set('listen x', type='s2s', port=5269)
+        server.set('component c.example', secret='x')
+        with open(server.ini, encoding='utf-8') as f:
+            lines = f.read().splitlines()
+        at = [1 + lines.index(f'[{name}]') for name in ('listen x', 'component c.example')]
+        says = (rf'grapnel\.ini:{at[0]}: \[listen x\]: this version speaks type = c2s only\n'
+                rf'.*grapnel\.ini:{at[1]}: \[component c\.example\]: this version serves no components')
+        self.both(server, says, lines=2)
+        server.drop('listen x')
+        server.drop('component c.example')
+        server.start()
+        self.addCleanup(server.stop)
+        server.set('listen x', type='s2s', port=5269)
+        p = server.ctl('reload')
+        self.assertEqual(p.returncode, 1)
+        self.assertRegex(p.stderr, r'grapnel\.ini:\d+: \[listen x\]: this version speaks')
+
     def test_unreadable_certificate(self):
         self.both(Server(hosts=(HOST,), host={'certificate': '/nonexistent/x.pem'}),
                   r'/nonexistent/x\.pem')
@@ -719,7 +747,7 @@ class Refused(unittest.TestCase):
             s.bind(('127.0.0.1', 0))
             s.listen()
             port = s.getsockname()[1]
-            self.start_refused(Server(listen={'port': port}), rf'port {port} .*in use')
+            self.start_refused(Server(listen={'port': port}), rf'grapnel\.ini:\d+: c2s: port {port} .*in use')
 
     def test_port_of_another_server(self):
         server = Server().start()
