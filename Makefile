@@ -266,6 +266,7 @@ test: deps
 deps:
 	$(Q)scripts/deps test
 
+##                   some of it: make tests, then scripts/test [unit|mod|wire ...] [pattern ...]
 ## make asan, tsan   the whole suite with sanitizers, in build-asan and build-tsan
 asan: deps
 	$(SUB) SAN=address,undefined BUILD=build-asan tests
@@ -340,13 +341,15 @@ format:
 .PHONY: install install-files clean
 D = $(DESTDIR)$(PREFIX)
 installed_pc = $(call pc,$1,$(PREFIX),-I$${prefix}/include,$${prefix}/include/grapnel/abi.h,$${prefix}/lib,$${prefix}/lib/grapnel/modules,$${prefix}/lib/grapnel/modules)
-EXAMPLES = $(filter-out %.so,$(wildcard docs/examples/Makefile docs/examples/*/*))
+# In the folders they have here, as they link to each other.
+DOCS = $(filter-out %.so,$(sort $(wildcard README.md LICENSE docs/*.md docs/performance* modules/*.md modules/*/*.md \
+         docs/examples/Makefile docs/examples/*/*)))
 install: all
 	@$(MAKE) install-files
 # Without building first: tests install what they were built with, whatever its flags.
 install-files:
 	install -d $(D)/bin $(D)/lib/grapnel/modules $(D)/lib/pkgconfig $(D)/include/grapnel \
-	    $(D)/share/doc/grapnel/modules $(D)/lib/systemd/system $(DESTDIR)$(SYSCONF)/grapnel/conf.d
+	    $(D)/lib/systemd/system $(DESTDIR)$(SYSCONF)/grapnel/conf.d
 	install -m 755 $(PROGRAMS) $(D)/bin
 	$(if $(MODULES),install -m 644 $(MODULES) $(D)/lib/grapnel/modules)
 	for h in $(API_HEADERS:include/grapnel/%=%); do \
@@ -355,9 +358,7 @@ install-files:
 	install -m 644 $(BUILD)/libgrapnel-test.a $(D)/lib
 	$(call installed_pc,grapnel.pc) > $(D)/lib/pkgconfig/grapnel.pc
 	$(call installed_pc,grapnel-test.pc) > $(D)/lib/pkgconfig/grapnel-test.pc
-	for f in $(wildcard README.md LICENSE docs/*.md); do install -m 644 $$f $(D)/share/doc/grapnel || exit; done
-	for f in $(wildcard modules/*.md modules/*/*.md); do install -m 644 $$f $(D)/share/doc/grapnel/modules || exit; done
-	for f in $(EXAMPLES:docs/%=%); do install -D -m 644 docs/$$f $(D)/share/doc/grapnel/$$f || exit; done
+	for f in $(DOCS); do install -D -m 644 $$f $(D)/share/doc/grapnel/$$f || exit; done
 	sed -e 's|^\(Exec[A-Za-z]*=\)|\1$(PREFIX)/bin/|' -e 's|/usr/local/share|$(PREFIX)/share|' \
 	    -e 's|/etc/grapnel|$(SYSCONF)/grapnel|' -e '/^# The program is looked up/d' \
 	    packaging/grapnel.service > $(D)/lib/systemd/system/grapnel.service

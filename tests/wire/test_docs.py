@@ -3,9 +3,11 @@ commands are run, configurations checked, C compiled against the installed heade
 the server's own lists. A fenced block is named by a comment before it, <!-- test: NAME -->.
 test-loops: 1"""
 import glob
+import json
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -122,6 +124,24 @@ class Base(unittest.TestCase):
         write(f'{folder}/grapnel.ini', adapt(text, folder))
         return run([GRAPNEL, '--config', f'{folder}/grapnel.ini', '--check'])
 
+    def check_links(self, top):
+        """Of all pages there: the number of links."""
+        found = 0
+        for path in glob.glob(f'{top}/*.md') + glob.glob(f'{top}/docs/**/*.md', recursive=True) + \
+                glob.glob(f'{top}/modules/**/*.md', recursive=True):
+            for link in re.findall(r'\]\(([^)]+)\)', read(path)):
+                if link.startswith('http'):
+                    continue
+                found += 1
+                name, _, anchor = link.partition('#')
+                there = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
+                self.assertTrue(os.path.exists(there), f'{path}: {link}')
+                if anchor:
+                    headings = re.findall(r'^#+ (.*)$', read(there), re.M)
+                    self.assertIn(anchor, {re.sub(r'[^a-z0-9 -]', '', h.lower()).replace(' ', '-')
+                                           for h in headings}, path)
+        return found
+
     def serve(self, *args, text=None, **options):
         server = Server(*args, **options)
         if text is not None:
@@ -138,17 +158,7 @@ class Texts(Base):
                     self.assertTrue(name, f'{path}: {text}')
 
     def test_every_link_leads_somewhere(self):
-        for path in [README] + [f'docs/{f}' for f in os.listdir(f'{SRC}/docs') if f.endswith('.md')]:
-            for link in re.findall(r'\]\(([^)]+)\)', read(path)):
-                if link.startswith('http'):
-                    continue
-                name, _, anchor = link.partition('#')
-                there = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
-                self.assertTrue(os.path.exists(f'{SRC}/{there}'), f'{path}: {link}')
-                if anchor:
-                    headings = re.findall(r'^#+ (.*)$', read(there), re.M)
-                    self.assertIn(anchor, {re.sub(r'[^a-z0-9 -]', '', h.lower()).replace(' ', '-')
-                                           for h in headings}, path)
+        self.assertGreater(self.check_links(SRC), 50)
 
     def test_help_needs_nothing(self):
         self.assertIn('--check', run([GRAPNEL, '--help'], env={}))
@@ -226,7 +236,9 @@ class Installed(Base):
             for path in words(row[1]):
                 if path.startswith('/usr/local'):
                     self.assertTrue(os.path.exists(there + path), path)
-        self.assertTrue(os.path.exists(f'{there}/usr/local/share/doc/grapnel/modules/mod_ping.md'))
+        docs = f'{there}/usr/local/share/doc/grapnel'
+        self.assertTrue(os.path.exists(f'{docs}/modules/mod_ping.md'))
+        self.assertEqual(self.check_links(docs), self.check_links(SRC))
         ini = f'{there}/etc/grapnel/grapnel.ini'
         self.assertEqual(os.stat(ini).st_mode & 0o777, 0o640)
         write(ini, '; mine')
@@ -266,6 +278,53 @@ class Sample(Base):
         self.assertEqual(here - said, set())
         for name in said:
             self.assertTrue(os.path.exists(f'{BUILD}/modules/{name}.so'), name)
+
+    def test_the_readme_says_what_is_off(self):
+        on = set(re.findall(r'^\[(mod_\w+)\]\n(?!enabled = no)', read('config/grapnel.ini'), re.M))
+        for row in rows(README, 'module'):
+            off = set(re.findall(r'mod_\w+', row[0])) - on
+            self.assertEqual('off by default' in row[1], off != set(), row)
+        self.assertIn('mod_roster', on)
+        self.assertNotIn('mod_register', on)
+
+    def run_here(self, folder, port):
+        """What `make run` does with what is installed and built: scripts/run, in another folder."""
+        if not os.path.exists(folder):
+            os.makedirs(f'{folder}/scripts')
+            os.symlink(BUILD, f'{folder}/build')
+            os.symlink(f'{SRC}/config', f'{folder}/config')
+            shutil.copy(f'{SRC}/scripts/run', f'{folder}/scripts')
+            write(f'{folder}/scripts/deps', '#!/bin/sh\n', 0o700)
+        p = subprocess.Popen([f'{folder}/scripts/run'], stdin=subprocess.DEVNULL, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env={**os.environ, 'MAKE': 'true', 'GRAPNEL_PORT': str(port)})
+        self.addCleanup(p.kill)
+        return p
+
+    def test_make_run(self):
+        folder = f'{self.folder()}/src'
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            s.listen()
+            port = s.getsockname()[1]
+            said, errors = self.run_here(folder, port).communicate(timeout=TIMEOUT)
+            self.assertEqual(said, '')
+            self.assertRegex(errors, rf'port {port} is in use.*\n?.*GRAPNEL_PORT=')
+        shutil.rmtree(f'{folder}/run')
+        p = self.run_here(folder, port)
+        self.assertEqual(p.stdout.readline(), 'add a user: build/grapnelctl --config run/grapnel.ini user '
+                         'add you@localhost (it asks for a password)\n')
+        self.assertRegex(p.stdout.readline(), rf'you@localhost.*port {port}')
+        listed = json.loads(run([GRAPNELCTL, '--config', f'{folder}/run/grapnel.ini', '--json', 'modules']))
+        on = set(re.findall(r'^\[(mod_\w+)\]\n(?!enabled = no)', read('config/grapnel.ini'), re.M))
+        self.assertEqual({m['module'] for m in listed if m['module'].startswith('mod_')}, on)
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(TIMEOUT), 0)
+        again = self.run_here(folder, 1)
+        self.assertIn(f'this one says port {port}', again.stderr.readline())
+        again.stdout.readline()
+        again.send_signal(signal.SIGTERM)
+        self.assertEqual(again.wait(TIMEOUT), 0)
 
     @unittest.skipUnless(shutil.which('systemd-analyze'), 'no systemd-analyze')
     def test_the_unit(self):

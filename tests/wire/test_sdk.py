@@ -316,7 +316,7 @@ class Check(Base):
 
 class Installed(Base):
     def test_examples_and_unit(self):
-        there = f'{self.prefix}/share/doc/grapnel'
+        there = f'{self.prefix}/share/doc/grapnel/docs'
         self.assertEqual(sorted(os.listdir(f'{there}/examples/mod_hello')),
                          sorted(os.listdir(f'{SRC}/docs/examples/mod_hello')))
         unit = read(f'{self.prefix}/lib/systemd/system/grapnel.service')
