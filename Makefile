@@ -121,7 +121,13 @@ $(BUILD)/gen/offered.h: $(BUILD)/grapnel
 	$(Q)(echo 'static const char *const offered[] = {'; nm -D --defined-only $< | \
 	    sed -n 's/.* \(gr_[a-z0-9_]*\)$$/    "\1",/p'; echo '};') > $@.new
 	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
-GENERATED := $(BUILD)/gen/templates.h $(BUILD)/gen/offered.h
+# The modules there are, for `grapnelctl module new`.
+$(BUILD)/gen/shipped.h: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)(echo 'static const char *const shipped[] = {'; printf '    "%s",\n' $(MOD_NAMES:mod_%=%); \
+	    echo '};') > $@.new
+	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+GENERATED := $(addprefix $(BUILD)/gen/,templates.h offered.h shipped.h)
 $(BUILD)/obj/core/ctl/%.o: core/ctl/%.c $(BUILD)/flags | $(ABI_H) $(GENERATED)
 	@echo "  CC      $<"
 	$(Q)mkdir -p $(@D)

@@ -3,6 +3,7 @@
 #include "ctl/ctl.h"
 
 #include <errno.h>
+#include <shipped.h> /* made by make: "x" for each mod_x of this version */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,12 +24,13 @@ static const char usage[] =
 
 struct kind {
     const char *option, *module, *test, *page;
+    const char *required; /* an option without which its section is refused, or NULL */
 };
 static const struct kind kinds[] = {
-    { "--hook", file_hook_c, file_test_hook_c, file_hook_md },
-    { "--iq", file_iq_c, file_test_iq_c, file_iq_md },
-    { "--provider", file_provider_c, file_test_provider_c, file_provider_md },
-    { "--command", file_command_c, file_test_command_c, file_command_md },
+    { "--hook", file_hook_c, file_test_hook_c, file_hook_md, NULL },
+    { "--iq", file_iq_c, file_test_iq_c, file_iq_md, NULL },
+    { "--provider", file_provider_c, file_test_provider_c, file_provider_md, "password = ..." },
+    { "--command", file_command_c, file_test_command_c, file_command_md, NULL },
 };
 
 /* --- the name --- */
@@ -58,6 +60,10 @@ static const char *wrong_name(const char *name)
         return "a name has 39 bytes at most";
     if (is_one_of(name, core))
         return "a part of the server is called so";
+    for (size_t i = 0; i < GR_COUNT(shipped); i++) {
+        if (strcmp(shipped[i], name) == 0)
+            return "the server comes with a module of that name, and only one of the two can be found";
+    }
     if (is_one_of(name, commands))
         return "a command of grapnelctl is called so";
     if (is_one_of(name, macros))
@@ -124,6 +130,16 @@ static int write_file(const struct writer *w, const char *file, const char *text
     return rc;
 }
 
+static void print_next(const char *name, const struct kind *kind)
+{
+    printf("next: cd mod_%s && make check && make install, then ", name);
+    if (kind->required != NULL)
+        printf("write a section [mod_%s] with `%s` to the\n"
+               "configuration (mod_%s.md shows one) and say grapnelctl reload\n", name, kind->required, name);
+    else
+        printf("grapnelctl module load %s\n", name);
+}
+
 static int write_all(const char *name, const struct kind *kind)
 {
     char *folder = gr_asprintf("mod_%s", name), *pc = pc_dir();
@@ -139,10 +155,10 @@ static int write_all(const char *name, const struct kind *kind)
              write_file(&w, page, kind->page) == 0 &&
              write_file(&w, "Makefile", file_Makefile) == 0)
         rc = 0;
-    if (rc == 0)
-        printf("%s/: %s %s Makefile %s\n"
-               "next: cd %s && make check && make install, then grapnelctl module load %s\n",
-               folder, module, test, page, folder, name);
+    if (rc == 0) {
+        printf("%s/: %s %s Makefile %s\n", folder, module, test, page);
+        print_next(name, kind);
+    }
     gr_free(folder);
     gr_free(pc);
     gr_free(module);
@@ -180,7 +196,8 @@ int module_new(int argc, char **argv)
             name = argv[i];
             continue;
         }
-        fprintf(stderr, "grapnelctl: %s\n%s", argv[i], usage);
+        fprintf(stderr, "grapnelctl: %s %s\n%s", option ? "unknown option" : "one name is enough:",
+                argv[i], usage);
         return 2;
     }
     if (name == NULL || kind == NULL) {

@@ -66,6 +66,8 @@ class Base(unittest.TestCase):
         where = self.folder()
         said = run(ctl or self.ctl, 'module', 'new', name, f'--{kind}', cwd=where)
         self.assertIn(f'mod_{name}/', said)
+        self.assertIn('[mod_%s] with `password = ...`' % name if kind == 'provider' else
+                      f'grapnelctl module load {name}\n', said)
         return f'{where}/mod_{name}'
 
 
@@ -83,6 +85,11 @@ class New(Base):
                     self.passes(folder, f'CC={compiler}')
                     said = run(self.ctl, 'module', 'check', *glob.glob(f'{folder}/*.so'))
                     self.assertRegex(said, r'\n  in order: ')
+
+    def test_a_name_that_is_taken(self):
+        for name, why in (('roster', 'comes with a module of that name'), ('sm', 'a part of the server'),
+                          ('user', 'a command of grapnelctl')):
+            self.assertIn(why, run(self.ctl, 'module', 'new', name, '--hook', status=1, cwd=self.folder()))
 
     def test_the_build_folder_serves_as_well(self):
         self.passes(self.new('mine', 'iq', GRAPNELCTL))
