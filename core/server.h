@@ -3,6 +3,9 @@
 
 /* Checks a configuration without touching anything: 0, or errors are printed to stderr. */
 int server_check(const char *config);
+/* Every option of the core, and of the modules that `config` (may be NULL) enables, as a commented ini
+ * file. 0, or errors are printed to stderr. */
+int server_print_options(const char *config);
 /* Starts everything and runs until stopped; the exit status. */
 int server_run(const char *config);
 

@@ -171,21 +171,36 @@ int server_load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
     return rc;
 }
 
-/* --- grapnel --check --- */
+/* --- grapnel --check, --options --- */
+
+/* As much of a server as modules need to be looked at. */
+static int open_for_looking(const char *config, struct conf **conf, char **errors)
+{
+    int rc;
+
+    server_conf_init();
+    loops_init(1, true);
+    server_add_builtins();
+    rc = store_open(&(struct store_opts){ .dir = NULL }, errors); /* no file is touched */
+    return rc == 0 ? server_load_conf(config, conf, errors) : rc;
+}
+
+static int close_after_looking(int rc, struct conf *take_conf, char *take_errors)
+{
+    store_close();
+    loops_fini();
+    conf_free(&take_conf);
+    server_print_lines(take_errors);
+    return rc == 0 ? 0 : 1;
+}
 
 int server_check(const char *config)
 {
     struct conf *conf = NULL;
     struct tls_ctx *tls = NULL;
     char *errors = NULL, *of_modules = NULL, *of_data = NULL;
-    int rc;
+    int rc = open_for_looking(config, &conf, &errors);
 
-    server_conf_init();
-    loops_init(1, true);
-    server_add_builtins();
-    rc = store_open(&(struct store_opts){ .dir = NULL }, &errors); /* no file is touched */
-    if (rc == 0)
-        rc = server_load_conf(config, &conf, &errors);
     if (rc == 0) {
         rc = server_load_tls(conf, &tls, &errors);
         trial_open(conf->server.data_dir, false);
@@ -197,9 +212,25 @@ int server_check(const char *config)
         errors = server_join_lines(server_join_lines(errors, of_modules), of_data);
     }
     tls_ctx_unref(&tls);
-    store_close();
-    loops_fini();
-    conf_free(&conf);
-    server_print_lines(errors);
-    return rc == 0 ? 0 : 1;
+    return close_after_looking(rc, conf, errors);
+}
+
+int server_print_options(const char *config)
+{
+    struct conf *conf = NULL;
+    char *errors = NULL;
+    int rc;
+
+    conf_print_ini(stdout);
+    if (config == NULL) {
+        puts("; --- modules: --config FILE --options shows those that FILE enables ---");
+        return 0;
+    }
+    rc = open_for_looking(config, &conf, &errors);
+    if (rc == 0) {
+        trial_open(conf->server.data_dir, false);
+        rc = mod_print_options(conf, stdout, &errors);
+        trial_close();
+    }
+    return close_after_looking(rc, conf, errors);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "conf/schema.h"
 #include "loop/loop.h"
 #include "mod/commit.h"
 #include "mod/image.h"
@@ -375,6 +376,41 @@ int mod_check_conf(const struct conf *conf, char **errors)
 
         conf_errors_add(&errs, (struct conf_place){ e->file, e->line }, "%s", e->text);
     }
+    rc = errs.count > 0 ? GR_EINVAL : 0;
+    *errors = rc != 0 ? errors_text(&errs) : NULL;
+    plan_free(&plan);
+    conf_errors_fini(&errs);
+    return rc;
+}
+
+static void print_options(const struct plan *plan, FILE *out)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        for (size_t k = 0; k < plan->hosts[i].count; k++) {
+            const struct gr_module *desc = plan->hosts[i].specs[k]->desc;
+            char *title = gr_asprintf("mod_%s", desc->name);
+            size_t first;
+
+            spec_named(plan, desc->name, &first);
+            if (first == i && !mod_is_builtin(title)) {
+                fprintf(out, "; --- %s ---\n", desc->summary != NULL ? desc->summary : title);
+                schema_print_ini(out, title, desc->options);
+            }
+            gr_free(title);
+        }
+    }
+}
+
+int mod_print_options(const struct conf *conf, FILE *out, char **errors)
+{
+    struct conf_errors errs = { 0 };
+    struct plan *plan;
+    int rc;
+
+    spec_main_thread();
+    plan = plan_make(conf, builtins, NULL, &errs);
+    image_trials_over(false);
+    print_options(plan, out);
     rc = errs.count > 0 ? GR_EINVAL : 0;
     *errors = rc != 0 ? errors_text(&errs) : NULL;
     plan_free(&plan);

@@ -6,6 +6,8 @@
 
 #include <grapnel/module.h>
 
+#include <stdio.h>
+
 /* Descriptors compiled into the server (sessions, accounts): instantiated on every host, before the
  * others. Call before mod_load_first. */
 void mod_add_builtin(const struct gr_module *desc);
@@ -39,3 +41,5 @@ void mod_each(void (*f)(void *ctx, const struct gr_mod *self), void *ctx); /* th
 /* Judges everything a start with this configuration would need (images, schemas, dependencies), without
  * starting anything. 0, or errors in *errors (caller frees). */
 int mod_check_conf(const struct conf *conf, char **errors);
+/* The options of every module that is enabled on some host, as schema_print_ini has them. 0, or errors. */
+int mod_print_options(const struct conf *conf, FILE *out, char **errors);
