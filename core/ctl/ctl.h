@@ -26,8 +26,8 @@ int server_ask(struct server *s, struct buf *request, struct buf *answer);
  * (borrowed from the answer). */
 const char *answer_end(const struct buf *answer, const char **error);
 
-/* print.c: the exit status. sheet: a single row is printed as one line per field. */
-int print_answer(const struct buf *answer, bool json, bool sheet);
+/* print.c: the exit status. command: its first word; some are printed in a way of their own. */
+int print_answer(const struct buf *answer, bool json, const char *command);
 
 /* `grapnelctl module new|check|watch ...`: argv[0] is the word behind "module". The exit status. */
 int module_new(int argc, char **argv);

@@ -52,8 +52,10 @@ static void add_word(struct buf *b, const char *word)
     buf_append(b, word, strlen(word) + 1);
 }
 
-/* From a terminal: asked for, and not shown. False: nothing came, or it is too long. */
-static bool read_secret(char *line, size_t size)
+#define SECRET_SIZE 2048
+
+/* A line; from a terminal it is asked for, and not shown. False: nothing came, or it is too long. */
+static bool read_secret(const char *question, char line[SECRET_SIZE])
 {
     struct termios before, quiet;
     bool ask = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0;
@@ -62,33 +64,49 @@ static bool read_secret(char *line, size_t size)
         quiet = before;
         quiet.c_lflag &= ~(tcflag_t)ECHO;
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-        fputs("password: ", stderr);
+        fputs(question, stderr);
     }
-    bool came = fgets(line, (int)size, stdin) != NULL;
+    bool came = fgets(line, SECRET_SIZE, stdin) != NULL;
     if (ask) {
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
     }
-    if (!came || (strlen(line) == size - 1 && line[size - 2] != '\n'))
+    if (!came || (strlen(line) == SECRET_SIZE - 1 && line[SECRET_SIZE - 2] != '\n'))
         return false;
     line[strcspn(line, "\r\n")] = '\0';
     return true;
 }
 
-/* "--password-stdin": the option's value is a line of standard input. */
-static bool add_stdin(struct buf *request, const char *option)
+/* NULL, or why there is none. Whoever types sees nothing, so twice. */
+static const char *read_new_secret(char line[SECRET_SIZE])
 {
-    char line[2048];
-    bool ok = read_secret(line, sizeof(line)) && *line != '\0';
+    char again[SECRET_SIZE];
+    const char *why = NULL;
 
-    if (ok) {
+    if (!read_secret("password: ", line) || *line == '\0')
+        return "nothing came";
+    if (!isatty(STDIN_FILENO))
+        return NULL;
+    if (!read_secret("the same again: ", again) || strcmp(line, again) != 0)
+        why = "the two are different";
+    gr_wipe(again, sizeof(again));
+    return why;
+}
+
+/* "--password-stdin": the option's value is a line of standard input. NULL, or what went wrong. */
+static const char *add_stdin(struct buf *request, const char *option)
+{
+    char line[SECRET_SIZE];
+    const char *why = read_new_secret(line);
+
+    if (why == NULL) {
         char *name = gr_strndup(option, strlen(option) - strlen("-stdin"));
         add_word(request, name);
         add_word(request, line);
         gr_free(name);
     }
     gr_wipe(line, sizeof(line));
-    return ok;
+    return why;
 }
 
 static bool ends_with(const char *s, const char *tail)
@@ -189,8 +207,12 @@ static int parse(int argc, char **argv, struct call *c)
             puts("grapnelctl " GR_VERSION_TEXT);
             return 0;
         } else if (strncmp(argv[i], "--", 2) == 0 && ends_with(argv[i], "-stdin")) {
-            if (!add_stdin(&c->request, argv[i]))
-                return ctl_fail(argv[i], "nothing came");
+            const char *why = add_stdin(&c->request, argv[i]);
+            if (why != NULL)
+                return ctl_fail(argv[i], why);
+        } else if (first && argv[i][0] == '-') {
+            fprintf(stderr, "grapnelctl: %s: unknown option, or its value is missing\n%s", argv[i], usage);
+            return 2;
         } else {
             bool option = strncmp(argv[i], "--", 2) == 0 && i + 1 < argc;
             if (*argv[i] == '\0' || (option && *argv[i + 1] == '\0'))
@@ -204,9 +226,11 @@ static int parse(int argc, char **argv, struct call *c)
         fputs(usage, stderr);
         return 2;
     }
-    if (lacks_password(&c->request) && isatty(STDIN_FILENO) &&
-        !add_stdin(&c->request, "--password-stdin"))
-        return ctl_fail("a password is needed", "");
+    if (lacks_password(&c->request) && isatty(STDIN_FILENO)) {
+        const char *why = add_stdin(&c->request, "--password-stdin");
+        if (why != NULL)
+            return ctl_fail("a password is needed", why);
+    }
     return -1;
 }
 
@@ -216,8 +240,7 @@ static int ask(struct call *c)
     int rc = server_ask(&c->server, &c->request, &answer);
 
     if (rc == 0)
-        rc = print_answer(&answer, c->server.json,
-                          strcmp(buf_data(&c->request), "status") == 0);
+        rc = print_answer(&answer, c->server.json, buf_data(&c->request));
     buf_fini(&answer);
     return rc;
 }

@@ -126,7 +126,7 @@ static void print_table(const char *start, const char *end)
     }
 }
 
-int print_answer(const struct buf *answer, bool json, bool sheet)
+int print_answer(const struct buf *answer, bool json, const char *command)
 {
     const char *error, *p = buf_data(answer), *end = answer_end(answer, &error);
 
@@ -135,10 +135,12 @@ int print_answer(const struct buf *answer, bool json, bool sheet)
     size_t rows = count_rows(p, end);
     if (json)
         print_json(p, end);
-    else if (rows == 1 && sheet)
+    else if (rows == 1 && strcmp(command, "status") == 0)
         print_single(p, end);
     else if (rows > 0)
         print_table(p, end);
+    else if (strcmp(command, "sessions") == 0)
+        puts("nobody is online");
     else if (isatty(STDOUT_FILENO))
         puts("done");
     return fflush(stdout) == 0 ? 0 : ctl_fail("writing the result", strerror(errno));

@@ -56,21 +56,30 @@ class Commands(unittest.TestCase):
                            text='p\u00e4ss wort\r\n')
         self.login('a2@localhost', 'p\u00e4ss wort')
 
-    def test_user_add_asks_on_a_terminal(self):
-        """Whoever types sees the question, and not the password."""
+    def type_passwords(self, jid, *typed, says):
         mine, theirs = pty.openpty()
-        p = subprocess.Popen([GRAPNELCTL, '--config', self.server.ini, 'user', 'add', 'a3@localhost'],
+        p = subprocess.Popen([GRAPNELCTL, '--config', self.server.ini, 'user', 'add', jid],
                              stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         seen = b''
-        while b'password: ' not in seen:
-            seen += os.read(mine, 1000)
-        os.write(mine, b'hidden word\n')
-        self.assertEqual(p.wait(TIMEOUT), 0)
-        while b'done' not in seen:
+        for question, word in zip((b'password: ', b'the same again: '), typed):
+            while question not in seen:
+                seen += os.read(mine, 1000)
+            os.write(mine, word + b'\n')
+        status = p.wait(TIMEOUT)
+        while says not in seen:
             seen += os.read(mine, 1000)
         os.close(mine)
         self.assertNotIn(b'hidden', seen)
+        return status
+
+    def test_user_add_asks_on_a_terminal(self):
+        """Whoever types sees the questions, and not the password."""
+        self.assertEqual(self.type_passwords('a3@localhost', b'hidden word', b'hidden wrd',
+                                             says=b'the two are different'), 1)
+        self.assertEqual(self.type_passwords('a3@localhost', b'', says=b'nothing came'), 1)
+        self.assertEqual(self.type_passwords('a3@localhost', b'hidden word', b'hidden word',
+                                             says=b'done'), 0)
         self.login('a3@localhost', 'hidden word')
 
     def test_user_add_prepares_the_name(self):
@@ -148,6 +157,12 @@ class Commands(unittest.TestCase):
         c.close()
 
     # ---- looking ---------------------------------------------------------------------------------
+
+    def test_sessions_of_nobody(self):
+        server = Server().start()
+        self.addCleanup(server.stop)
+        self.assertEqual(server.ctl_ok('sessions'), 'nobody is online\n')
+        self.assertEqual(server.ctl_json('sessions'), [])
 
     def test_sessions(self):
         c = self.login('juliet@localhost', 'secret')
@@ -256,8 +271,10 @@ class Commands(unittest.TestCase):
         p = run(GRAPNEL)
         self.assertEqual(p.returncode, 2)
         self.assertIn('--config', p.stderr)
-        p = run(GRAPNEL, '--nonsense')
-        self.assertEqual(p.returncode, 2)
+        for program in (GRAPNEL, GRAPNELCTL):
+            p = run(program, '--nonsense')
+            self.assertEqual(p.returncode, 2)
+            self.assertRegex(p.stderr.splitlines()[0], 'unknown option')
         p = run(GRAPNEL, '--help')
         self.assertEqual(p.returncode, 0)
         for program in (GRAPNEL, GRAPNELCTL):
@@ -774,6 +791,18 @@ class Refused(unittest.TestCase):
         text = run(GRAPNEL, '--options').stdout
         self.assertIn('data_dir', text)
         self.assertRegex(text, r'(?m)^;.*loops')
+        self.assertNotIn('[mod_', text)
+
+    def test_options_of_modules(self):
+        server = Server(modules=['ping', 'roster'])
+        text = run(GRAPNEL, '--config', server.ini, '--options').stdout
+        self.assertIn('data_dir', text)
+        self.assertRegex(text, r'(?ms)^\[mod_ping\]$.*^;ping_interval = ')
+        self.assertEqual(text.count('[mod_ping]'), 1)
+        server.set('mod_ping', nonsense=1)
+        p = run(GRAPNEL, '--config', server.ini, '--options')
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('nonsense', p.stderr)
 
 
 if __name__ == '__main__':
