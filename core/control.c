@@ -9,6 +9,7 @@
 #include "loop/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #define REQUEST_MAX 65536
 #define WORDS_MAX 64
 #define CLIENTS_MAX 32
+#define GONE_MAX 1024 /* commands whose client did not wait for the answer */
 #define REQUEST_MS 10000
 #define REST_MS 500 /* when there is no file descriptor left */
 
@@ -34,26 +36,29 @@ struct client {
 static struct {
     struct watch watch;
     struct timer rest;
-    int fd, clients;
+    int fd, clients, gone;
     char *path;
     struct link all;
 } control = { .fd = -1, .all = { &control.all, &control.all } };
 
-static void client_free(struct client *c)
+static void client_leave(struct client *c)
 {
-    if (c->running) { /* the command's answer finds nobody */
-        c->gone = true;
-        watch_set(&c->watch, 0);
-        return;
-    }
     watch_set(&c->watch, 0);
     timer_stop(&c->deadline);
     close(c->fd);
     gr_wipe(c->in.mem, c->in.cap);
     buf_fini(&c->in);
+    control.clients--;
+}
+
+static void client_free(struct client *c)
+{
+    if (c->gone)
+        control.gone--;
+    else
+        client_leave(c);
     buf_fini(&c->out);
     list_remove(&c->link);
-    control.clients--;
     gr_free(c);
 }
 
@@ -79,6 +84,12 @@ static void flush(struct client *c)
         watch_set(&c->watch, EV_WRITE);
 }
 
+static void on_writable(struct watch *w, int events)
+{
+    (void)events;
+    flush(GR_CONTAINER_OF(w, struct client, watch));
+}
+
 static void on_result(void *arg, const char *error, const struct buf *result)
 {
     struct client *c = arg;
@@ -94,6 +105,8 @@ static void on_result(void *arg, const char *error, const struct buf *result)
     else
         buf_puts(&c->out, "ok");
     buf_append(&c->out, "\0", 2);
+    watch_set(&c->watch, 0);
+    c->watch.ready = on_writable;
     timer_start(&c->deadline, REQUEST_MS, on_deadline);
     flush(c);
 }
@@ -118,15 +131,28 @@ static int words_of(const struct client *c, const char **words)
     return -1;
 }
 
+/* While its command runs: a client that has gone gives its place back. One that has only shut down its
+ * side, or says more, is not listened to. */
+static void on_early_end(struct watch *w, int events)
+{
+    struct client *c = GR_CONTAINER_OF(w, struct client, watch);
+    struct pollfd p = { .fd = c->fd };
+
+    (void)events;
+    watch_set(w, 0);
+    if (poll(&p, 1, 0) != 1 || (p.revents & (POLLHUP | POLLERR)) == 0 || control.gone == GONE_MAX)
+        return;
+    client_leave(c);
+    c->gone = true; /* the command's answer finds nobody */
+    control.gone++;
+}
+
 static void on_client(struct watch *w, int events)
 {
     struct client *c = GR_CONTAINER_OF(w, struct client, watch);
     const char *words[WORDS_MAX];
 
-    if (events & EV_WRITE) {
-        flush(c);
-        return;
-    }
+    (void)events;
     char *to = buf_reserve(&c->in, 4096);
     ssize_t n = read(c->fd, to, 4096);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -140,7 +166,7 @@ static void on_client(struct watch *w, int events)
     }
     if (count == -1)
         return;
-    watch_set(&c->watch, 0);
+    c->watch.ready = on_early_end;
     timer_stop(&c->deadline);
     c->running = true;
     command_run(words, (size_t)count, on_result, c);
@@ -225,7 +251,7 @@ size_t control_busy(void)
     size_t n = 0;
 
     list_each(c, &control.all, struct client, link)
-        n += c->running;
+        n += c->running && !c->gone;
     return n;
 }
 

@@ -1,5 +1,6 @@
 /* mod_stuck: for tests, does not come back while a file is there: in a handler of remove_domain, which
- * the command `stuck hook` runs, in the command `stuck here` itself, or in its start. */
+ * the command `stuck hook` runs, in the command `stuck here` itself, or in its start. `stuck never` returns,
+ * and never answers. */
 #include <grapnel/module.h>
 
 #include <unistd.h>
@@ -41,10 +42,16 @@ static void right_here(struct gr_mod *self, struct gr_cmd *cmd)
     gr_cmd_done(cmd);
 }
 
+static void never(struct gr_mod *self, struct gr_cmd *cmd)
+{
+    (void)self, (void)cmd;
+}
+
 static const struct gr_arg args[] = { GR_ARG(file, TEXT, "as long as it is there"), GR_ARG_END };
 static const struct gr_command commands[] = {
     { "stuck hook", "does not come back from a hook", args, GR_RUN_ANY, in_a_hook },
     { "stuck here", "does not come back", args, GR_RUN_ANY, right_here },
+    { "stuck never", "never answers", NULL, GR_RUN_ANY, never },
     GR_COMMAND_END
 };
 
