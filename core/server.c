@@ -148,6 +148,18 @@ static char *command_stop(const struct gr_cmd *cmd, struct buf *result)
     return NULL;
 }
 
+static char *command_reload(const struct gr_cmd *cmd, struct buf *result)
+{
+    size_t before = buf_len(result);
+    char *error = module_reload(cmd, result);
+
+    if (error == NULL && buf_len(result) == before) {
+        command_row(result);
+        command_text(result, "change", "options and modules are those in use; certificates were read again");
+    }
+    return error;
+}
+
 static const struct main_command main_commands[] = {
     { "modules", "what is loaded, per host", module_list_args, module_list },
     { "module list", "the same", module_list_args, module_list },
@@ -156,7 +168,7 @@ static const struct main_command main_commands[] = {
       module_unload },
     { "module reload", "as reload; tells about that module", module_reload_args, module_reload },
     { "metrics", "what the server counts, for Prometheus", NULL, metrics },
-    { "reload", "read the configuration and changed modules again", NULL, module_reload },
+    { "reload", "read the configuration and changed modules again", NULL, command_reload },
     { "stop", "end the server in order", NULL, command_stop },
 };
 

@@ -420,6 +420,33 @@ class Stuck(unittest.TestCase):
         self.stuck('module', 'load', 'stuck', file='start', loaded=(), says='mod_stuck')
 
 
+    def test_commands_that_nobody_waits_for_any_more(self):
+        """Each keeps its place only as long as its client is there."""
+        server = Server(modules=['stuck'], module_path=f'{BUILD}/tests/modules').start()
+        self.addCleanup(server.stop)
+        half = socket.socket(socket.AF_UNIX)           # says no more, but listens
+        self.addCleanup(half.close)
+        half.settimeout(TIMEOUT)
+        half.connect(f'{server.data}/grapnel.sock')
+        half.sendall(b'stuck\0never\0\0')
+        half.shutdown(socket.SHUT_WR)
+        for _ in range(3):
+            clients = [socket.socket(socket.AF_UNIX) for _ in range(31)]
+            for s in clients:
+                s.connect(f'{server.data}/grapnel.sock')
+                s.sendall(b'stuck\0never\0\0')
+            end = time.monotonic() + TIMEOUT
+            while server.ctl('status').returncode == 0 and time.monotonic() < end:
+                pass                                   # until all of them have been accepted
+            self.assertEqual(server.ctl('status').returncode, 1)
+            for s in clients:
+                s.close()
+            while server.ctl('status').returncode != 0 and time.monotonic() < end:
+                pass
+            server.ctl_ok('status')
+        server.ctl_ok('module', 'unload', 'stuck')     # which ends them all
+        self.assertIn(b'has gone without finishing', half.recv(4096))
+
     def ends_all_the_same(self, *words, says, waits):
         """A stop that is asked for while a loop is stuck, and what was acknowledged is kept."""
         server = Server(modules=['stuck'], module_path=f'{BUILD}/tests/modules').start()
@@ -588,6 +615,8 @@ class Life(unittest.TestCase):
         self.addCleanup(server.stop)
         server.set('limits', login_timeout='7s')
         self.assertIn('login_timeout', server.ctl_ok('reload'))
+        self.assertEqual(server.ctl_ok('reload'), 'options and modules are those in use; '
+                                                   'certificates were read again\n')
         server.set('server', workers=3)
         self.assertRegex(server.ctl_ok('reload'), r'workers.*(start|restart)')
 
