@@ -115,6 +115,7 @@ struct search {
     const struct gr_mod *owner;
     const char *host;              /* wanted, or NULL */
     struct buf *help;              /* collects every command instead */
+    struct buf *alike;             /* collects names that begin with the first word */
 };
 
 /* Number of leading words that spell `name`; 0: they do not. */
@@ -132,6 +133,14 @@ static size_t matches(const char *name, const char *const *words, size_t count)
     return n;
 }
 
+static void add_alike(struct buf *out, const char *name, const char *word)
+{
+    size_t len = strlen(word);
+
+    if (strncmp(name, word, len) == 0 && name[len] == ' ')
+        buf_printf(out, "%s%s", buf_len(out) > 0 ? ", " : "", name);
+}
+
 static void consider(void *ctx, const struct gr_mod *mod)
 {
     struct search *s = ctx;
@@ -143,6 +152,11 @@ static void consider(void *ctx, const struct gr_mod *mod)
         if (s->help != NULL) {
             if (mod->host == host_default())
                 command_help_row(s->help, c->name, c->args, c->help);
+            continue;
+        }
+        if (s->alike != NULL) {
+            if (mod->host == host_default())
+                add_alike(s->alike, c->name, s->words[0]);
             continue;
         }
         size_t n = matches(c->name, s->words, s->count);
@@ -173,7 +187,11 @@ static void run_part(struct post *p)
     struct gr_mod *before;
 
     if (host == NULL) {
-        gr_cmd_fail(cmd, "%s is not served here", jid != NULL ? jid->domain : cmd->host);
+        if (jid != NULL && jid->node == NULL)
+            gr_cmd_fail(cmd, "%s is not an account: write NAME@DOMAIN, such as %s@%s", jid->domain,
+                        jid->domain, gr_host_name(host_default()));
+        else
+            gr_cmd_fail(cmd, "%s is not served here", jid != NULL ? jid->domain : cmd->host);
         return;
     }
     list_each(mod, &host->instances, struct gr_mod, of_host) {
@@ -249,6 +267,23 @@ static void run_help(struct invocation *inv)
     gr_free(inv);
 }
 
+/* The caller frees. */
+static char *unknown(struct search *s)
+{
+    struct buf alike = { 0 };
+    char *text;
+
+    s->alike = &alike;
+    for (size_t i = 0; i < main_count; i++)
+        add_alike(&alike, mains[i].name, s->words[0]);
+    loops_call(search_loop, s);
+    text = buf_len(&alike) > 0
+               ? gr_asprintf("unknown command; with %s begin: %s", s->words[0], buf_str(&alike))
+               : gr_asprintf("unknown command: %s (grapnelctl help lists all)", s->words[0]);
+    buf_fini(&alike);
+    return text;
+}
+
 static const struct main_command *find_main(const char *const *words, size_t count)
 {
     for (size_t i = 0; i < main_count; i++) {
@@ -296,7 +331,7 @@ void command_run(const char *const *words, size_t count, command_done_f done, vo
     }
     loops_call(search_loop, &s);
     if (s.command == NULL)
-        fail_now(inv, gr_asprintf("unknown command: %s (grapnelctl help lists all)", words[0]));
+        fail_now(inv, unknown(&s));
     else
         dispatch(inv, &s, words + s.matched, count - s.matched);
 }

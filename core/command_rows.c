@@ -103,14 +103,27 @@ void command_gather(const struct invocation *inv, struct buf *out)
 
 /* --- help --- */
 
+static void put_option(struct buf *out, const char *name)
+{
+    buf_printf(out, " [--%s ", name);
+    for (; *name != '\0'; name++)
+        buf_printf(out, "%c", *name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name);
+    buf_puts(out, "]");
+}
+
+/* What may be left out is shown by its name, as it is best given, but for one that comes first. */
 static void usage(struct buf *out, const char *name, const struct gr_arg *args)
 {
+    const struct gr_arg *first = args;
+
     buf_puts(out, name);
     for (; args != NULL && args->name != NULL; args++) {
         if (args->kind == GR_ARG_SECRET)
             buf_printf(out, " [--%s-stdin | --%s TEXT]", args->name, args->name);
         else if (args->kind == GR_ARG_FLAG)
             buf_printf(out, " [--%s]", args->name);
+        else if (args->optional && args != first)
+            put_option(out, args->name);
         else
             buf_printf(out, args->optional ? " [%s]" : " %s", args->name);
     }
