@@ -245,13 +245,24 @@ class Commands(unittest.TestCase):
         for command in ('user add', 'user delete', 'user password', 'user list', 'sessions',
                         'modules', 'hooks', 'providers', 'status', 'reload', 'stop'):
             self.assertRegex(text, rf'(?m)^{command}\b')
+        self.assertIn('module load module [--host HOST]', text)
+        self.assertIn('module reload [module]', text)
 
     # ---- mistakes --------------------------------------------------------------------------------
 
     def test_unknown_commands(self):
-        for words in (['frobnicate'], ['usr', 'add'], ['user'], ['user', 'ad'], ['user', 'add ']):
+        for words in (['frobnicate'], ['usr', 'add']):
             with self.subTest(words):
                 self.assertIn('help', self.refused(*words))
+        for words in (['user'], ['user', 'ad'], ['user', 'add ']):
+            with self.subTest(words):
+                self.assertIn('with user begin: user add, user password, user delete', self.refused(*words))
+        self.assertIn('module load, module unload', self.refused('module'))
+
+    def test_a_name_without_a_domain(self):
+        self.assertIn('romeo is not an account: write NAME@DOMAIN, such as romeo@localhost',
+                      self.refused('user', 'add', 'romeo', '--password', 'x'))
+        self.assertIn('far.example is not served here', self.refused('user', 'delete', 'a@far.example'))
 
     def test_unknown_and_missing_arguments(self):
         for words in (['user', 'add'], ['user', 'list'], ['user', 'list', HOST, '--limit', 'x'],
