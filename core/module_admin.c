@@ -6,6 +6,7 @@
 #include "mod/image.h"
 #include "mod/instance.h"
 #include "mod/reload.h"
+#include "module_provider.h"
 #include "server.h"
 
 #include <string.h>
@@ -218,10 +219,14 @@ static char *change(const struct target *t, bool on, struct buf *result)
 {
     struct overlay o = overlay_with(server_overlay(), t->module, t->domain, on);
     const char *where = t->domain != NULL ? t->domain : "every host";
+    struct providers *before = providers_note();
     char *report, *error = server_reload(&o, &report);
+    struct buf changes = { 0 };
     char *text;
 
+    providers_tell(&before, &changes);
     if (error != NULL) {
+        buf_fini(&changes);
         text = gr_asprintf("%s is not %s, nothing has changed:\n%s", t->module,
                            on ? "loaded" : "unloaded", error);
         gr_free(error);
@@ -230,11 +235,14 @@ static char *change(const struct target *t, bool on, struct buf *result)
     if (count_hosts(t, !on) > 0) {
         text = left_out(t->module, report);
         gr_free(report);
+        buf_fini(&changes);
         return text;
     }
     print_report(result, report);
     gr_free(report);
     print_line(result, gr_asprintf("%s: %s on %s", t->module, on ? "loaded" : "unloaded", where));
+    buf_append(result, buf_data(&changes), buf_len(&changes));
+    buf_fini(&changes);
     print_line(result, advice(t, on));
     return NULL;
 }

@@ -62,6 +62,16 @@ class Load(Base):
         self.assertEqual(self.states('mod_ping'), {})
         c.silent()
 
+    def test_another_provider_is_told(self):
+        """It may be one with which nobody can log in."""
+        self.serve(modules=['roster', 'presence'])
+        said = self.server.ctl_ok('module', 'load', 'everyone_roster', '--host', HOST)
+        self.assertIn(f'rosters of {HOST}: the provider everyone answers now, before it was rosterdb\n', said)
+        said = self.server.ctl_ok('module', 'load', 'ping')
+        self.assertNotIn('answers now', said)
+        said = self.server.ctl_ok('module', 'unload', 'everyone_roster')
+        self.assertIn(f'rosters of {HOST}: the provider rosterdb answers now, before it was everyone\n', said)
+
     def test_it_outlives_reloads_but_not_the_server(self):
         self.serve()
         c = self.login()
