@@ -162,7 +162,7 @@ class Load(Base):
             self.assertIn('is a part of the server', self.refused('module', 'unload', name))
         self.assertIn('there is no module mod_pign: did you mean mod_ping?',
                       self.refused('module', 'load', 'pign'))
-        self.assertIn('there is no mod_mam.so in', self.refused('module', 'load', 'mam'))
+        self.assertIn('there is no mod_qqq.so in', self.refused('module', 'load', 'qqq'))
         self.assertRegex(self.refused('module', 'load', 'nothing_like_it'),
                          r'mod_nothing_like_it is not loaded, nothing has changed:\n'
                          r'there is no mod_nothing_like_it\.so in module_path .*: install it\n')
