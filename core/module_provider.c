@@ -13,7 +13,8 @@
 
 #define TYPES 3
 
-static const char *const what[TYPES] = { "accounts", "rosters", "sessions" }; /* enum gr_provider_type */
+/* enum gr_provider_type */
+static const char *const what[TYPES] = { "accounts", "rosters", "sessions" };
 
 struct providers {
     size_t count;
@@ -76,7 +77,7 @@ static void tell(const struct providers *before, const struct providers *now, in
 {
     const struct of_host *old = NULL, *first = NULL;
     size_t more = 0;
-    char *line;
+    char *hosts, *line;
 
     for (size_t i = 0; i < now->count; i++) {
         const struct of_host *was = find(before, now->of[i].domain);
@@ -90,12 +91,13 @@ static void tell(const struct providers *before, const struct providers *now, in
     }
     if (first == NULL)
         return;
-    line = more == 0 ? gr_asprintf("%s of %s: the provider %s answers now, before it was %s", what[t],
-                                   first->domain, first->name[t], old->name[t])
-                     : gr_asprintf("%s of %s and %zu other hosts: the provider %s answers now, before "
-                                   "it was %s", what[t], first->domain, more, first->name[t], old->name[t]);
+    hosts = more > 0 ? gr_asprintf("%s and %zu more", first->domain, more)
+                     : gr_strdup(first->domain);
+    line = gr_asprintf("%s of %s: the provider %s answers now, before it was %s", what[t], hosts,
+                       first->name[t], old->name[t]);
     command_row(result);
     command_text(result, "change", line);
+    gr_free(hosts);
     gr_free(line);
 }
 

@@ -155,7 +155,8 @@ static char *command_reload(const struct gr_cmd *cmd, struct buf *result)
 
     if (error == NULL && buf_len(result) == before) {
         command_row(result);
-        command_text(result, "change", "options and modules are those in use; certificates were read again");
+        command_text(result, "change", "options and modules are those in use; certificates were "
+                                       "read again");
     }
     return error;
 }

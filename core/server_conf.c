@@ -76,11 +76,13 @@ static void find_unserved(const struct conf *conf, struct conf_errors *errs)
 {
     for (size_t i = 0; i < conf->listen_count; i++) {
         if (conf->listens[i].type != CONF_C2S)
-            conf_errors_add(errs, conf->listens[i].at, "[listen %s]: this version speaks type = c2s only",
+            conf_errors_add(errs, conf->listens[i].at,
+                            "[listen %s]: this version speaks type = c2s only",
                             conf->listens[i].name);
     }
     for (size_t i = 0; i < conf->component_count; i++)
-        conf_errors_add(errs, conf->components[i].at, "[component %s]: this version serves no components",
+        conf_errors_add(errs, conf->components[i].at,
+                        "[component %s]: this version serves no components",
                         conf->components[i].domain);
 }
 

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define LOOKS 5               /* at the same thing, and it is stuck */
-#define END_LOOKS (3 * LOOKS) /* after a stop was asked for, and a stuck loop is not waited for any more */
+#define END_LOOKS (3 * LOOKS) /* after a stop was asked for: no longer waits for what is stuck */
 
 struct watched {
     uint64_t turns;

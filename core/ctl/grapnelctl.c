@@ -211,7 +211,8 @@ static int parse(int argc, char **argv, struct call *c)
             if (why != NULL)
                 return ctl_fail(argv[i], why);
         } else if (first && argv[i][0] == '-') {
-            fprintf(stderr, "grapnelctl: %s: unknown option, or its value is missing\n%s", argv[i], usage);
+            fprintf(stderr, "grapnelctl: %s: unknown option, or its value is missing\n%s", argv[i],
+                    usage);
             return 2;
         } else {
             bool option = strncmp(argv[i], "--", 2) == 0 && i + 1 < argc;

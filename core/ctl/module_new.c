@@ -62,7 +62,7 @@ static const char *wrong_name(const char *name)
         return "a part of the server is called so";
     for (size_t i = 0; i < GR_COUNT(shipped); i++) {
         if (strcmp(shipped[i], name) == 0)
-            return "the server comes with a module of that name, and only one of the two can be found";
+            return "the server comes with a module of that name, which would be found instead";
     }
     if (is_one_of(name, commands))
         return "a command of grapnelctl is called so";
@@ -135,7 +135,8 @@ static void print_next(const char *name, const struct kind *kind)
     printf("next: cd mod_%s && make check && make install, then ", name);
     if (kind->required != NULL)
         printf("write a section [mod_%s] with `%s` to the\n"
-               "configuration (mod_%s.md shows one) and say grapnelctl reload\n", name, kind->required, name);
+               "configuration (mod_%s.md shows one) and say grapnelctl reload\n",
+               name, kind->required, name);
     else
         printf("grapnelctl module load %s\n", name);
 }
