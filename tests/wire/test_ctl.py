@@ -504,11 +504,15 @@ class Stuck(unittest.TestCase):
 class Crash(unittest.TestCase):
     """Who was at work is the last line of the log, and the signal does what it does without us."""
 
-    def crash(self, how, number, says):
+    def setUp(self):
         options = {f'{tool}_OPTIONS': os.environ.get(f'{tool}_OPTIONS', '') + ':handle_segv=0'
                    for tool in ('ASAN', 'TSAN')}       # no reports of crashes that are meant to be
-        with unittest.mock.patch.dict(os.environ, options):
-            server = Server(modules=['crash'], module_path=f'{BUILD}/tests/modules').start()
+        patch = unittest.mock.patch.dict(os.environ, options)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def crash(self, how, number, says):
+        server = Server(modules=['crash'], module_path=f'{BUILD}/tests/modules').start()
         server.ctl('crash', how)
         self.assertEqual(server.wait_end(), -number)
         self.assertEqual([l for l in server.lines if 'crashed' in l], [f'grapnel: crashed: {says}'])
