@@ -1,12 +1,13 @@
 /* tests/bench/route_cost.c: one stanza through the core without sockets: the stream's parser, hooks
  * of all shipped modules, routing, delivery, text for the recipient; N times, so that a counter of
  * instructions over two different N gives the cost of one (callgrind.sh). A message to one other
- * session, or a presence to CONTACTS contacts.
+ * session, or a presence to CONTACTS contacts. The modules are a few that neither keep nor copy
+ * messages, or those of a configuration file; the store is in memory, or in a directory.
  *
- *     route_cost [presence|sm] N [time]   time: prints nanoseconds per stanza
+ *     route_cost [modules=FILE] [store=DIR] [presence|sm] N [time]
  *
- * sm: as the message, where both have enabled XEP-0198 and the sender asks, and the recipient
- * acknowledges, after each batch. */
+ * time: prints nanoseconds per stanza. sm: as the message, where both have enabled XEP-0198 and the
+ * sender asks, and the recipient acknowledges, after each batch. */
 #include "harness_priv.h"
 
 #include "xml/parse.h"
@@ -17,7 +18,7 @@
 
 enum { BATCH = 8, CONTACTS = 20 };
 
-static const char ini[] =
+static const char few[] =
     "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_offline]\n[mod_disco]\n"
     "[mod_ping]\n[mod_version]\n[mod_time]\n[mod_last]\n[mod_private]\n"
     "[mod_vcard]\n[mod_stream_management]\n[mod_csi]\n";
@@ -123,12 +124,49 @@ static struct hs *contact(struct h *h, int i)
     return c;
 }
 
+/* The sections of modules. False: there is no such file. */
+static bool read_modules(const char *path, struct buf *ini)
+{
+    FILE *f = fopen(path, "r");
+    bool of_module = false;
+    char line[1024];
+
+    if (f == NULL)
+        return false;
+    buf_append(ini, "[host localhost]\n", 17);
+    while (fgets(line, sizeof(line), f) != NULL) {
+        if (line[0] == '[')
+            of_module = strncmp(line, "[mod_", 5) == 0;
+        if (of_module)
+            buf_append(ini, line, strlen(line));
+    }
+    buf_append(ini, "", 1);
+    fclose(f);
+    return true;
+}
+
+/* The argument's value when it is `name=...`, with the others moved up. */
+static const char *option(int *argc, char **argv, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (*argc < 2 || strncmp(argv[1], name, len) != 0)
+        return NULL;
+    char *value = argv[1] + len;
+    memmove(&argv[1], &argv[2], (size_t)(*argc - 1) * sizeof(*argv));
+    (*argc)--;
+    return value;
+}
+
 int main(int argc, char **argv)
 {
     static const char header[] =
         "<stream:stream xmlns='jabber:client' version='1.0' to='localhost' "
         "xmlns:stream='http://etherx.jabber.org/streams'>";
     static const char presence[] = "<presence><show>away</show><status>lunch</status></presence>";
+    const char *modules = option(&argc, argv, "modules=");
+    struct buf ini = { 0 };
+    h_data_dir = option(&argc, argv, "store=");
     bool fan_out = argc > 1 && strcmp(argv[1], "presence") == 0;
     bool sm = argc > 1 && strcmp(argv[1], "sm") == 0, word = fan_out || sm;
     int n = argc > 1 + word ? atoi(argv[1 + word]) : 1000;
@@ -137,7 +175,11 @@ int main(int argc, char **argv)
 
     snprintf(message, sizeof(message),
              "<message to='bob@localhost/b' type='chat' id='m1'><body>%0200d</body></message>", 0);
-    struct h *h = h_start(ini);
+    if (modules != NULL && !read_modules(modules, &ini)) {
+        fprintf(stderr, "route_cost: %s cannot be read\n", modules);
+        return 1;
+    }
+    struct h *h = h_start(modules != NULL ? buf_data(&ini) : few);
     if (fan_out)
         h_user(h, "alice@localhost");
     alice = h_online(h, "alice@localhost/a");
@@ -168,5 +210,6 @@ int main(int argc, char **argv)
     xml_parser_free(&p);
     h_stop(&h);
     buf_fini(&text);
+    buf_fini(&ini);
     return 0;
 }
