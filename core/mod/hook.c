@@ -257,6 +257,7 @@ static void run_init(struct gr_run *run, enum gr_hook_id id, struct gr_ev *ev,
     run->asker = NULL;
     run->original = NULL;
     run->private_copy = false;
+    run->appended = 0;
     ev->run = run;
 }
 
@@ -372,6 +373,18 @@ static void run_listed(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev
 void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done)
 {
     run_listed(self, id, ev, NULL, done);
+}
+
+bool gr_hook_is_own(struct gr_mod *self, enum gr_hook_id id)
+{
+    const struct hook_chain *chain;
+
+    gr_assert((unsigned)id < GR_HOOK_COUNT && !info[id].global);
+    chain = self->host->hooks->chain[id];
+    if (chain == NULL || chain->only != self)
+        return false;
+    self->host->runs[id]++;
+    return true;
 }
 
 void gr_hook_run_held(struct gr_mod *self, struct gr_hold *hold, enum gr_hook_id id,

@@ -12,6 +12,7 @@ struct hook_handler {
 };
 struct hook_chain {
     unsigned count;
+    const struct gr_mod *only; /* whose handlers all are; NULL: of several */
     struct hook_handler handlers[];
 };
 struct hook_custom {

@@ -93,8 +93,12 @@ static struct hook_chain *chain_new(const struct entry *first, size_t count)
     struct hook_chain *c = gr_alloc(sizeof(*c) + count * sizeof(c->handlers[0]));
 
     c->count = (unsigned)count;
-    for (size_t i = 0; i < count; i++)
+    c->only = first->h.self;
+    for (size_t i = 0; i < count; i++) {
         c->handlers[i] = first[i].h;
+        if (first[i].h.self != c->only)
+            c->only = NULL;
+    }
     return c;
 }
 

@@ -34,6 +34,7 @@ struct gr_run {
     struct acc_request *requests;
     struct gr_stanza *original;      /* the stanza event's reference, once it was exchanged */
     bool private_copy;               /* what the event has instead is this handler's alone */
+    unsigned appended;               /* children of the original, its last ones (gr_ev_append) */
     size_t roster_items;
     union run_event before;
 };

@@ -2,7 +2,8 @@
  *
  * Remembered before each handler: the event itself (results are its members), the two heads of the
  * accumulator, the length of a roster list. The stanza's original reference is put aside when a handler
- * exchanges it (gr_ev_edit makes a private copy, once per handler). Not taken back: elements that
+ * exchanges it (gr_ev_edit makes a private copy, once per handler); what it appended in place
+ * (gr_ev_append) is counted and cut off again. Not taken back: elements that
  * a handler appended to a stanza which all handlers of a chain share (stream features, disco
  * results); such a handler appends last. */
 #include "mod/run.h"
@@ -10,6 +11,8 @@
 #include <string.h>
 
 #include <grapnel/log.h>
+
+static void exchange(struct gr_stanza_ev *ev, struct gr_stanza *take);
 
 static struct gr_stanza_ev *stanza_ev(struct gr_run *run)
 {
@@ -55,6 +58,7 @@ void run_keep(struct gr_run *run)
 {
     gr_stanza_unref(&run->original);
     run->private_copy = false;
+    run->appended = 0;
 }
 
 static void undo_results(struct gr_run *run)
@@ -73,6 +77,24 @@ static void undo_results(struct gr_run *run)
         roster_list_truncate(roster->items, run->roster_items);
 }
 
+/* The handler may have given the stanza to somebody, who keeps it as it is. */
+static void cut_appended(struct gr_run *run)
+{
+    struct gr_stanza_ev *ev = stanza_ev(run);
+    unsigned n = run->appended;
+
+    if (gr_stanza_is_shared(ev->stanza))
+        exchange(ev, gr_stanza_copy(ev->stanza));
+    for (; n > 0; n--) {
+        struct gr_el *last = NULL, *el = gr_stanza_child(ev->stanza, NULL, NULL);
+
+        for (; el != NULL; el = gr_el_next(el, NULL, NULL))
+            last = el;
+        gr_el_remove(ev->stanza, last);
+    }
+    run_keep(run);
+}
+
 void run_undo(struct gr_run *run)
 {
     struct gr_acc *acc = run->before.ev.acc;
@@ -88,6 +110,8 @@ void run_undo(struct gr_run *run)
     run->ev->run = running; /* the run may have moved to the heap since */
     if (acc != NULL)
         acc_rollback(acc, run->notes, run->requests);
+    if (run->appended > 0)
+        cut_appended(run);
 }
 
 /* --- changing the stanza --- */
@@ -119,6 +143,19 @@ struct gr_stanza *gr_ev_edit(struct gr_stanza_ev *ev)
     if (run != NULL)
         run->private_copy = true;
     return ev->stanza;
+}
+
+struct gr_el *gr_ev_append(struct gr_stanza_ev *ev, const char *ns, const char *name)
+{
+    struct gr_run *run = ev->ev.run;
+    bool in_place = !gr_stanza_is_shared(ev->stanza);
+
+    gr_assert(run == NULL || hook_is_stanza(run->id));
+    if (!in_place)
+        gr_ev_edit(ev);
+    else if (run != NULL && run->original == NULL)
+        run->appended++;
+    return gr_el_add(ev->stanza, NULL, ns, name);
 }
 
 void gr_ev_replace(struct gr_stanza_ev *ev, struct gr_stanza *take)

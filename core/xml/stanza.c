@@ -124,6 +124,11 @@ size_t gr_stanza_memory(const struct gr_stanza *st)
     return st->arena.used + (st->base != NULL ? st->base->arena.used : 0);
 }
 
+bool gr_stanza_is_shared(const struct gr_stanza *st)
+{
+    return atomic_load_explicit(&st->refs, memory_order_acquire) > 1;
+}
+
 void gr_stanza_unref(struct gr_stanza **take)
 {
     struct gr_stanza *st = *take, *base;

@@ -74,6 +74,9 @@ struct gr_stanza_ev {
 /* The event's stanza for changing (a copy when it is shared); goes on instead of the old one. Also
  * usable to redirect in the filter hooks. */
 GR_API struct gr_stanza *gr_ev_edit(struct gr_stanza_ev *ev);
+/* Appends a child to the event's stanza, as gr_el_add does, for gr_el_set(ev->stanza, ...) and the like
+ * in the same handler: without the copy when nobody else has the stanza. NULL: its parent's. */
+GR_API struct gr_el *gr_ev_append(struct gr_stanza_ev *ev, const char *ns, const char *name);
 GR_API void gr_ev_replace(struct gr_stanza_ev *ev, struct gr_stanza *take);
 GR_API void gr_ev_redirect(struct gr_stanza_ev *ev, const struct gr_jid *from,
                            const struct gr_jid *to); /* NULL keeps; filter hooks only */
@@ -430,6 +433,10 @@ GR_API void gr_resume(struct gr_hold *take, enum gr_verdict verdict);
  * what that is asked for (gr_ev_request_...) nobody does. */
 typedef void (*gr_ran_f)(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict);
 GR_API void gr_hook_run(struct gr_mod *self, enum gr_hook_id id, struct gr_ev *ev, gr_ran_f done);
+/* Has the chain handlers, and none but self's? For a module that both runs and answers a hook, once or
+ * more per stanza: it may then call its own function, which is to be one that does not hold, instead of
+ * running the chain. True counts as a run. */
+GR_API bool gr_hook_is_own(struct gr_mod *self, enum gr_hook_id id);
 /* The same for the stanza whose chain waits for `hold`, which is of self: ev->acc is set to its
  * accumulator, and remains it while both wait. Should the held chain go on first (time-out), or another
  * such chain of this hold wait already, the event has its own as above. End the hold in done(). */

@@ -91,6 +91,8 @@ GR_API struct gr_stanza *gr_stanza_copy(const struct gr_stanza *st);
 GR_API struct gr_stanza *gr_stanza_copy_to(struct gr_stanza *st, const struct gr_jid *to);
 /* One more reference / one less; any thread. */
 GR_API struct gr_stanza *gr_stanza_ref(struct gr_stanza *st);
+/* Has it other references than the caller's? Then nobody may change it. */
+GR_API bool gr_stanza_is_shared(const struct gr_stanza *st);
 GR_API void gr_stanza_unref(struct gr_stanza **take); /* accepts NULL, sets NULL */
 
 /* --- reading --- */

@@ -199,6 +199,21 @@ static void order_is_priority_then_start(void **state)
     run_free(r);
 }
 
+static void a_chain_may_be_of_one_module(void **state)
+{
+    struct gr_mod *first = world_mod(DOMAIN, "first"), *second = world_mod(DOMAIN, "second");
+    struct gr_host *host = host_find(DOMAIN);
+    uint64_t runs = host->runs[GR_HOOK_user_send_packet];
+
+    (void)state;
+    assert_true(gr_hook_is_own(first, GR_HOOK_user_send_packet));
+    assert_int_equal(host->runs[GR_HOOK_user_send_packet], runs + 1);
+    assert_false(gr_hook_is_own(second, GR_HOOK_user_send_packet));
+    assert_false(gr_hook_is_own(first, GR_HOOK_user_send_message)); /* of both */
+    assert_false(gr_hook_is_own(first, GR_HOOK_user_send_iq));      /* of nobody */
+    assert_int_equal(host->runs[GR_HOOK_user_send_packet], runs + 1);
+}
+
 static void duplicates_are_ignored_with_a_warning(void **state)
 {
     (void)state;
@@ -410,6 +425,80 @@ static void success_keeps_everything(void **state)
     assert_int_equal(req->next->kind, ACC_WRITE);
     gr_stanza_unref(&req->next->stanza);
     run_free(r);
+}
+
+static struct gr_stanza *given; /* the appending handler's reference, when it keeps one */
+
+static void append_two(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    struct gr_el *el = gr_ev_append(ev, "urn:x", "one");
+
+    (void)self;
+    gr_el_set(ev->stanza, el, "id", "1");
+    gr_ev_append(ev, "urn:x", "two");
+}
+
+static void append_and_give(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    append_two(self, ev);
+    given = gr_stanza_ref(ev->stanza);
+}
+
+static void append_and_edit(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    append_two(self, ev);
+    gr_el_add(gr_ev_edit(ev), NULL, "urn:x", "three");
+    gr_ev_append(ev, "urn:x", "four");
+}
+
+/* What a handler appended to a stanza that is only the event's is in that stanza. */
+static void appending_needs_no_copy(void **state)
+{
+    struct run *r = run_new();
+    struct gr_stanza *original = r->e.stanza, *other;
+
+    (void)state;
+    play = append_two;
+    hook_run(GR_HOOK_user_send_message, &r->e.ev, on_done);
+    assert_ptr_equal(r->e.stanza, original);
+    assert_string_equal(gr_el_attr(gr_stanza_child(original, "urn:x", "one"), "id"), "1");
+    assert_non_null(gr_stanza_child(original, "urn:x", "two"));
+    other = gr_stanza_ref(original);
+    hook_run(GR_HOOK_user_send_message, &r->e.ev, on_done);
+    assert_ptr_not_equal(r->e.stanza, original); /* not so when somebody else has it */
+    assert_null(gr_el_next(gr_stanza_child(original, "urn:x", "one"), "urn:x", "one"));
+    assert_non_null(gr_el_next(gr_stanza_child(r->e.stanza, "urn:x", "one"), "urn:x", "one"));
+    gr_stanza_unref(&other);
+    run_free(r);
+}
+
+static void appended_is_taken_back(void **state)
+{
+    void (*const plays[])(struct gr_mod *, struct gr_stanza_ev *) = { append_two, append_and_edit,
+                                                                      append_and_give };
+
+    (void)state;
+    give = GR_FAIL;
+    for (size_t i = 0; i < GR_COUNT(plays); i++) {
+        struct run *r = run_new();
+        struct gr_stanza *original = r->e.stanza;
+        char *before = gr_strdup(gr_stanza_xml(original, NULL));
+
+        play = plays[i];
+        hook_run(GR_HOOK_user_send_message, &r->e.ev, on_done);
+        assert_int_equal(r->done, 1);
+        assert_string_equal(gr_stanza_xml(r->e.stanza, NULL), before);
+        if (given != NULL) { /* whoever has it keeps what he was given */
+            assert_ptr_equal(given, original);
+            assert_non_null(gr_stanza_child(given, "urn:x", "two"));
+            gr_stanza_unref(&given);
+        } else {
+            assert_ptr_equal(r->e.stanza, original);
+        }
+        assert_string_equal(r->e.from->full, "me@a.test/r");
+        gr_free(before);
+        run_free(r);
+    }
 }
 
 static void plain_results_are_taken_back(void **state)
@@ -1018,6 +1107,7 @@ int main(void)
         T(notifications_cannot_veto), T(stop_ends_the_chain), T(drop_is_for_filters),
         T(unknown_verdict_is_a_failure), T(failure_takes_everything_back),
         T(success_keeps_everything), T(plain_results_are_taken_back),
+        T(appending_needs_no_copy), T(appended_is_taken_back), T(a_chain_may_be_of_one_module),
         T(roster_results_are_taken_back), T(filters_redirect), T(resume_later),
         T(failing_after_a_wait_takes_back), T(completion_before_the_return),
         T(time_out_fails_the_handler), T(pending_needs_a_hold), T(unused_hold_is_harmless),
