@@ -104,11 +104,10 @@ static void remove_forged(struct gr_mod *self, struct gr_stanza_ev *ev)
 
 static void add_id(struct gr_stanza_ev *ev, const struct gr_jid *owner, const char *id)
 {
-    struct gr_stanza *st = gr_ev_edit(ev);
-    struct gr_el *el = gr_el_add(st, NULL, NS_SID, "stanza-id");
+    struct gr_el *el = gr_ev_append(ev, NS_SID, "stanza-id");
 
-    gr_el_set(st, el, "by", owner->bare);
-    gr_el_set(st, el, "id", id);
+    gr_el_set(ev->stanza, el, "by", owner->bare);
+    gr_el_set(ev->stanza, el, "id", id);
 }
 
 /* What the server itself sends may have been through here: what was kept for a user who was
@@ -134,16 +133,45 @@ struct keeping {
     struct gr_mam_ev ev;
     struct gr_mod *self;
     struct gr_stanza_ev *of;
-    struct gr_jid *owner;
+    const struct gr_jid *owner;
+    struct archive *archive;   /* which has the owner's address; NULL: it is not in memory */
+    struct gr_jid *copied;     /* ... and the address is ours */
     struct gr_hold *hold;      /* NULL while the handler has not returned */
     bool done, abandoned;
     enum gr_verdict verdict;
 };
 
+static struct keeping *keeping_new(struct gr_mod *self, const struct gr_jid *owner)
+{
+    struct keeping *k = gr_alloc(sizeof(*k));
+
+    k->self = self;
+    k->archive = archive_find(self, owner);
+    if (k->archive != NULL)
+        k->archive->pins++;
+    else
+        k->copied = gr_jid_dup_bare(owner);
+    k->owner = k->archive != NULL ? k->archive->owner : k->copied;
+    return k;
+}
+
 static void keeping_free(struct keeping *k)
 {
-    gr_jid_free(&k->owner);
+    if (k->archive != NULL)
+        archive_unpin(k->self, k->archive);
+    gr_jid_free(&k->copied);
     gr_free(k);
+}
+
+/* Runs a hook of which the handler here is one. While no other module answers it, and the archive is
+ * in memory, this one is all of it, and does not wait. */
+static void run(struct keeping *k, enum gr_hook_id id,
+                enum gr_verdict (*ours)(struct gr_mod *self, struct gr_mam_ev *ev), gr_ran_f then)
+{
+    if (archive_find(k->self, k->owner) == NULL || !gr_hook_is_own(k->self, id))
+        gr_hook_run(k->self, id, &k->ev.ev, then);
+    else
+        then(k->self, &k->ev.ev, ours(k->self, &k->ev));
 }
 
 static void finish(struct keeping *k, enum gr_verdict verdict)
@@ -192,7 +220,7 @@ static void archive_it(struct keeping *k, bool yes)
     if (!yes || is_late(k))
         finish(k, GR_OK);
     else
-        gr_hook_run(k->self, GR_HOOK_mam_archive_message, &k->ev.ev, on_archived);
+        run(k, GR_HOOK_mam_archive_message, on_archive_message, on_archived);
 }
 
 static void on_contact(struct gr_mod *self, struct gr_ask *ask, const struct gr_answer *a)
@@ -235,24 +263,22 @@ static void on_id(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict
     else if (k->ev.archive_id == 0 || is_late(k))
         finish(k, GR_OK);
     else
-        gr_hook_run(self, GR_HOOK_mam_get_behaviour, &k->ev.ev, on_behaviour);
+        run(k, GR_HOOK_mam_get_behaviour, on_get_behaviour, on_behaviour);
 }
 
 static enum gr_verdict keep(struct gr_mod *self, struct gr_stanza_ev *of, bool outgoing)
 {
     const struct mam_conf *conf = gr_conf(self);
-    struct keeping *k = gr_alloc(sizeof(*k));
+    struct keeping *k = keeping_new(self, outgoing ? of->from : of->to);
     enum gr_verdict verdict;
 
-    k->self = self;
     k->of = of;
-    k->owner = gr_jid_dup_bare(outgoing ? of->from : of->to);
     k->ev = (struct gr_mam_ev){
         .ev.acc = of->ev.acc, .owner = k->owner, .remote = outgoing ? of->to : of->from,
         .source = of->from, .stanza = of->stanza, .outgoing = outgoing,
         .behaviour = conf->archive_policy, .origin_id = gr_stanza_id(of->stanza),
     };
-    gr_hook_run(self, GR_HOOK_mam_archive_id, &k->ev.ev, on_id);
+    run(k, GR_HOOK_mam_archive_id, on_archive_id, on_id);
     if (!k->done) {
         k->hold = gr_hold(self, &of->ev);
         k->abandoned = k->hold == NULL;
