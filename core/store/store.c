@@ -101,10 +101,12 @@ static void run_waiting(struct ctx *ctx, struct store_req *req)
     gr_free(r);
 }
 
-/* The write with this ticket is decided: what waited for it goes, in order. */
-static void release_owner(struct ctx *ctx, const char *owner, size_t len, uint64_t ticket)
+/* The write is decided: what waited for it goes, in order. */
+static void release_owner(struct ctx *ctx, const struct store_txn *t, size_t i)
 {
-    struct table_node *n = table_find(&ctx->pending, owner, len);
+    const struct txn_owner *owner = &t->owner[i];
+    struct table_node *n = table_find_hashed(&ctx->pending, owner->hash, txn_owner(t, i),
+                                             owner->len);
     struct pending *p = n != NULL ? GR_CONTAINER_OF(n, struct pending, node) : NULL;
 
     if (p == NULL)
@@ -112,13 +114,13 @@ static void release_owner(struct ctx *ctx, const char *owner, size_t len, uint64
     while (!list_empty(&p->reads)) {
         struct store_req *req = list_entry(p->reads.next, struct store_req, wait);
 
-        if (req->read->after > ticket)
+        if (req->read->after > t->ticket)
             return;
         list_remove(&req->wait);
         ctx->waiting--;
         run_waiting(ctx, req);
     }
-    if (p->last > ticket)
+    if (p->last > t->ticket)
         return;
     table_remove(&ctx->pending, &p->node);
     gr_free(p);
@@ -127,18 +129,21 @@ static void release_owner(struct ctx *ctx, const char *owner, size_t len, uint64
 static void finish_txn(struct ctx *ctx, struct store_txn *t)
 {
     if (t->req != NULL) {
-        struct rowset rows = { .count = 0 };
+        size_t count = t->rc == 0 ? t->results : 0;
+        struct gr_row one, *row = count > 1 ? gr_alloc(count * sizeof(*row)) : &one;
 
-        if (t->rc == 0 && t->results > 0)
-            txn_rows(t, &rows);
-        t->req->rows = (struct gr_rows){ .rc = t->rc, .row = rows.row, .count = rows.count };
+        if (count > 0)
+            txn_rows(t, row);
+        t->req->rows = (struct gr_rows){ .rc = t->rc, .row = count > 0 ? row : NULL,
+                                         .count = count };
         finish_req(ctx, t->req);
-        rowset_fini(&rows);
+        if (row != &one)
+            gr_free(row);
     } else if (t->rc != 0) {
         gr_warn("store.lost_write", "a write that nobody waits for: %s", gr_strerror(t->rc));
     }
     for (size_t i = 0; i < t->owners; i++)
-        release_owner(ctx, txn_owner(t, i), t->owner[i].len, t->ticket);
+        release_owner(ctx, t, i);
     store_txn_free(&t);
 }
 
@@ -345,20 +350,24 @@ static void refuse(struct ctx *ctx, struct store_txn *t, int rc)
         finish_req(ctx, req);
 }
 
-static void hold_owner(struct ctx *ctx, const char *owner, size_t len, uint64_t ticket)
+static void hold_owner(struct ctx *ctx, struct store_txn *t, size_t i)
 {
-    struct table_node *n = table_find(&ctx->pending, owner, len);
+    const char *owner = txn_owner(t, i);
+    size_t len = t->owner[i].len;
+    uint64_t hash = hash_bytes(owner, len);
+    struct table_node *n = table_find_hashed(&ctx->pending, hash, owner, len);
     struct pending *p;
 
+    t->owner[i].hash = hash;
     if (n != NULL) {
         p = GR_CONTAINER_OF(n, struct pending, node);
     } else {
         p = gr_alloc(sizeof(*p) + len);
         memcpy(p->owner, owner, len);
         list_init(&p->reads);
-        table_insert(&ctx->pending, &p->node, p->owner, len);
+        table_insert_hashed(&ctx->pending, &p->node, hash, p->owner, len);
     }
-    p->last = ticket;
+    p->last = t->ticket;
 }
 
 void store_commit(struct store_txn *take, struct store_req *req)
@@ -378,7 +387,7 @@ void store_commit(struct store_txn *take, struct store_req *req)
     }
     take->ticket = ++ctx->tickets;
     for (size_t i = 0; i < take->owners; i++)
-        hold_owner(ctx, txn_owner(take, i), take->owner[i].len, take->ticket);
+        hold_owner(ctx, take, i);
     commit_push(take);
 }
 

@@ -11,8 +11,23 @@ struct store_txn *store_txn_new(void)
 {
     struct store_txn *t = gr_alloc(sizeof(*t));
 
+    t->op = t->op_few;
+    t->ops_cap = TXN_OPS_FEW;
+    t->owner = t->owner_few;
+    t->owners_cap = TXN_OWNERS_FEW;
     t->frees = true;
     return t;
+}
+
+/* Twice as many, of which the first were in the transaction itself (`few`). */
+static void *more(void *now, const void *few, size_t *cap, size_t size)
+{
+    void *bigger = gr_realloc(now != few ? now : NULL, *cap * 2 * size);
+
+    if (now == few)
+        memcpy(bigger, few, *cap * size);
+    *cap *= 2;
+    return bigger;
 }
 
 static size_t keep(struct store_txn *t, const void *data, size_t len)
@@ -33,11 +48,9 @@ static uint32_t owner_index(struct store_txn *t, const char *owner, size_t len)
         if (t->owner[i].len == len && memcmp(txn_owner(t, i), owner, len) == 0)
             return (uint32_t)i;
     }
-    if (t->owners == t->owners_cap) {
-        t->owners_cap = t->owners_cap > 0 ? t->owners_cap * 2 : 1;
-        t->owner = gr_realloc(t->owner, t->owners_cap * sizeof(*t->owner));
-    }
-    t->owner[t->owners] = (struct txn_owner){ keep(t, owner, len + 1), (uint32_t)len };
+    if (t->owners == t->owners_cap)
+        t->owner = more(t->owner, t->owner_few, &t->owners_cap, sizeof(*t->owner));
+    t->owner[t->owners] = (struct txn_owner){ keep(t, owner, len + 1), (uint32_t)len, 0 };
     return (uint32_t)t->owners++;
 }
 
@@ -65,10 +78,8 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
         t->rc = GR_ELIMIT;
         return;
     }
-    if (t->ops == t->ops_cap) {
-        t->ops_cap = t->ops_cap > 0 ? t->ops_cap * 2 : 2;
-        t->op = gr_realloc(t->op, t->ops_cap * sizeof(*t->op));
-    }
+    if (t->ops == t->ops_cap)
+        t->op = more(t->op, t->op_few, &t->ops_cap, sizeof(*t->op));
     buf_reserve(&t->bytes, owner_len + 1 + key_len + val_len);
     o = &t->op[t->ops++];
     *o = (struct txn_op){ .op = op, .coll = coll, .owner = owner_index(t, owner, owner_len),
@@ -123,19 +134,18 @@ struct engine_op txn_engine_op(const struct store_txn *t, size_t i)
     };
 }
 
-void txn_rows(const struct store_txn *t, struct rowset *out)
+void txn_rows(struct store_txn *t, struct gr_row *out)
 {
-    uint8_t number[CODEC_ID];
-
     for (size_t i = 0; i < t->ops; i++) {
-        bool key = t->op[i].op == STORE_APPEND;
+        struct txn_op *o = &t->op[i];
+        bool key = o->op == STORE_APPEND;
 
-        if (!key && t->op[i].op != STORE_ADD)
+        if (!key && o->op != STORE_ADD)
             continue;
-        codec_u64(number, t->op[i].result);
-        rowset_add(out, number, key ? CODEC_ID : 0, number, key ? 0 : CODEC_ID);
+        codec_u64(o->number, o->result);
+        *out++ = (struct gr_row){ .key = o->number, .key_len = key ? CODEC_ID : 0,
+                                  .val = o->number, .val_len = key ? 0 : CODEC_ID };
     }
-    rowset_seal(out);
 }
 
 void store_txn_free(struct store_txn **take)
@@ -144,8 +154,10 @@ void store_txn_free(struct store_txn **take)
 
     if (t == NULL)
         return;
-    gr_free(t->op);
-    gr_free(t->owner);
+    if (t->op != t->op_few)
+        gr_free(t->op);
+    if (t->owner != t->owner_few)
+        gr_free(t->owner);
     buf_fini(&t->bytes);
     gr_free(t);
     *take = NULL;

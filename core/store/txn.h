@@ -3,6 +3,8 @@
 
 #include "store/engine.h"
 
+/* Of most transactions all: these need no memory of their own. */
+enum { TXN_OPS_FEW = 2, TXN_OWNERS_FEW = 1 };
 enum { TXN_BYTES_MAX = 64 * 1024 * 1024, TXN_OPS_MAX = 100000, STORE_VAL_MAX = 16 * 1024 * 1024 };
 
 struct txn_op {              /* offsets into the bytes: these move while they grow */
@@ -13,10 +15,12 @@ struct txn_op {              /* offsets into the bytes: these move while they gr
     size_t key, val;
     struct log_max max;
     uint64_t result;
+    uint8_t number[CODEC_ID]; /* the result as a row has it: txn_rows */
 };
 struct txn_owner {
     size_t at;
     uint32_t len;
+    uint64_t hash;           /* once it was committed */
 };
 
 struct store_txn {
@@ -25,6 +29,8 @@ struct store_txn {
     size_t ops, ops_cap, results; /* results: operations that have one */
     struct txn_owner *owner;
     size_t owners, owners_cap;
+    struct txn_op op_few[TXN_OPS_FEW];
+    struct txn_owner owner_few[TXN_OWNERS_FEW];
     struct buf bytes;
     bool frees;              /* nothing but deletions */
     int rc;                  /* broken from the start, or the result */
@@ -41,5 +47,5 @@ static inline const char *txn_owner(const struct store_txn *t, size_t i)
 }
 size_t txn_size(const struct store_txn *t);
 struct engine_op txn_engine_op(const struct store_txn *t, size_t i);
-/* The rows of a completed transaction: its results. */
-void txn_rows(const struct store_txn *t, struct rowset *out);
+/* The rows of a completed transaction: its results, as many as t->results; they point into it. */
+void txn_rows(struct store_txn *t, struct gr_row *out);
