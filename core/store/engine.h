@@ -28,6 +28,8 @@ struct store_coll {
     enum gr_coll_kind kind;
     struct store_coll *next;
     unsigned dbi;          /* of the LMDB engine */
+    void *cursor;          /* ... its writer's, of a log, in the write transaction with this number */
+    uint64_t cursor_of;
     struct table owners;   /* of the memory engine */
 };
 

@@ -24,6 +24,7 @@ struct lmdb {
     MDB_txn *reader[LOOPS_MAX + 1]; /* reset between calls */
     /* The writer's, from begin to the end. */
     MDB_txn *txn;
+    uint64_t number;         /* of the transaction; counts those of this process */
     uint64_t next_owner;     /* 0: not read yet */
     bool next_changed;
     const char *last_owner;  /* the latest one resolved: operations come in runs */

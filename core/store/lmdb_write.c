@@ -75,6 +75,7 @@ int lmdb_begin(struct engine *e)
         pthread_mutex_unlock(&l->writer);
         return lmdb_error(rc, "begin");
     }
+    l->number++;
     l->next_owner = 0;
     l->next_changed = false;
     l->last_owner = NULL;
@@ -83,16 +84,36 @@ int lmdb_begin(struct engine *e)
 
 /* --- logs --- */
 
+/* Everything that a transaction does to a log it does with this cursor, which ends with it. A log's head
+ * and its latest row are mostly on one page, which LMDB then does not look for again. */
+static int log_cursor(struct lmdb *l, struct store_coll *coll, MDB_cursor **out)
+{
+    MDB_cursor *cur;
+    int rc;
+
+    if (coll->cursor_of != l->number) {
+        rc = mdb_cursor_open(l->txn, coll->dbi, &cur);
+        if (rc != 0)
+            return lmdb_error(rc, "cursor");
+        coll->cursor = cur;
+        coll->cursor_of = l->number;
+    }
+    *out = coll->cursor;
+    return 0;
+}
+
 /* All zero: the owner has no log yet. */
 static int get_head(struct lmdb *l, const struct engine_op *op, uint64_t id, struct log_head *head)
 {
     uint8_t key[CODEC_HEAD_KEY];
     MDB_val k = { sizeof(key), key }, v;
-    int rc;
+    MDB_cursor *cur;
+    int rc = log_cursor(l, op->coll, &cur);
 
     memset(head, 0, sizeof(*head));
     codec_head_key(key, id);
-    rc = lmdb_error(mdb_get(l->txn, op->coll->dbi, &k, &v), "get");
+    if (rc == 0)
+        rc = lmdb_error(mdb_cursor_get(cur, &k, &v, MDB_SET), "get");
     if (rc != 0)
         return rc == GR_ENOENT ? 0 : rc;
     if (codec_get_log_head(lmdb_bytes(v), head) != 0)
@@ -105,10 +126,12 @@ static int put_head(struct lmdb *l, const struct engine_op *op, uint64_t id,
 {
     uint8_t key[CODEC_HEAD_KEY], rec[CODEC_LOG_HEAD];
     MDB_val k = { sizeof(key), key }, v = { sizeof(rec), rec };
+    MDB_cursor *cur;
+    int rc = log_cursor(l, op->coll, &cur);
 
     codec_head_key(key, id);
     codec_log_head(rec, head);
-    return lmdb_error(mdb_put(l->txn, op->coll->dbi, &k, &v, 0), "put");
+    return rc != 0 ? rc : lmdb_error(mdb_cursor_put(cur, &k, &v, 0), "put");
 }
 
 static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
@@ -116,8 +139,11 @@ static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
     uint8_t key[2 * CODEC_ID];
     MDB_val k = { sizeof(key), key }, v = { codec_row_size(CODEC_ID, op->val_len), NULL };
     struct log_head head;
-    int rc = get_head(l, op, id, &head);
+    MDB_cursor *cur;
+    int rc = log_cursor(l, op->coll, &cur);
 
+    if (rc == 0)
+        rc = get_head(l, op, id, &head);
     if (rc != 0)
         return rc;
     if (!engine_log_room(op, head.count, head.bytes))
@@ -125,7 +151,7 @@ static int append(struct lmdb *l, struct engine_op *op, uint64_t id)
     if (head.last == UINT64_MAX)
         return lmdb_damaged(op->coll->name, "log head");
     codec_log_key(key, id, head.last + 1);
-    rc = mdb_put(l->txn, op->coll->dbi, &k, &v, MDB_RESERVE | MDB_NOOVERWRITE);
+    rc = mdb_cursor_put(cur, &k, &v, MDB_RESERVE | MDB_NOOVERWRITE);
     if (rc == MDB_KEYEXIST)
         return lmdb_damaged(op->coll->name, "log head (behind its rows)");
     if (rc != 0)
@@ -142,16 +168,19 @@ static int replace(struct lmdb *l, const struct engine_op *op, uint64_t id)
     uint8_t key[2 * CODEC_ID];
     MDB_val k = { sizeof(key), key }, v;
     struct log_head head;
+    MDB_cursor *cur;
     uint64_t before;
-    int rc;
+    int rc = log_cursor(l, op->coll, &cur);
 
+    if (rc != 0)
+        return rc;
     codec_log_key(key, id, codec_get_u64(op->key));
-    rc = mdb_get(l->txn, op->coll->dbi, &k, &v);
+    rc = mdb_cursor_get(cur, &k, &v, MDB_SET);
     if (rc != 0)
         return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "get");
     before = codec_log_bytes(v.mv_size);
     v.mv_size = codec_row_size(CODEC_ID, op->val_len);
-    rc = lmdb_error(mdb_put(l->txn, op->coll->dbi, &k, &v, MDB_RESERVE), "put");
+    rc = lmdb_error(mdb_cursor_put(cur, &k, &v, MDB_RESERVE), "put");
     if (rc != 0)
         return rc;
     codec_row(v.mv_data, NULL, CODEC_ID, op->val, op->val_len);
@@ -167,14 +196,17 @@ static int del_log_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
     uint8_t key[2 * CODEC_ID];
     MDB_val k = { sizeof(key), key }, v;
     struct log_head head;
+    MDB_cursor *cur;
     uint64_t freed = 0;
-    int rc;
+    int rc = log_cursor(l, op->coll, &cur);
 
+    if (rc != 0)
+        return rc;
     codec_log_key(key, id, codec_get_u64(op->key));
-    rc = mdb_get(l->txn, op->coll->dbi, &k, &v);
+    rc = mdb_cursor_get(cur, &k, &v, MDB_SET);
     if (rc == 0) {
         freed = codec_log_bytes(v.mv_size);
-        rc = mdb_del(l->txn, op->coll->dbi, &k, NULL);
+        rc = mdb_cursor_del(cur, 0);
     }
     if (rc != 0)
         return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
@@ -238,24 +270,27 @@ static int del_map_row(struct lmdb *l, const struct engine_op *op, uint64_t id)
  * asked where it stands. */
 static int del_rows(struct lmdb *l, const struct engine_op *op, uint64_t id)
 {
+    bool log = op->coll->kind == GR_COLL_LOG;
     uint8_t from[CODEC_ID];
     MDB_cursor *cur;
     MDB_val k, v;
-    int rc = mdb_cursor_open(l->txn, op->coll->dbi, &cur);
+    int rc = log ? log_cursor(l, op->coll, &cur)
+                 : lmdb_error(mdb_cursor_open(l->txn, op->coll->dbi, &cur), "cursor");
 
     if (rc != 0)
-        return lmdb_error(rc, "cursor");
+        return rc;
     codec_u64(from, id);
     while (rc == 0) {
         k = lmdb_val(from, sizeof(from));
         rc = mdb_cursor_get(cur, &k, &v, MDB_SET_RANGE);
         if (rc == 0 && (k.mv_size < sizeof(from) || memcmp(k.mv_data, from, sizeof(from)) != 0 ||
-                        (op->coll->kind == GR_COLL_LOG && k.mv_size == CODEC_HEAD_KEY)))
+                        (log && k.mv_size == CODEC_HEAD_KEY)))
             break;
         if (rc == 0)
             rc = mdb_cursor_del(cur, 0);
     }
-    mdb_cursor_close(cur);
+    if (!log)
+        mdb_cursor_close(cur);
     return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc, "del");
 }
 

@@ -812,20 +812,55 @@ static void transcript(unsigned seed, struct buf *out)
     }
 }
 
-static void engines_agree(void **state)
+/* Logs of many pages: rows of all sizes, many transactions in each commit, deletions between. */
+static void log_transcript(unsigned seed, struct buf *out)
+{
+    static char val[3000];
+    uint64_t last[30] = { 0 };
+
+    memset(val, 'v', sizeof(val));
+    for (int i = 0; i < 3000; i++) {
+        unsigned of = rnd(&seed, GR_COUNT(last)), what = rnd(&seed, 100);
+        char owner[2] = { (char)('A' + of), '\0' };
+        size_t len = rnd(&seed, rnd(&seed, 8) == 0 ? sizeof(val) : 400);
+        struct store_txn *t = store_txn_new();
+        uint8_t seq[8];
+
+        codec_u64(seq, 1 + rnd(&seed, (unsigned)last[of] + 1));
+        if (what < 70)
+            store_txn_add(t, STORE_APPEND, logc, owner, NULL, 0, val, len);
+        else if (what < 99)
+            store_txn_add(t, what < 90 ? STORE_DEL : STORE_REPLACE, logc, owner, seq, sizeof(seq),
+                          val, what < 90 ? 0 : len);
+        else
+            store_txn_add(t, STORE_DEL_ALL, logc, owner, NULL, 0, NULL, 0);
+        last[of] += what < 70;
+        store_commit(t, NULL);
+        if (rnd(&seed, 30) == 0)
+            settle();
+    }
+    for (unsigned of = 0; of < GR_COUNT(last); of++) {
+        char owner[2] = { (char)('A' + of), '\0' };
+        char *rows = now_range(logc, owner, NULL, 1000);
+
+        buf_printf(out, "%s %lld %s\n", owner, (long long)now_count(logc, owner), rows);
+        gr_free(rows);
+    }
+}
+
+static void agree(void (*transcript_of)(unsigned seed, struct buf *out))
 {
     unsigned seed = 4711;
 
-    (void)state;
     for (int i = 0; i < 6; i++, seed++) {
         struct buf mem = { NULL, 0, 0, 0 }, lmdb = mem;
         char *keep = dir;
 
-        transcript(seed, &lmdb);
+        transcript_of(seed, &lmdb);
         store_close();
         dir = NULL;
         open_store();
-        transcript(seed, &mem);
+        transcript_of(seed, &mem);
         store_close();
         dir = keep;
         if (buf_len(&mem) != buf_len(&lmdb) ||
@@ -845,6 +880,18 @@ static void engines_agree(void **state)
         dir = temp_dir();
         open_store();
     }
+}
+
+static void engines_agree(void **state)
+{
+    (void)state;
+    agree(transcript);
+}
+
+static void engines_agree_about_long_logs(void **state)
+{
+    (void)state;
+    agree(log_transcript);
 }
 
 #define both(f)                                          \
@@ -873,6 +920,7 @@ int main(void)
         both(close_commits_what_is_queued),
         both(owners_of_a_domain),
         cmocka_unit_test_setup_teardown(engines_agree, setup_lmdb, teardown),
+        cmocka_unit_test_setup_teardown(engines_agree_about_long_logs, setup_lmdb, teardown),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }
