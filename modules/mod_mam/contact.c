@@ -1,14 +1,13 @@
-/* mod_mam/contact.c: a page of the messages of one contact. The map says at what times there are
- * some, and which rows these were given; when a row is not the one that was expected (a write
- * before it had failed) it is searched for. Index and count are not told: they would have to be
- * counted. */
+/* mod_mam/contact.c: a page of the messages of one contact. The map says in which blocks of the log
+ * there are some (BLOCK numbers each); these are read, and what is of somebody else is passed over.
+ * Index and count are not told: they would have to be counted. */
 #include <string.h>
 
 #include <grapnel/log.h>
 
 #include "lookup.h"
 
-static void entry_next(struct lookup *l);
+static void block_next(struct lookup *l);
 
 /* --- the map --- */
 
@@ -25,39 +24,48 @@ static void on_entries(struct gr_mod *self, struct gr_req *req, const struct gr_
         return;
     }
     contact_key(key, l->with->bare, l->with->bare_len, 0);
-    l->entries = l->entry_at = 0;
+    l->blocks = l->block_at = 0;
     l->more = rows->more;
-    for (size_t i = 0; i < rows->count && l->entries < CHUNK + 1; i++) {
+    for (size_t i = 0; i < rows->count; i++) {
         const struct gr_row *row = &rows->row[i];
-        uint64_t us;
+        uint64_t block;
 
-        if (row->key_len != CONTACT_KEY || row->val_len != 8)
+        if (row->key_len != CONTACT_KEY)
             continue;
-        us = get_u64((const uint8_t *)row->key + 8);
-        if (memcmp(row->key, key, 8) != 0 || us < l->page.from || us > l->page.to) {
+        block = get_u64((const uint8_t *)row->key + 8);
+        if (memcmp(row->key, key, 8) != 0 || block < l->bound[PAGE_FROM] / BLOCK ||
+            block > (l->bound[PAGE_END] - 1) / BLOCK) {
             l->more = false;
             break;
         }
-        l->entry[l->entries++] = (struct place){ .us = us, .seq = get_u64(row->val) };
+        l->block[l->blocks++] = block;
     }
-    entry_next(l);
+    block_next(l);
 }
 
-/* Reads on from the cursor, in the direction in which the entries are needed. */
+/* Reads on from the cursor, in the direction in which the rows are needed. */
 static void entries_read(struct lookup *l)
 {
     uint8_t key[CONTACT_KEY];
+    uint64_t block = (l->q->cursor + (l->back ? BLOCK - 1 : 0)) / BLOCK;
 
-    contact_key(key, l->with->bare, l->with->bare_len, l->q->cursor);
+    contact_key(key, l->with->bare, l->with->bare_len, block);
     if (l->back)
         gr_store_range_back(lookup_request(l, on_entries), CONTACTS, l->owner->bare, key,
-                            sizeof(key), CHUNK + 1);
+                            sizeof(key), CHUNK);
     else
         gr_store_range(lookup_request(l, on_entries), CONTACTS, l->owner->bare, key, sizeof(key),
-                       CHUNK + 1);
+                       CHUNK);
 }
 
-/* --- one entry after the other --- */
+/* --- what is found --- */
+
+/* Pages whose rows are given in the order in which they are found; for the others the far end is
+ * found first. */
+static bool is_straight(const struct gr_mam_query *q)
+{
+    return q->flip == (q->rsm.before != NULL);
+}
 
 /* The far end of the page is known (or there is nothing): the rows, from there. */
 static void found_end(struct lookup *l, bool complete)
@@ -66,99 +74,110 @@ static void found_end(struct lookup *l, bool complete)
     l->q->left = l->matches;
     l->finding = false;
     l->back = !l->back;
-    l->q->cursor = l->back ? l->us + 1 : l->us;
+    l->q->cursor = l->back ? l->far + 1 : l->far;
     if (l->matches == 0)
         lookup_end(l, 0);
     else
         entries_read(l);
 }
 
-/* True: it was the last one wanted, in the find or in the page. */
-static bool match(struct lookup *l, const struct row *r)
+/* True: the lookup has ended, or goes on elsewhere. A page is complete when there is none after the
+ * last one wanted, so that is looked for. */
+static bool match(struct lookup *l, uint64_t seq, const struct row *r)
 {
-    bool go_on;
-
-    if (!l->finding) {
-        go_on = lookup_give(l, r);
-        if (l->q->left == 0 && (l->q->flip == (l->q->rsm.before != NULL)))
-            l->q->complete = l->entry_at == l->entries && !l->more;
-        return !go_on;
+    if (l->finding) {
+        if (l->matches == l->q->limit) {
+            found_end(l, false);
+            return true;
+        }
+        l->matches++;
+        l->far = seq;
+        return false;
     }
-    l->us = r->us;
-    return ++l->matches == l->q->limit;
-}
-
-static void entry_done(struct lookup *l, const struct row *r)
-{
-    const struct place *e = &l->entry[l->entry_at++];
-    bool enough;
-
-    l->q->cursor = l->back ? e->us : e->us + 1;
-    enough = r != NULL && match(l, r);
-    if (!enough)
-        entry_next(l);
-    else if (l->finding)
-        found_end(l, l->entry_at == l->entries && !l->more);
-    else
+    if (l->q->left == 0) {
+        l->q->complete = false;
         lookup_end(l, 0);
+        return true;
+    }
+    if (lookup_give(l, r) || (l->q->left == 0 && is_straight(l->q)))
+        return false;
+    lookup_end(l, 0);
+    return true;
 }
 
-static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows);
-
-static void on_moved(struct lookup *l, uint64_t seq)
+static void no_more(struct lookup *l)
 {
-    uint8_t key[8];
-
-    if (l->found.us != l->entry[l->entry_at].us) { /* it has gone */
-        entry_done(l, NULL);
+    if (l->finding) {
+        found_end(l, true);
         return;
     }
-    l->entry[l->entry_at].seq = seq;
-    put_u64(key, seq);
-    gr_store_get(lookup_request(l, on_row), MESSAGES, l->owner->bare, key, sizeof(key));
+    if (is_straight(l->q))
+        l->q->complete = true;
+    l->q->left = 0;
+    lookup_end(l, 0);
 }
 
-static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+/* --- one block after the other --- */
+
+static bool is_wanted(const struct lookup *l, uint64_t seq)
+{
+    return seq >= l->bound[PAGE_FROM] && seq < l->bound[PAGE_END] &&
+           seq / BLOCK == l->block[l->block_at];
+}
+
+static void on_block(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct lookup *l = lookup_of(req);
-    const struct place *e = &l->entry[l->entry_at];
-    struct row r = { .us = 0 };
+    uint64_t seq, block = l->block[l->block_at];
+    struct row r;
+    size_t i;
 
     (void)self;
     if (lookup_late(l))
         return;
-    if (rows->rc != 0 && rows->rc != GR_ENOENT)
+    if (rows->rc != 0) {
         lookup_end(l, rows->rc);
-    else if (rows->rc == 0 && row_get(&r, rows->row) == 0 && r.us == e->us)
-        entry_done(l, row_is_of(&r, l->with) ? &r : NULL);
-    else
-        lookup_search(l, e->us, on_moved);
+        return;
+    }
+    for (i = 0; i < rows->count; i++) {
+        seq = gr_row_seq(&rows->row[i]);
+        if (!is_wanted(l, seq))
+            break;
+        l->q->cursor = l->back ? seq : seq + 1;
+        if (row_get(&r, &rows->row[i]) == 0 && row_is_of(&r, l->with) && match(l, seq, &r))
+            return;
+    }
+    if (i < rows->count || !rows->more || l->q->cursor % BLOCK == 0) {
+        l->q->cursor = (l->back ? block : block + 1) * BLOCK;
+        l->block_at++;
+    } /* else its rows are so large that they take several readings */
+    block_next(l);
 }
 
-static void entry_next(struct lookup *l)
+static void block_next(struct lookup *l)
 {
+    uint64_t from = l->q->cursor, first;
     uint8_t key[8];
 
-    if (l->entry_at < l->entries) {
-        if (l->finding && gr_jid_is_bare(l->with)) { /* no need to look at it */
-            entry_done(l, &(struct row){ .us = l->entry[l->entry_at].us });
-            return;
-        }
-        put_u64(key, l->entry[l->entry_at].seq);
-        gr_store_get(lookup_request(l, on_row), MESSAGES, l->owner->bare, key, sizeof(key));
-    } else if (l->more) {
-        entries_read(l);
-    } else if (l->finding) {
-        found_end(l, true);
-    } else {
-        if (l->q->flip == (l->q->rsm.before != NULL))
-            l->q->complete = true;
-        l->q->left = 0;
-        lookup_end(l, 0);
+    if (l->block_at == l->blocks) {
+        if (l->more)
+            entries_read(l);
+        else
+            no_more(l);
+        return;
     }
+    first = l->block[l->block_at] * BLOCK;
+    if (from < first || from > first + BLOCK)
+        from = l->back ? first + BLOCK : first;
+    put_u64(key, from);
+    if (l->back)
+        gr_store_range_back(lookup_request(l, on_block), MESSAGES, l->owner->bare, key, sizeof(key),
+                            from - first);
+    else
+        gr_store_range(lookup_request(l, on_block), MESSAGES, l->owner->bare, key, sizeof(key),
+                       first + BLOCK - from);
 }
 
-/* A page that is given in the order in which it is found needs no preparation. */
 void contact_plan(struct lookup *l)
 {
     bool from_end = l->q->rsm.before != NULL;
@@ -169,16 +188,15 @@ void contact_plan(struct lookup *l)
         lookup_end(l, GR_ENOTSUP); /* XEP-0059, 2.6 */
         return;
     }
-    if (l->q->limit == 0 || l->page.from > l->page.to) {
+    if (l->q->limit == 0 || l->bound[PAGE_FROM] >= l->bound[PAGE_END]) {
         l->q->left = 0;
-        l->q->complete = l->page.from > l->page.to;
+        l->q->complete = l->bound[PAGE_FROM] >= l->bound[PAGE_END];
         lookup_end(l, 0);
         return;
     }
-    l->finding = from_end != l->q->flip;
+    l->finding = !is_straight(l->q);
     l->back = from_end;
-    l->q->cursor = from_end ? (l->page.to < INT64_MAX ? l->page.to + 1 : UINT64_MAX)
-                            : l->page.from;
+    l->q->cursor = from_end ? l->bound[PAGE_END] : l->bound[PAGE_FROM];
     entries_read(l);
 }
 

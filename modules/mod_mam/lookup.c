@@ -189,21 +189,23 @@ static void on_bound(struct lookup *l, uint64_t seq)
 
 static void next_bound(struct lookup *l)
 {
-    const uint64_t us[] = { l->all.from, l->all.to + 1, l->page.from, l->page.to + 1 };
+    const uint64_t us[BOUNDS] = { l->all.from, l->all.to + 1, l->page.from, l->page.to + 1 };
 
-    if (l->at < GR_COUNT(us))
+    if (l->at < BOUNDS)
         lookup_search(l, us[l->at], on_bound);
-    else
+    else if (l->with == NULL)
         page_plan(l);
+    else if (!l->q->begun)
+        contact_plan(l);
+    else
+        contact_rows(l);
 }
 
 static void bounds(struct lookup *l)
 {
-    l->at = 0;
+    l->at = l->with != NULL ? PAGE_FROM : ALL_FROM;
     if (l->q->ids != NULL)
         ids_plan(l);
-    else if (l->with != NULL)
-        contact_plan(l);
     else
         next_bound(l);
 }
@@ -251,7 +253,7 @@ static void on_head(struct gr_mod *self, struct gr_req *req, const struct gr_row
     } else if (l->q->ids != NULL) {
         ids_rows(l);
     } else if (l->with != NULL) {
-        contact_rows(l);
+        bounds(l);
     } else {
         page_rows(l);
     }

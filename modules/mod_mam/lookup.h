@@ -13,6 +13,7 @@ struct place {
     uint32_t salt;
 };
 enum { CHUNK = 32, CHUNK_BYTES = 256 * 1024, PLACES = 5 };
+enum { ALL_FROM, ALL_END, PAGE_FROM, PAGE_END, BOUNDS };
 
 struct lookup {
     struct gr_mod *self;
@@ -25,7 +26,7 @@ struct lookup {
     uint64_t first, last;        /* numbers of the rows that there are */
     size_t bytes;                /* of the rows given in this run */
     size_t at;                   /* the id, or the bound, that is looked for */
-    uint64_t bound[4];           /* numbers: all, page; behind their ends */
+    uint64_t bound[BOUNDS];      /* numbers: the first ones, and those behind the ends */
     struct place place[PLACES];  /* times whose number is known already */
     size_t places;
     /* The search in progress: the number of the first row that is not before `us`. */
@@ -33,10 +34,11 @@ struct lookup {
     struct row found;            /* its row, when there is one: us and salt only */
     void (*then)(struct lookup *l, uint64_t seq);
     /* contact.c */
-    struct place entry[CHUNK + 1];
-    size_t entries, entry_at;
-    bool more, back;             /* entries behind these; they were read backwards */
+    uint64_t block[CHUNK];       /* that have some of the contact's */
+    size_t blocks, block_at;
+    bool more, back;             /* blocks behind these; they are read backwards */
     size_t matches;
+    uint64_t far;                /* the latest of them */
     bool finding;                /* the far end of the page, not giving rows */
 };
 

@@ -13,8 +13,8 @@
  *
  * The rows of an archive are a log, of which only the oldest are deleted: positions and counts are
  * subtractions of their numbers, and as the time in the rows rises strictly, a message is found by
- * its id or time in some twenty steps (lookup.c). Which of them are of one contact tells a map
- * beside it, by contact and time.
+ * its id or time in some twenty steps (lookup.c). In which parts of the log there are some of one
+ * contact tells a map beside it, which is written when the first one comes into such a part.
  *
  * Everything runs on the home loop of the archive's owner: nobody else touches it. */
 #pragma once
@@ -35,7 +35,7 @@ struct mam_conf {
 
 extern const struct gr_coll collections[];
 #define MESSAGES (&collections[0]) /* a log */
-#define CONTACTS (&collections[1]) /* contact_key -> number of the row */
+#define CONTACTS (&collections[1]) /* contact_key, without a value */
 #define PREFS (&collections[2])    /* PREFS_KEY -> preferences */
 #define PREFS_KEY ""
 
@@ -86,8 +86,9 @@ int id_get(const char *text, uint64_t *us, uint32_t *salt); /* 0 or GR_ENOENT */
 
 void put_u64(uint8_t *out, uint64_t v);
 uint64_t get_u64(const uint8_t *in);
-enum { CONTACT_KEY = 16 };
-void contact_key(uint8_t out[CONTACT_KEY], const char *bare, size_t len, uint64_t us);
+/* A contact (two may have the same key) and a part of the log: BLOCK numbers. */
+enum { CONTACT_KEY = 16, BLOCK = 16 };
+void contact_key(uint8_t out[CONTACT_KEY], const char *bare, size_t len, uint64_t block);
 /* Of an address: without the resource. */
 size_t bare_len(const char *jid, size_t len);
 
@@ -111,6 +112,9 @@ struct archive {
     struct prefs prefs;
     uint64_t first_us, last_us; /* of the oldest row (0: none), the latest */
     uint64_t last_seq, bytes;   /* last_seq: what the latest row will have */
+    uint64_t block;             /* whose contacts are known: */
+    uint64_t contact[BLOCK];    /* the first halves of their keys */
+    unsigned contacts;
     bool sweeping, retracting;
     char id[MAM_ID_SIZE];       /* of the latest row */
 };

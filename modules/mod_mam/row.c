@@ -135,7 +135,7 @@ int id_get(const char *text, uint64_t *us, uint32_t *salt)
 /* --- contacts --- */
 
 /* FNV-1a, the same on every server and after every start. Two contacts with one hash share their
- * part of the map: whoever reads a message looks whose it is. */
+ * entries of the map: whoever reads a message looks whose it is. */
 static uint64_t hash(const char *s, size_t len)
 {
     uint64_t h = UINT64_C(14695981039346656037);
@@ -145,8 +145,8 @@ static uint64_t hash(const char *s, size_t len)
     return h;
 }
 
-void contact_key(uint8_t out[CONTACT_KEY], const char *bare, size_t len, uint64_t us)
+void contact_key(uint8_t out[CONTACT_KEY], const char *bare, size_t len, uint64_t block)
 {
     put_u64(out, hash(bare, len));
-    put_u64(out + 8, us);
+    put_u64(out + 8, block);
 }

@@ -69,17 +69,53 @@ static void on_deleted(struct gr_mod *self, struct gr_req *req, const struct gr_
         end(self, s->a);
 }
 
+static uint64_t block_of(const struct gr_rows *rows, size_t i)
+{
+    return gr_row_seq(&rows->row[i]) / BLOCK;
+}
+
+/* Is it known that no later row has the same entry of the map? */
+static bool is_last(const struct gr_rows *rows, size_t i, const uint8_t key[CONTACT_KEY])
+{
+    uint8_t other[CONTACT_KEY];
+    size_t k = i + 1;
+    struct row r;
+
+    for (; k < rows->count && block_of(rows, k) == block_of(rows, i); k++) {
+        if (row_get(&r, &rows->row[k]) != 0)
+            continue;
+        contact_key(other, r.peer, bare_len(r.peer, r.peer_len), block_of(rows, k));
+        if (memcmp(other, key, CONTACT_KEY) == 0)
+            return false;
+    }
+    return k < rows->count || !rows->more;
+}
+
 /* r: NULL when the row is damaged. */
-static void delete_row(struct gr_txn *t, const struct archive *a, const struct gr_row *row,
-                       const struct row *r)
+static void delete_row(struct gr_txn *t, const struct archive *a, const struct gr_rows *rows,
+                       size_t i, const struct row *r)
 {
     uint8_t key[CONTACT_KEY];
 
-    gr_txn_del_seq(t, MESSAGES, a->owner->bare, gr_row_seq(row));
+    gr_txn_del_seq(t, MESSAGES, a->owner->bare, gr_row_seq(&rows->row[i]));
     if (r == NULL)
         return;
-    contact_key(key, r->peer, bare_len(r->peer, r->peer_len), r->us);
-    gr_txn_del(t, CONTACTS, a->owner->bare, key, sizeof(key));
+    contact_key(key, r->peer, bare_len(r->peer, r->peer_len), block_of(rows, i));
+    if (is_last(rows, i, key))
+        gr_txn_del(t, CONTACTS, a->owner->bare, key, sizeof(key));
+}
+
+/* How many of the rows may go at once: not those of a block that has others behind these, unless
+ * they are so large that there is nothing else; then its entries of the map stay. */
+static size_t deletable(const struct gr_rows *rows)
+{
+    size_t n = rows->count;
+
+    if (!rows->more)
+        return n;
+    while (n > 0 && block_of(rows, n - 1) == block_of(rows, rows->count - 1))
+        n--;
+    return n > 0 ? n : rows->count;
 }
 
 /* Room is made for a while, not for the next message alone. */
@@ -89,21 +125,21 @@ static void on_oldest(struct gr_mod *self, struct gr_req *req, const struct gr_r
     struct sweeping s = *(struct sweeping *)gr_req_data(req);
     uint64_t oldest = age_limit(conf), most = (uint64_t)conf->size_limit;
     struct gr_txn *t = gr_txn_new(self);
-    size_t n = 0;
+    size_t n = 0, most_rows = deletable(rows);
     struct row r = { .us = 0 };
 
     if (s.bytes > most)
         most -= most / 32;
-    for (; n < rows->count; n++) {
+    for (; n < most_rows; n++) {
         bool good = row_get(&r, &rows->row[n]) == 0;
 
         if (good && r.us >= oldest && (conf->size_limit == 0 || s.bytes <= most))
             break;
-        delete_row(t, s.a, &rows->row[n], good ? &r : NULL);
+        delete_row(t, s.a, rows, n, good ? &r : NULL);
         s.bytes -= rows->row[n].val_len < s.bytes ? rows->row[n].val_len : s.bytes;
     }
-    s.first = n < rows->count ? r.us : 0;
-    s.more = rows->more && n == rows->count;
+    s.first = n < rows->count && row_get(&r, &rows->row[n]) == 0 ? r.us : 0;
+    s.more = rows->more && n == most_rows;
     if (n > 0) {
         gr_txn_commit(t, request(self, &s, on_deleted));
     } else {

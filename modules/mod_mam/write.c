@@ -14,6 +14,8 @@ struct written {
     struct written *next, **at; /* at: what points to it */
     struct archive *a;
     struct gr_receipt *receipt;
+    uint64_t seq;               /* that the row should get */
+    uint8_t key[CONTACT_KEY];   /* of its entry in the map */
     size_t from_len, to_len;
     char text[];                /* sender, recipient, id of the stanza: for an error */
 };
@@ -87,6 +89,18 @@ static void tell_sender(struct gr_mod *self, const struct written *w, int rc)
     gr_jid_free(&to);
 }
 
+/* A write before it has failed, so the row has another number than it was entered for. */
+static void enter_again(struct gr_mod *self, const struct written *w, uint64_t seq)
+{
+    struct gr_txn *t = gr_txn_new(self);
+    uint8_t key[CONTACT_KEY];
+
+    memcpy(key, w->key, sizeof(key));
+    put_u64(key + 8, seq / BLOCK);
+    gr_txn_put(t, CONTACTS, w->a->owner->bare, key, sizeof(key), NULL, 0);
+    gr_txn_commit(t, NULL);
+}
+
 static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct written *w = gr_req_data(req);
@@ -99,6 +113,8 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
         tell_sender(self, w, rows->rc);
     } else {
         m->flushed++;
+        if (gr_row_seq(rows->row) != w->seq)
+            enter_again(self, w, gr_row_seq(rows->row));
     }
     leave(m, w);
     archive_unpin(self, w->a);
@@ -111,7 +127,7 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 /* --- writing --- */
 
 static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *ev,
-                                  struct archive *a)
+                                  struct archive *a, const uint8_t key[CONTACT_KEY])
 {
     const struct gr_jid *to = ev->outgoing ? ev->remote : ev->owner;
     const char *id = gr_stanza_id(ev->stanza);
@@ -123,6 +139,8 @@ static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *e
 
     w->a = a;
     w->receipt = gr_receipt_take(&ev->ev);
+    w->seq = a->last_seq;
+    memcpy(w->key, key, sizeof(w->key));
     w->from_len = ev->source->full_len;
     w->to_len = to->full_len;
     memcpy(w->text, ev->source->full, w->from_len);
@@ -147,18 +165,34 @@ static uint64_t next_time(const struct gr_mam_ev *ev, const struct archive *a)
     return us > a->last_us ? us : a->last_us + 1;
 }
 
+/* Is this the block's first message of the contact, as far as is known? */
+static bool is_news(struct archive *a, const uint8_t key[CONTACT_KEY])
+{
+    uint64_t contact = get_u64(key), block = get_u64(key + 8);
+
+    if (a->block != block) {
+        a->block = block;
+        a->contacts = 0;
+    }
+    for (unsigned i = 0; i < a->contacts; i++)
+        if (a->contact[i] == contact)
+            return false;
+    a->contact[a->contacts++] = contact;
+    return true;
+}
+
 static void put_message(struct gr_mod *self, const struct gr_mam_ev *ev, struct archive *a,
                         const struct row *r)
 {
     struct gr_txn *t = gr_txn_new(self);
-    uint8_t key[CONTACT_KEY], seq[8], *val = gr_alloc(row_size(r));
+    uint8_t key[CONTACT_KEY], *val = gr_alloc(row_size(r));
 
     row_put(val, r);
     gr_txn_append(t, MESSAGES, a->owner->bare, val, row_size(r));
-    contact_key(key, r->peer, bare_len(r->peer, r->peer_len), r->us);
-    put_u64(seq, a->last_seq);
-    gr_txn_put(t, CONTACTS, a->owner->bare, key, sizeof(key), seq, sizeof(seq));
-    gr_txn_commit(t, written_new(self, ev, a));
+    contact_key(key, r->peer, bare_len(r->peer, r->peer_len), a->last_seq / BLOCK);
+    if (is_news(a, key))
+        gr_txn_put(t, CONTACTS, a->owner->bare, key, sizeof(key), NULL, 0);
+    gr_txn_commit(t, written_new(self, ev, a, key));
     gr_free(val);
 }
 
