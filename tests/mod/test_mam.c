@@ -898,6 +898,146 @@ static void tombstones(void **state)
     h_stop(&h);
 }
 
+/* --- the map of contacts: where there are some of one, in blocks of 16 rows --- */
+
+enum { SCATTERED = 260, PEERS = 4 };
+static const char *const peer[PEERS] = { "bob@localhost/x", "carol@localhost", "dave@other.test/d",
+                                         "eve@other.test" };
+static unsigned peer_of[SCATTERED];
+static char with[128];
+
+/* Two often, one sometimes, one nearly never; row i + 1. `gap`: milliseconds between them. */
+static struct hs *scatter(struct h *h, int64_t gap)
+{
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    unsigned seed = 1;
+
+    h_user(h, "carol@localhost");
+    for (int i = 0; i < SCATTERED; i++) {
+        unsigned x = (unsigned)rand_r(&seed) % 100;
+
+        peer_of[i] = x < 50 ? 0 : x < 90 ? 1 : x < 98 ? 2 : 3;
+        say(alice, peer[peer_of[i]], i, i + 1);
+        h_advance(h, gap);
+    }
+    return alice;
+}
+
+/* Those of the peer from i on in that direction, as many as `most`; the one behind the last. */
+static int expect_of(unsigned of, int i, int step, size_t most)
+{
+    int found[SCATTERED];
+    char text[2048] = "";
+    size_t count = 0, n = 0;
+
+    for (; i >= 0 && i < SCATTERED && count < most; i += step)
+        if (peer_of[i] == of)
+            found[count++] = i;
+    for (size_t k = 0; k < count; k++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%d", n > 0 ? " " : "",
+                              found[step > 0 ? k : count - 1 - k]);
+    expect_bodies(text);
+    return i;
+}
+
+static bool any_of(unsigned of, int i, int step)
+{
+    while (i >= 0 && i < SCATTERED && peer_of[i] != of)
+        i += step;
+    return i >= 0 && i < SCATTERED;
+}
+
+/* From one end to the other, page by page; what is in them and which is the last. */
+static void turn_pages(struct hs *alice, unsigned of, bool back)
+{
+    char at[100] = "";
+    int i = back ? SCATTERED - 1 : 0, step = back ? -1 : 1;
+    bool more = true;
+
+    if (back)
+        snprintf(at, sizeof(at), "<before/>");
+    while (more) {
+        ask_set(alice, with, "<max>5</max>%s", at);
+        i = expect_of(of, i, step, 5);
+        more = any_of(of, i, step);
+        assert_int_equal(gr_el_attr(gr_stanza_payload(page.fin), "complete") == NULL, more);
+        if (back)
+            snprintf(at, sizeof(at), "<before>%s</before>", page.id[0]);
+        else if (page.count > 0)
+            snprintf(at, sizeof(at), "<after>%s</after>", page.id[page.count - 1]);
+    }
+}
+
+static void scattered_contacts(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = scatter(h, 1);
+
+    for (int again = 0; again < 2; again++) {
+        for (unsigned of = 0; of < PEERS; of++) {
+            char bare[64];
+
+            snprintf(bare, sizeof(bare), "%s", peer[of]);
+            bare[strcspn(bare, "/")] = '\0';
+            field(with, sizeof(with), "with", bare);
+            turn_pages(alice, of, false);
+            turn_pages(alice, of, true);
+            field(with, sizeof(with), "with", peer[of]);
+            turn_pages(alice, of, false);
+            turn_pages(alice, of, true);
+        }
+        h_restart(h);
+        alice = h_online(h, "alice@localhost/a");
+    }
+    h_stop(&h);
+}
+
+static size_t entries;
+
+static void on_entries(struct store_req *req)
+{
+    entries = req->rows.count;
+}
+
+static size_t count_entries(struct h *h)
+{
+    struct store_req req = { .done = on_entries };
+
+    h_enter(h, "alice@localhost");
+    store_count(&req, store_coll("mam.contacts", GR_COLL_MAP), "alice@localhost");
+    h_run(h);
+    return entries;
+}
+
+/* One for each contact of each block, which goes with its last row. */
+static void entries_come_and_go(void **state)
+{
+    (void)state;
+    struct h *h = start("expire_after = 1h\n");
+    struct hs *alice = scatter(h, 10000);
+    bool in[SCATTERED / 16 + 1][PEERS] = { { false } };
+    size_t want = 0;
+
+    assert_true(count_entries(h) < SCATTERED / 2);
+    h_advance(h, 3600000 - 2600000 + 505000); /* 50 are older than an hour */
+    say(alice, "bob@localhost/x", SCATTERED, SCATTERED + 1);
+    ask(alice, NULL, SET("<max>1</max>"));
+    int first = atoi(page.bodies);
+    assert_in_range(first, 45, 55);
+    in[(SCATTERED + 1) / 16][0] = true;
+    for (int i = first; i < SCATTERED; i++)
+        in[(i + 1) / 16][peer_of[i]] = true;
+    for (size_t i = 0; i < GR_COUNT(in); i++)
+        for (size_t k = 0; k < PEERS; k++)
+            want += in[i][k];
+    assert_int_equal(count_entries(h), want);
+    h_advance(h, 7200000);
+    say(alice, "bob@localhost/x", 0, 1);
+    assert_int_equal(count_entries(h), 1);
+    h_stop(&h);
+}
+
 /* --- bounds --- */
 
 static char big[60 * 1024];
@@ -978,6 +1118,36 @@ static void large_messages(void **state)
     h_disconnect(&alice, false);
     h_run(h);
     memset(big, 0, sizeof(big));
+    h_stop(&h);
+}
+
+/* So large that the rows of one block are more than an answer of the store holds. */
+static void a_block_of_large_messages(void **state)
+{
+    enum { SIZE = 400 * 1024, COUNT = 24 };
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+    char *huge = gr_alloc(SIZE + 1);
+
+    memset(huge, 'x', SIZE);
+    for (int i = 0; i < COUNT; i++)
+        h_sendf(alice, "<message to='bob@localhost' id='%d' type='chat'><subject>%s</subject>"
+                       "<body>%d</body></message>", i, huge, i);
+    for (int back = 0; back < 2; back++)
+        for (int flip = 0; flip < 2; flip++) {
+            char rest[200];
+
+            snprintf(rest, sizeof(rest), SET("<max>20</max>%s") "%s", back ? "<before/>" : "",
+                     flip ? "<flip-page/>" : "");
+            ask_field(alice, "with", "bob@localhost", rest);
+            if (flip)
+                expect_range(back ? COUNT - 1 : 19, back ? COUNT - 21 : -1);
+            else
+                expect_range(back ? COUNT - 20 : 0, back ? COUNT : 20);
+            assert_null(gr_el_attr(gr_stanza_payload(page.fin), "complete"));
+        }
+    gr_free(huge);
     h_stop(&h);
 }
 
@@ -1159,6 +1329,21 @@ static void add_damaged(struct h *h, const char *bytes, size_t len)
                   0, bytes, len);
     store_commit(t, NULL);
     h_run(h);
+}
+
+/* A row may get another number than it was meant to have: it is found all the same. */
+static void not_the_number_it_should_have(void **state)
+{
+    (void)state;
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    say(alice, "bob@localhost", 1, 15);
+    add_damaged(h, "", 0);
+    say(alice, "dave@other.test", 16, 17); /* in the next block */
+    ask_field(alice, "with", "dave@other.test", NULL);
+    expect_bodies("16");
+    h_stop(&h);
 }
 
 /* Rows that make no sense are left out, and go with the others. */
@@ -1388,6 +1573,9 @@ int main(void)
         cmocka_unit_test(wrong_configuration), cmocka_unit_test(many_archives),
         cmocka_unit_test(damaged_rows),      cmocka_unit_test(one_query_at_a_time), cmocka_unit_test(many_forged_ids),
         cmocka_unit_test(sent_again_by_the_server), cmocka_unit_test(known_accounts),
+        cmocka_unit_test(scattered_contacts), cmocka_unit_test(entries_come_and_go),
+        cmocka_unit_test(not_the_number_it_should_have),
+        cmocka_unit_test(a_block_of_large_messages),
     };
     return H_RUN("mam", cases);
 }
