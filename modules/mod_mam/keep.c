@@ -164,11 +164,12 @@ static void keeping_free(struct keeping *k)
 }
 
 /* Runs a hook of which the handler here is one. While no other module answers it, and the archive is
- * in memory, this one is all of it, and does not wait. */
+ * in memory still, this one is all of it, and does not wait. */
 static void run(struct keeping *k, enum gr_hook_id id,
                 enum gr_verdict (*ours)(struct gr_mod *self, struct gr_mam_ev *ev), gr_ran_f then)
 {
-    if (archive_find(k->self, k->owner) == NULL || !gr_hook_is_own(k->self, id))
+    if (k->archive == NULL || k->archive->stale || k->archive->gone ||
+        !gr_hook_is_own(k->self, id))
         gr_hook_run(k->self, id, &k->ev.ev, then);
     else
         then(k->self, &k->ev.ev, ours(k->self, &k->ev));
