@@ -1,7 +1,6 @@
 /* store/engine.h: what keeps the rows, behind the front and the committer.
  *
- * One thread writes (the committer, or the caller of store_step): begin, apply..., commit or abort;
- * owner texts stay where they are from begin to the end.
+ * One thread writes (the committer, or the caller of store_step): begin, apply..., commit or abort.
  * Loops read at any time from the last committed state, each call with a snapshot of its own. An
  * engine does its own locking between the two. All results are 0 or a gr_err, and for the writer:
  *   ENGINE_MAPFULL   the map is full: abort, grow(), again
@@ -38,6 +37,7 @@ struct engine_op {
     struct store_coll *coll;
     const char *owner;
     size_t owner_len;
+    uint64_t owner_hash;   /* hash_bytes of it */
     const void *key;
     size_t key_len;
     const void *val;

@@ -231,6 +231,7 @@ int lmdb_raw(struct engine *e, const char *db, struct bytes key, const struct by
     MDB_txn *txn;
     int rc = mdb_txn_begin(l->env, NULL, 0, &txn);
 
+    lmdb_owners_forget(l);
     if (rc != 0)
         return rc;
     rc = mdb_dbi_open(txn, db, 0, &dbi);
@@ -294,6 +295,7 @@ static void close_engine(struct engine *e)
     pthread_mutex_destroy(&l->writer);
     pthread_mutex_destroy(&l->copying);
     pthread_rwlock_destroy(&l->gate);
+    lmdb_owners_forget(l);
     gr_free(l);
 }
 

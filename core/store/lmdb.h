@@ -11,6 +11,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 
+enum { LMDB_OWNERS = 4096 };
 struct lmdb {
     struct engine base;
     MDB_env *env;
@@ -27,8 +28,7 @@ struct lmdb {
     uint64_t number;         /* of the transaction; counts those of this process */
     uint64_t next_owner;     /* 0: not read yet */
     bool next_changed;
-    const char *last_owner;  /* the latest one resolved: operations come in runs */
-    uint64_t last_id;
+    struct lmdb_owner *known[LMDB_OWNERS]; /* at the place their hash says */
 };
 
 /* --- engine_lmdb.c --- */
@@ -51,6 +51,12 @@ static inline struct bytes lmdb_bytes(MDB_val v)
 {
     return (struct bytes){ v.mv_data, v.mv_size };
 }
+
+/* --- lmdb_owner.c --- */
+/* Finds an owner's id, or with `add` makes it: 0 or an error as of apply. */
+int lmdb_owner_id(struct lmdb *l, const struct engine_op *op, bool add, uint64_t *id);
+/* Nothing is known any more. */
+void lmdb_owners_forget(struct lmdb *l);
 
 /* --- lmdb_write.c --- */
 int lmdb_begin(struct engine *e);

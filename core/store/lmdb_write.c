@@ -15,54 +15,6 @@ static struct lmdb *self(struct engine *e)
     return GR_CONTAINER_OF(e, struct lmdb, base);
 }
 
-static int read_next_owner(struct lmdb *l)
-{
-    MDB_val k = lmdb_val("next", 4), v;
-    int rc = mdb_get(l->txn, l->meta, &k, &v);
-
-    if (rc == MDB_NOTFOUND || (rc == 0 && (codec_get_counter(lmdb_bytes(v), &l->next_owner) != 0 ||
-                                           l->next_owner == 0)))
-        return lmdb_damaged("(owners)", "counter");
-    return lmdb_error(rc, "get");
-}
-
-/* Ids are never reused: what still carries one must not become somebody else's. */
-static int add_owner(struct lmdb *l, const struct engine_op *op, uint64_t *id)
-{
-    uint8_t key[CODEC_KEY_MAX];
-    MDB_val k = { codec_owner_key(key, op->owner, op->owner_len), key };
-    MDB_val v = { codec_owner_size(op->owner_len), NULL };
-    int rc = l->next_owner == 0 ? read_next_owner(l) : 0;
-
-    if (rc != 0)
-        return rc;
-    rc = lmdb_error(mdb_put(l->txn, l->owners, &k, &v, MDB_RESERVE), "put");
-    if (rc != 0)
-        return rc;
-    *id = l->next_owner++;
-    l->next_changed = true;
-    codec_owner(v.mv_data, *id, op->owner, op->owner_len);
-    return 0;
-}
-
-static int owner_id(struct lmdb *l, const struct engine_op *op, bool add, uint64_t *id)
-{
-    int rc;
-
-    if (op->owner == l->last_owner) {
-        *id = l->last_id;
-        return 0;
-    }
-    rc = lmdb_find_owner(l, l->txn, op->owner, op->owner_len, id);
-    if (rc == GR_ENOENT && add)
-        rc = add_owner(l, op, id);
-    if (rc == 0) {
-        l->last_owner = op->owner;
-        l->last_id = *id;
-    }
-    return rc;
-}
-
 int lmdb_begin(struct engine *e)
 {
     struct lmdb *l = self(e);
@@ -78,7 +30,6 @@ int lmdb_begin(struct engine *e)
     l->number++;
     l->next_owner = 0;
     l->next_changed = false;
-    l->last_owner = NULL;
     return 0;
 }
 
@@ -315,7 +266,7 @@ int lmdb_apply(struct engine *e, struct engine_op *op)
     bool add = op->op == STORE_PUT || op->op == STORE_PUT_NEW || op->op == STORE_ADD ||
                op->op == STORE_APPEND;
     uint64_t id;
-    int rc = owner_id(l, op, add, &id);
+    int rc = lmdb_owner_id(l, op, add, &id);
 
     if (rc != 0)
         return rc == GR_ENOENT ? 0 : rc; /* changing or deleting what an unknown owner has */
@@ -343,7 +294,7 @@ int lmdb_exists(struct engine *e, const struct engine_op *op)
     uint8_t key[CODEC_KEY_MAX];
     MDB_val k, v;
     uint64_t id;
-    int rc = owner_id(l, op, false, &id);
+    int rc = lmdb_owner_id(l, op, false, &id);
 
     if (rc != 0)
         return rc == GR_ENOENT ? 0 : rc;
@@ -428,6 +379,8 @@ int lmdb_commit(struct engine *e)
     if (rc == 0) {
         l->aged = false;
         stay_ahead(l);
+    } else {
+        lmdb_owners_forget(l);
     }
     end(l);
     return lmdb_error(rc, "commit");
@@ -438,5 +391,6 @@ void lmdb_abort(struct engine *e)
     struct lmdb *l = self(e);
 
     mdb_txn_abort(l->txn);
+    lmdb_owners_forget(l);
     end(l);
 }

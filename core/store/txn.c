@@ -129,6 +129,7 @@ struct engine_op txn_engine_op(const struct store_txn *t, size_t i)
     return (struct engine_op){
         .op = o->op, .coll = o->coll,
         .owner = txn_owner(t, o->owner), .owner_len = t->owner[o->owner].len,
+        .owner_hash = t->owner[o->owner].hash,
         .key = bytes + o->key, .key_len = o->key_len,
         .val = bytes + o->val, .val_len = o->val_len, .max = o->max,
     };
