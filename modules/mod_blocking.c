@@ -1,8 +1,8 @@
 /* mod_blocking: the blocking command (XEP-0191): a view of the default privacy list, which
  * mod_privacy keeps and puts in force. Here: the protocol, and pushes to the resources that
  * asked for the block list. Reports of abuse (XEP-0377) that come with a block are logged. */
-#include "mod_privacy/blocklist.h"
-#include "mod_privacy/request.h"
+#include "privacy_blocklist.h"
+#include "privacy_request.h"
 
 #include <string.h>
 

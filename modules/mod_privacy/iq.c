@@ -1,6 +1,6 @@
 /* mod_privacy/iq.c: jabber:iq:privacy (XEP-0016, 2.3 to 2.8). */
 #include "privacy.h"
-#include "request.h"
+#include "../privacy_request.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
  * Everything runs on the account's home loop. */
 #pragma once
 
-#include "blocklist.h"
+#include "../privacy_blocklist.h"
 
 #define NS_PRIVACY "jabber:iq:privacy"
 #define NAME_MAX_BYTES 255 /* of a list */

@@ -280,7 +280,7 @@ class Sample(Base):
             self.assertTrue(os.path.exists(f'{BUILD}/modules/{name}.so'), name)
 
     def test_the_readme_says_what_is_off(self):
-        on = set(re.findall(r'^\[(mod_\w+)\]\n(?!enabled = no)', read('config/grapnel.ini'), re.M))
+        on = set(re.findall(r'^\[(mod_\w+)\][^\n]*\n(?!enabled = no)', read('config/grapnel.ini'), re.M))
         for row in rows(README, 'module'):
             off = set(re.findall(r'mod_\w+', row[0])) - on
             self.assertEqual('off by default' in row[1], off != set(), row)
@@ -316,7 +316,7 @@ class Sample(Base):
                          'add you@localhost (it asks for a password)\n')
         self.assertRegex(p.stdout.readline(), rf'you@localhost.*port {port}')
         listed = json.loads(run([GRAPNELCTL, '--config', f'{folder}/run/grapnel.ini', '--json', 'modules']))
-        on = set(re.findall(r'^\[(mod_\w+)\]\n(?!enabled = no)', read('config/grapnel.ini'), re.M))
+        on = set(re.findall(r'^\[(mod_\w+)\][^\n]*\n(?!enabled = no)', read('config/grapnel.ini'), re.M))
         self.assertEqual({m['module'] for m in listed if m['module'].startswith('mod_')}, on)
         p.send_signal(signal.SIGTERM)
         self.assertEqual(p.wait(TIMEOUT), 0)

@@ -1,4 +1,4 @@
-/* mod_privacy/request.h: an iq about privacy on its way through the chain privacy_iq_get or
+/* privacy_request.h: an iq about privacy on its way through the chain privacy_iq_get or
  * privacy_iq_set, whose handlers answer it, each for its own namespace. Included once by each
  * module that takes such iqs from clients; everything in it is static. */
 #pragma once

@@ -1,4 +1,4 @@
-/* mod_privacy/blocklist.h: the block list (XEP-0191) as a view of the default privacy list,
+/* privacy_blocklist.h: the block list (XEP-0191) as a view of the default privacy list,
  * which mod_privacy keeps: what mod_blocking asks for and is told of, as two hooks of
  * mod_privacy's own. */
 #pragma once
