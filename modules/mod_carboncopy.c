@@ -16,6 +16,7 @@
 #define NS_HINTS "urn:xmpp:hints"
 #define NS_MUC_USER "http://jabber.org/protocol/muc#user"
 #define NS_INVITATION "jabber:x:conference"
+#define NS_SID "urn:xmpp:sid:0"
 
 enum { COPIED_MAX = 32 };
 
@@ -166,6 +167,19 @@ static struct gr_session *next_copy(struct gr_mod *self, const struct copying *c
     return NULL;
 }
 
+/* Which the message itself, on its way to somebody else, does not tell (XEP-0313, 3.5). */
+static void add_archive_id(struct gr_stanza *copy, struct gr_el *forwarded, const struct copying *c)
+{
+    const char *id = gr_acc_get(c->ev->ev.acc, "mam", "mam_id");
+    struct gr_el *el;
+
+    if (id == NULL)
+        return;
+    el = gr_el_add(copy, gr_el_child(forwarded, GR_NS_CLIENT, "message"), NS_SID, "stanza-id");
+    gr_el_set(copy, el, "by", gr_account_jid(c->account)->bare);
+    gr_el_set(copy, el, "id", id);
+}
+
 static struct gr_stanza *wrapped(const struct copying *c)
 {
     const struct gr_stanza *st = c->ev->stanza;
@@ -173,7 +187,10 @@ static struct gr_stanza *wrapped(const struct copying *c)
     bool sent = c->direction == SENT || c->sender != NULL;
     struct gr_el *el = gr_el_add(copy, NULL, NS_CARBONS, sent ? "sent" : "received");
 
-    gr_el_append(copy, gr_el_add(copy, el, NS_FORWARD, "forwarded"), gr_stanza_root(st));
+    el = gr_el_add(copy, el, NS_FORWARD, "forwarded");
+    gr_el_append(copy, el, gr_stanza_root(st));
+    if (c->direction == SENT)
+        add_archive_id(copy, el, c);
     return copy;
 }
 
