@@ -115,7 +115,8 @@ struct archive {
     uint64_t block;             /* whose contacts are known: */
     uint64_t contact[BLOCK];    /* the first halves of their keys */
     unsigned contacts;
-    bool sweeping, retracting;
+    bool sweeping;
+    unsigned retracting;        /* retractions that are being looked for */
     char id[MAM_ID_SIZE];       /* of the latest row */
 };
 

@@ -7,7 +7,8 @@
 
 #include <grapnel/log.h>
 
-enum { LATEST = 1000, PART = 50 }; /* rows that are looked at; at a time */
+/* Rows that are looked at; at a time; retractions of an archive at once, more leave no tombstone. */
+enum { LATEST = 1000, PART = 50, RETRACTING_MAX = 100 };
 
 struct retraction {
     struct gr_mam_ev ev;
@@ -26,7 +27,7 @@ struct retraction {
 
 static void end(struct retraction *x)
 {
-    x->a->retracting = false;
+    x->a->retracting--;
     archive_unpin(x->self, x->a);
     gr_receipt_give(&x->receipt);
     gr_stanza_unref(&x->stanza);
@@ -183,7 +184,8 @@ void retract(struct gr_mod *self, const struct gr_mam_ev *ev, struct archive *a)
     const char *name = el != NULL ? gr_el_attr(el, "id") : NULL;
     struct retraction *x;
 
-    if (name == NULL || name[0] == '\0' || !conf->message_retraction || a->retracting)
+    if (name == NULL || name[0] == '\0' || !conf->message_retraction ||
+        a->retracting >= RETRACTING_MAX)
         return;
     x = gr_alloc(sizeof(*x));
     x->self = self;
@@ -193,7 +195,7 @@ void retract(struct gr_mod *self, const struct gr_mam_ev *ev, struct archive *a)
     x->remote = gr_jid_dup(ev->remote);
     x->name = gr_strdup(name);
     x->outgoing = ev->outgoing;
-    a->retracting = true;
+    a->retracting++;
     a->pins++;
     look_back(x, a->last_seq);
 }
