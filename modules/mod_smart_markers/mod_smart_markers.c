@@ -58,6 +58,13 @@ static bool strip_markers(struct gr_stanza_ev *ev)
 
 /* --- on their way --- */
 
+/* Where accounts are there is no room, whatever type the sender chose: a row of that name would be the
+ * account's own. */
+static bool is_for_room(const struct gr_stanza_ev *ev)
+{
+    return gr_stanza_type(ev->stanza) == GR_MSG_GROUPCHAT && gr_host_find(ev->to->domain) == NULL;
+}
+
 static enum gr_verdict on_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const struct markers_conf *conf = gr_conf(self);
@@ -72,7 +79,7 @@ static enum gr_verdict on_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
     st = gr_stanza_ref(ev->stanza); /* what `m` points into */
     m.thread = marker_thread(st);
     m.with = ev->to->bare;
-    m.room = gr_stanza_type(st) == GR_MSG_GROUPCHAT;
+    m.room = is_for_room(ev);
     m.id = gr_el_attr(el, "id");
     keep_marker(self, ev->from, &m, gr_receipt_take(&ev->ev));
     snprintf(stamp, sizeof(stamp), "%" PRId64, m.time_us);

@@ -266,6 +266,23 @@ static void rooms(void **state)
     h_stop(&h);
 }
 
+/* A user is no room: nobody writes down there what bob has read. */
+static void nobody_marks_for_others(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    (void)state;
+    h_send(bob, "<message to='alice@localhost'>" MARK("displayed", "1") "</message>");
+    h_send(alice, "<message to='bob@localhost' type='groupchat'>" MARK("displayed", "9") "</message>");
+    h_send(alice, "<message to='bob@localhost' type='groupchat'><thread>t</thread>"
+                  MARK("displayed", "9") "</message>");
+    h_drop_all(bob);
+    assert_int_equal(rows_of(h, "bob@localhost"), 1);
+    expect_markers(bob, "alice@localhost", "", BOB("displayed", "1") ALICE("displayed", "9"));
+    h_stop(&h);
+}
+
 /* --- the account goes --- */
 
 static void markers_go_with_the_account(void **state)
@@ -344,6 +361,7 @@ int main(void)
         cmocka_unit_test(the_oldest_leave),
         cmocka_unit_test(private_markers_stay_with_their_sender),
         cmocka_unit_test(rooms),
+        cmocka_unit_test(nobody_marks_for_others),
         cmocka_unit_test(markers_go_with_the_account),
         cmocka_unit_test(they_outlive_a_restart),
         cmocka_unit_test(an_account_can_be_exported),
