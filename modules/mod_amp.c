@@ -233,10 +233,19 @@ static bool judge(struct gr_mod *self, const struct gr_stanza *st, const char *d
 
 struct waiting {
     struct gr_amp_ev ev;
+    struct gr_jid_info_ev contact;
     struct gr_hold *hold;
     struct gr_jid *to;
     struct gr_stanza *st;       /* as it came */
 };
+
+static void waiting_end(struct waiting *w, enum gr_verdict verdict)
+{
+    gr_resume(w->hold, verdict);
+    gr_jid_free(&w->to);
+    gr_stanza_unref(&w->st);
+    gr_free(w);
+}
 
 /* Where nobody could tell, nothing matches. */
 static void on_determined(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
@@ -248,10 +257,41 @@ static void on_determined(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict
               judge(self, w->st, e->deliver, e->match_resource);
 
     (void)verdict;
-    gr_resume(w->hold, on ? GR_OK : GR_STOP);
-    gr_jid_free(&w->to);
-    gr_stanza_unref(&w->st);
-    gr_free(w);
+    waiting_end(w, on ? GR_OK : GR_STOP);
+}
+
+static void determine_then_judge(struct gr_mod *self, struct waiting *w)
+{
+    gr_hook_run(self, GR_HOOK_amp_determine_strategy, &w->ev.ev, on_determined);
+}
+
+/* The first rule whose answer would say whether the recipient is online. */
+static const struct gr_el *telling_rule(const struct gr_stanza *st)
+{
+    const struct gr_el *rule = gr_el_child(amp_of(st), NS_AMP, "rule");
+
+    for (; rule != NULL; rule = gr_el_next(rule, NS_AMP, "rule")) {
+        struct gr_amp_ev ev = event_of(rule);
+
+        if (is_known(ev.condition) && strcmp(ev.action, "drop") != 0)
+            break;
+    }
+    return rule;
+}
+
+/* As the sender's own roster has it, which the recipient's server has written. */
+static void on_contact(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
+{
+    struct gr_jid_info_ev *info = GR_CONTAINER_OF(ev, struct gr_jid_info_ev, ev);
+    struct waiting *w = GR_CONTAINER_OF(info, struct waiting, contact);
+
+    (void)verdict;
+    if (info->sub == GR_SUB_TO || info->sub == GR_SUB_BOTH) {
+        determine_then_judge(self, w);
+        return;
+    }
+    refuse(self, w->st, telling_rule(w->st), GR_NOT_ACCEPTABLE, NS_AMP, "invalid-rules");
+    waiting_end(w, GR_STOP);
 }
 
 /* What is not for this host is sent to the next hop (table 1), whatever is there. */
@@ -278,7 +318,12 @@ static enum gr_verdict wait_for(struct gr_mod *self, struct gr_stanza_ev *ev, st
     w->to = gr_jid_dup(gr_stanza_to(take));
     w->ev = (struct gr_amp_ev){ .from = gr_stanza_from(take), .to = w->to, .stanza = take,
                                 .event = "initial_check" };
-    gr_hook_run(self, GR_HOOK_amp_determine_strategy, &w->ev.ev, on_determined);
+    w->contact.owner = w->ev.from;
+    w->contact.contact = w->to;
+    if (telling_rule(take) == NULL || gr_jid_bare_equal(w->ev.from, w->to))
+        determine_then_judge(self, w);
+    else /* 9: only who may see the recipient's presence */
+        gr_hook_run(self, GR_HOOK_roster_get_jid_info, &w->contact.ev, on_contact);
     return GR_PENDING;
 }
 

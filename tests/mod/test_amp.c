@@ -44,10 +44,9 @@ static enum gr_verdict on_message(struct gr_mod *self, struct gr_stanza_ev *ev)
     struct gr_jid *from = gr_jid_dup_bare(ev->from), *to = gr_jid_dup(ev->to);
 
     (void)self;
-    assert_string_equal(from->full, "alice@localhost");
+    assert_string_equal(from->full, from->node[0] == 'a' ? "alice@localhost" : "carol@localhost");
     assert_string_equal(from->domain, "localhost");
-    assert_string_equal(to->node, "bob");
-    assert_string_equal(to->bare, "bob@localhost");
+    assert_string_equal(to->bare, to->node[0] == 'b' ? "bob@localhost" : "carol@localhost");
     assert_string_equal(to->domain, "localhost");
     gr_jid_free(&from);
     gr_jid_free(&to);
@@ -63,6 +62,17 @@ static const struct gr_hook hooks[] = {
 };
 static const struct gr_module tester = { .name = "tester", .hooks = hooks };
 
+/* alice sees bob's presence. */
+static void subscribe(struct h *h)
+{
+    struct hs *alice = h_login(h, "alice@localhost/x"), *bob = h_login(h, "bob@localhost/x");
+
+    h_send(alice, "<presence to='bob@localhost' type='subscribe'/>");
+    h_send(bob, "<presence to='alice@localhost' type='subscribed'/>");
+    h_disconnect(&alice, true);
+    h_disconnect(&bob, true);
+}
+
 static struct h *start(void)
 {
     struct h *h;
@@ -73,6 +83,8 @@ static struct h *start(void)
                 "[mod_amp]\n");
     h_user(h, "alice@localhost");
     h_user(h, "bob@localhost");
+    h_user(h, "carol@localhost");
+    subscribe(h);
     return h;
 }
 
@@ -197,6 +209,32 @@ static void resources(void **state)
     h_stop(&h);
 }
 
+/* Who may not see the recipient's presence does not learn it like this (9). */
+static void strangers(void **state)
+{
+    struct h *h = start();
+    struct hs *carol = h_login(h, "carol@localhost/c"), *bob;
+
+    (void)state;
+    for (int online = 0; online < 2; online++) {
+        if (online == 1)
+            bob = h_online(h, "bob@localhost/b");
+        say(carol, "bob@localhost", RULE("deliver", "notify", "direct"));
+        expect_error(carol, "not-acceptable", NS, "invalid-rules",
+                     RULE("deliver", "notify", "direct"));
+        say(carol, "nobody@localhost", RULE("deliver", "drop", "direct")
+            RULE("match-resource", "error", "exact"));
+        expect_error(carol, "not-acceptable", NS, "invalid-rules",
+                     RULE("match-resource", "error", "exact"));
+    }
+    h_expect_nothing(bob);
+    say(carol, "bob@localhost", RULE("deliver", "drop", "stored"));
+    h_expect_body(bob, NULL, "hi");
+    say(carol, "carol@localhost", RULE("deliver", "notify", "stored"));
+    h_expect(carol, GR_MESSAGE, GR_TYPE_INVALID, "localhost");
+    h_stop(&h);
+}
+
 /* A condition of another module; one that fails. */
 static void handlers_of_others(void **state)
 {
@@ -242,6 +280,7 @@ int main(void)
         cmocka_unit_test(delivered),
         cmocka_unit_test(stored_or_lost),
         cmocka_unit_test(resources),
+        cmocka_unit_test(strangers),
         cmocka_unit_test(handlers_of_others),
         cmocka_unit_test(discovery),
     };
