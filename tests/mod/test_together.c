@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define MODULES                                                                                    \
-    "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_offline]\n[mod_carboncopy]\n[mod_mam]\n" \
-    "[mod_disco]\n[mod_caps]\n[mod_ping]\n[mod_last]\n[mod_private]\n[mod_vcard]\n[mod_privacy]\n" \
-    "[mod_blocking]\n[mod_stream_management]\n[mod_csi]\n[mod_smart_markers]\n"                    \
-    "[mod_offline_chatmarkers]\n[mod_inbox]\n[mod_amp]\n"
+/* Each with options of these. */
+#define WITH(offline, mam, inbox)                                                                  \
+    "[host localhost]\n[mod_roster]\n[mod_presence]\n[mod_carboncopy]\n[mod_disco]\n[mod_caps]\n"  \
+    "[mod_ping]\n[mod_last]\n[mod_private]\n[mod_vcard]\n[mod_privacy]\n[mod_blocking]\n"           \
+    "[mod_stream_management]\n[mod_csi]\n[mod_smart_markers]\n[mod_offline_chatmarkers]\n"         \
+    "[mod_amp]\n[mod_offline]\n" offline "[mod_mam]\n" mam "[mod_inbox]\n" inbox
+#define MODULES WITH("", "", "")
 
 #define NS_MAM "urn:xmpp:mam:2"
 #define NS_SID "urn:xmpp:sid:0"
@@ -218,7 +220,7 @@ static void two_resources_and_their_copies(void **state)
     assert_string_not_equal(id, "");
     assert_string_equal(id, archived(csi, 0, "1"));
     expect_no_message(csi);
-    /* XEP-0313, 3.1: copies of sent ones tell the id, too */
+    /* XEP-0313, 3.5: copies of sent ones tell the id, too */
     snprintf(id, sizeof(id), "%s", expect(a2, "sent", "1", "alice@localhost"));
     assert_string_equal(id, archived(a2, 0, "1"));
     expect_no_message(a1);
@@ -235,6 +237,32 @@ static void two_resources_and_their_copies(void **state)
     expect_no_message(a2);
     expect_rows(h, "alice@localhost", 1, 0);
     expect_rows(h, "bob@localhost", 1, 0);
+    assert_int_equal(unread(csi, "alice@localhost"), 1);
+    h_stop(&h);
+}
+
+/* To the account: each gets it, and who is there when the other one is given up does not get it twice. */
+static void copies_of_one_message(void **state)
+{
+    struct h *h = start();
+    struct hs *a = online(h, "alice@localhost/1");
+    struct hs *csi = online(h, "bob@localhost/csi"), *gone = managed(h, "bob@localhost/gone");
+    struct hs *low = managed(h, "bob@localhost/low"); /* gets copies only */
+    char id[64];
+
+    (void)state;
+    h_send(csi, "<inactive xmlns='urn:xmpp:csi:0'/>");
+    h_send(low, "<presence><priority>-1</priority></presence>");
+    h_drop_all(low);
+    h_disconnect(&low, false);
+    h_disconnect(&gone, false);
+    say(a, "bob@localhost", "1");
+    snprintf(id, sizeof(id), "%s", expect(csi, NULL, "1", "bob@localhost"));
+    h_advance(h, 700 * 1000);
+    expect_no_message(csi);
+    expect_no_message(a);
+    expect_rows(h, "bob@localhost", 1, 0);
+    assert_string_equal(archived(csi, 0, "1"), id);
     assert_int_equal(unread(csi, "alice@localhost"), 1);
     h_stop(&h);
 }
@@ -553,14 +581,8 @@ static void handled_when_all_is_on_disk(void **state)
     h_advance(h, 1000);
     h_hold_store(h, true);
     say(a, "bob@localhost", "1");
-    h_send(a, "<r " SM "/>");
-    for (int i = 0; i < 6 && h_unhandled(a) > 0; i++) {
-        static const char ack[] = "<a " SM " h='1'/>";
-
-        (void)ack;
+    for (int i = 0; i < 6 && h_unhandled(a) > 0; i++)
         h_commit(h);
-        h_run(h);
-    }
     assert_int_equal(h_unhandled(a), 0);
     h_restart(h); /* nothing more was committed */
     h_hold_store(h, false);
@@ -568,6 +590,89 @@ static void handled_when_all_is_on_disk(void **state)
     expect_rows(h, "bob@localhost", 1, 1);
     struct hs *b = online(h, "bob@localhost/1");
     assert_int_equal(unread(b, "alice@localhost"), 1);
+    h_stop(&h);
+}
+
+/* --- a reload, and what different owners want --- */
+
+static void a_reload_on_the_way(void **state)
+{
+    static const char *const id[] = { "0", "1", "2" };
+    static const char *const next[] = { WITH("limit = 10\n", "", "bin_ttl = 5d\n"),
+                                        WITH("", "page_size = 20\n", ""),
+                                        WITH("limit = 20\n", "page_size = 30\n", "bin_ttl = 6d\n") };
+    struct h *h = start();
+    struct hs *a1 = online(h, "alice@localhost/1"), *a2 = online(h, "alice@localhost/2"), *b;
+
+    (void)state;
+    h_hold_store(h, true);
+    for (size_t i = 0; i < GR_COUNT(id); i++) {
+        say(a1, "bob@localhost", id[i]);
+        h_reload(h, next[i], NULL);
+    }
+    for (int i = 0; i < 20 && h_unhandled(a1) > 0; i++)
+        h_commit(h);
+    h_hold_store(h, false);
+    h_run(h);
+    assert_int_equal(h_unhandled(a1), 0);
+    expect_no_message(a1);
+    expect_rows(h, "alice@localhost", 3, 0);
+    expect_rows(h, "bob@localhost", 3, 3);
+    for (size_t i = 0; i < GR_COUNT(id); i++)
+        expect(a2, "sent", id[i], "alice@localhost");
+    b = online(h, "bob@localhost/1");
+    assert_int_equal(unread(b, "alice@localhost"), 3);
+    for (unsigned i = 0; i < GR_COUNT(id); i++)
+        archived(b, i, id[i]);
+    h_stop(&h);
+}
+
+/* What alice's archive calls it is nothing for bob, who wants no archive. */
+static void one_archives_and_the_other_does_not(void **state)
+{
+    struct h *h = start();
+    struct hs *a = online(h, "alice@localhost/1"), *b = online(h, "bob@localhost/1");
+    struct gr_stanza *st;
+
+    (void)state;
+    h_iq(b, "set", NULL, "<prefs xmlns='" NS_MAM "' default='never'><always/><never/></prefs>");
+    say(a, "bob@localhost", "1");
+    assert_string_equal(expect(b, NULL, "1", "bob@localhost"), "");
+    expect_rows(h, "bob@localhost", 0, 0);
+    h_iq(b, "get", NULL, "<inbox xmlns='urn:xmpp:inbox:1'/>");
+    st = next_message(b);
+    assert_null(gr_el_attr(gr_stanza_child(st, "urn:xmpp:inbox:1", "entry"), "id"));
+    h_stop(&h);
+}
+
+/* They come to the end also when the client acknowledges nothing, and looks away. */
+static void long_answers(void **state)
+{
+    struct h *h = start();
+    struct hs *b = managed(h, "bob@localhost/1");
+    unsigned n = 0;
+
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        char to[40];
+
+        snprintf(to, sizeof(to), "u%d@localhost", i);
+        say(b, to, "1");
+    }
+    h_send(b, "<inactive xmlns='urn:xmpp:csi:0'/>");
+    h_drop_all(b);
+    h_send(b, "<iq type='set' id='q'><query xmlns='" NS_MAM "'><set xmlns='http://jabber.org/protocol/"
+              "rsm'><max>60</max></set></query></iq>");
+    h_send(b, "<iq type='set' id='i'><inbox xmlns='" NS_INBOX "'/></iq>");
+    for (int ms = 0; ms < 3000; ms += 250)
+        h_advance(h, 250);
+    for (const struct gr_stanza *st = h_next(b); st != NULL; st = h_next(b)) {
+        n += is_message(st) && gr_stanza_child(st, NS_MAM, "result") != NULL;
+        n += is_message(st) && gr_stanza_child(st, NS_INBOX, "result") != NULL;
+        if (gr_stanza_kind(st) == GR_IQ)
+            n += 1000;
+    }
+    assert_int_equal(n, 2120);
     h_stop(&h);
 }
 
@@ -606,7 +711,7 @@ static void nothing_is_left_of_an_account(void **state)
     for (size_t i = 0; i < GR_COUNT(all); i++)
         if (rows_of(h, all[i].module, &all[i].coll, "bob@localhost") == 0 &&
             strcmp(all[i].coll.name, "roster_removed") != 0)
-            print_message("nothing in %s\n", all[i].coll.name);
+            h_fail("nothing in %s that could go", all[i].coll.name);
     h_feed(b, "<message to='alice@localhost' id='9' type='chat'><body>9</body></message>");
     h_feed(a, "<message to='bob@localhost' id='8' type='chat'><body>8</body></message>");
     assert_int_equal(h_user_delete(h, "bob@localhost"), GR_R_OK);
@@ -623,6 +728,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(two_resources_and_their_copies),
+        cmocka_unit_test(copies_of_one_message),
         cmocka_unit_test(a_user_who_is_away),
         cmocka_unit_test(from_store_to_stream_and_back),
         cmocka_unit_test(to_a_resource_that_went),
@@ -634,6 +740,9 @@ int main(void)
         cmocka_unit_test(retracted),
         cmocka_unit_test(a_disk_that_fails),
         cmocka_unit_test(handled_when_all_is_on_disk),
+        cmocka_unit_test(a_reload_on_the_way),
+        cmocka_unit_test(one_archives_and_the_other_does_not),
+        cmocka_unit_test(long_answers),
         cmocka_unit_test(nothing_is_left_of_an_account),
     };
 
