@@ -31,12 +31,19 @@ static bool is_repeated(const struct gr_stanza *st, const struct gr_acc *acc)
             gr_stanza_child(st, GR_NS_DELAY, "delay") != NULL);
 }
 
+/* An entry keeps the message (XEP-0334, 4.1, 4.2). */
+static bool may_be_kept(const struct gr_stanza *st)
+{
+    return gr_stanza_child(st, NS_HINTS, "no-store") == NULL &&
+           gr_stanza_child(st, NS_HINTS, "no-permanent-store") == NULL;
+}
+
 static bool is_part(const struct gr_stanza *st, const struct gr_acc *acc)
 {
     enum gr_type type = gr_stanza_type(st);
 
     return (type == GR_MSG_CHAT || type == GR_MSG_NORMAL || type == GR_MSG_GROUPCHAT) &&
-           !is_repeated(st, acc) && gr_stanza_child(st, NS_HINTS, "no-store") == NULL &&
+           !is_repeated(st, acc) && may_be_kept(st) &&
            (has_text(st) || gr_stanza_child(st, NS_HINTS, "store") != NULL);
 }
 
@@ -263,7 +270,7 @@ enum gr_verdict on_muc(struct gr_mod *self, struct gr_room_ev *ev)
     const struct inbox_conf *conf = gr_conf(self);
 
     if (!in_list(conf->groupchat, "muc") || ev->stanza == NULL || !has_text(ev->stanza) ||
-        gr_stanza_child(ev->stanza, NS_HINTS, "no-store") != NULL)
+        !may_be_kept(ev->stanza))
         return GR_OK;
     for (size_t i = 0; i < ev->affiliate_count; i++) {
         const struct gr_affiliate *a = &ev->affiliates[i];

@@ -176,6 +176,7 @@ static void what_counts(void **state)
         { "<encrypted xmlns='urn:xmpp:omemo:2'/>", "chat", true },
         { "<x xmlns='urn:x'/><store xmlns='urn:xmpp:hints'/>", "chat", true },
         { "<body>x</body><no-store xmlns='urn:xmpp:hints'/>", "chat", false },
+        { "<body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/>", "chat", false },
         { "<body>x</body><sent xmlns='urn:xmpp:carbons:2'/>", "chat", false },
         { "<result xmlns='urn:xmpp:mam:2'/><body>x</body>", "chat", false },
         { "<body>x</body><delay xmlns='urn:xmpp:delay' stamp='2001-01-01T00:00:00Z'/>", "chat",
