@@ -36,11 +36,26 @@ static inline struct gr_el *marker_of(const struct gr_stanza *st, enum marker_ty
     return NULL;
 }
 
+/* Says nothing on its own, or is a marker itself. */
+static inline bool marker_is_beside(const struct gr_el *el)
+{
+    static const char *const beside[] = { NS_CHAT_MARKERS, GR_NS_DELAY, "urn:xmpp:hints",
+                                          "urn:xmpp:sid:0", "http://jabber.org/protocol/chatstates" };
+
+    for (size_t i = 0; i < GR_COUNT(beside); i++)
+        if (gr_el_is(el, beside[i], NULL))
+            return true;
+    return gr_el_is(el, GR_NS_CLIENT, "thread") || gr_el_is(el, "urn:xmpp:receipts", "request");
+}
+
 /* Does it say something else as well? */
 static inline bool marker_has_company(const struct gr_stanza *st)
 {
-    return gr_stanza_child(st, GR_NS_CLIENT, "body") != NULL ||
-           gr_stanza_child(st, GR_NS_CLIENT, "subject") != NULL;
+    const struct gr_el *el = gr_stanza_child(st, NULL, NULL);
+
+    while (el != NULL && marker_is_beside(el))
+        el = gr_el_next(el, NULL, NULL);
+    return el != NULL;
 }
 
 /* "" when there is none. */

@@ -93,6 +93,26 @@ static void the_latest_of_each_kind_is_kept(void **state)
     h_stop(&h);
 }
 
+/* What is said beside a marker is not replaced by the next marker. */
+static void messages_with_a_marker_are_messages(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a");
+
+    (void)state;
+    h_send(alice, "<message to='bob@localhost' type='chat'><encrypted xmlns='urn:xmpp:omemo:2'/>"
+                  MARK("displayed", "1") "<store xmlns='urn:xmpp:hints'/></message>");
+    h_send(alice, "<message to='bob@localhost' type='chat'><received xmlns='urn:xmpp:receipts' "
+                  "id='1'/>" MARK("displayed", "1") "</message>");
+    assert_int_equal(messages(h), 2);
+    h_send(alice, "<message to='bob@localhost' type='chat'>" MARK("displayed", "1")
+                  "<active xmlns='http://jabber.org/protocol/chatstates'/>"
+                  "<store xmlns='urn:xmpp:hints'/></message>");
+    assert_int_equal(messages(h), 2);
+    assert_int_equal(markers(h), 1);
+    h_stop(&h);
+}
+
 static void it_survives_a_restart_and_is_acknowledged_then(void **state)
 {
     struct h *h = start(NULL);
@@ -248,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(the_latest_of_each_kind_is_kept),
+        cmocka_unit_test(messages_with_a_marker_are_messages),
         cmocka_unit_test(it_survives_a_restart_and_is_acknowledged_then),
         cmocka_unit_test(at_the_limit),
         cmocka_unit_test(a_broken_connection_loses_nothing),

@@ -218,6 +218,10 @@ static void private_markers_stay_with_their_sender(void **state)
                   "</message>");
     h_expect_xml(bob, "<message from='alice@localhost/a' to='bob@localhost'><body>x</body>"
                       "</message>");
+    h_send(alice, "<message to='bob@localhost'><encrypted xmlns='urn:xmpp:omemo:2'/>"
+                  MARK("displayed", "2") "</message>"); /* says something as well */
+    h_expect_xml(bob, "<message from='alice@localhost/a' to='bob@localhost'><encrypted "
+                      "xmlns='urn:xmpp:omemo:2'/></message>");
     h_send(alice, "<message to='x@elsewhere.example'>" MARK("displayed", "3") "</message>");
     h_expect_nothing(alice); /* no answer of that server: it was not asked */
     expect_markers(alice, "bob@localhost", "", ALICE("displayed", "2"));
