@@ -328,6 +328,107 @@ static void from_store_to_stream_and_back(void **state)
     h_stop(&h);
 }
 
+/* The same without any of that: what a broken connection did not take is kept. */
+static void a_connection_that_breaks(void **state)
+{
+    struct h *h = start();
+    struct hs *a = online(h, "alice@localhost/1"), *a2 = online(h, "alice@localhost/2"), *b, *low;
+    char id[64];
+
+    (void)state;
+    low = online(h, "bob@localhost/low");
+    h_send(low, "<presence><priority>-1</priority></presence>");
+    for (int alone = 0; alone < 2; alone++) {
+        const char *to = alone ? "bob@localhost/1" : "bob@localhost";
+
+        b = online(h, "bob@localhost/1");
+        h_drop_all(low);
+        h_break(b);
+        say(a, to, "1");
+        expect(a2, "sent", "1", "alice@localhost");
+        snprintf(id, sizeof(id), "%s", expect(low, "received", "1", "bob@localhost"));
+        h_disconnect(&b, false);
+        h_run(h);
+        expect_no_message(low);
+        expect_no_message(a2);
+        expect_rows(h, "bob@localhost", alone + 1u, 1);
+        b = online(h, "bob@localhost/1");
+        expect_rows(h, "bob@localhost", alone + 1u, 0);
+        h_disconnect(&b, true);
+        assert_int_equal(unread(low, "alice@localhost"), alone + 1);
+        assert_string_equal(archived(low, (unsigned)alone, "1"), id);
+    }
+    expect_no_message(a);
+    h_stop(&h);
+}
+
+/* A message of type normal to a resource that is given up. */
+static void given_up_messages_of_type_normal(void **state)
+{
+    struct h *h = start();
+    struct hs *a = online(h, "alice@localhost/1"), *b = managed(h, "bob@localhost/1");
+
+    (void)state;
+    h_disconnect(&b, false);
+    h_send(a, "<message to='bob@localhost/1' id='1'><body>1</body></message>");
+    h_send(a, "<message to='bob@localhost' id='2'><body>2</body></message>");
+    h_advance(h, 700 * 1000);
+    b = h_login(h, "bob@localhost/1");
+    h_send(b, "<presence/>");
+    expect(b, NULL, "2", "bob@localhost");
+    expect_no_message(b);
+    h_expect_error(a, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "bob@localhost/1"); /* RFC 6121, 8.5.3.2.1 */
+    expect_no_message(a);
+    assert_int_equal(unread(b, "alice@localhost"), 2);
+    h_stop(&h);
+}
+
+/* It goes while what its stream has not acknowledged waits. */
+static void an_account_goes_with_its_queue(void **state)
+{
+    struct h *h = start();
+    struct hs *a = online(h, "alice@localhost/1"), *b = managed(h, "bob@localhost/1");
+    static const struct gr_coll entries = GR_MAP("inbox"), contacts = GR_MAP("mam.contacts"),
+                                marks = GR_MAP("offline_chatmarkers");
+
+    (void)state;
+    h_disconnect(&b, false);
+    for (int i = 0; i < 5; i++)
+        say(a, "bob@localhost", "1");
+    h_send(a, "<message to='bob@localhost'><displayed xmlns='" MARKERS "' id='1'/></message>");
+    assert_int_equal(h_user_delete(h, "bob@localhost"), GR_R_OK);
+    h_advance(h, 700 * 1000);
+    expect_rows(h, "bob@localhost", 0, 0);
+    assert_int_equal(rows_of(h, "inbox", &entries, "bob@localhost"), 0);
+    assert_int_equal(rows_of(h, "mam", &contacts, "bob@localhost"), 0);
+    assert_int_equal(rows_of(h, "offline_chatmarkers", &marks, "bob@localhost"), 0);
+    for (int i = 0; i < 6; i++)
+        h_expect_error(a, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "bob@localhost");
+    h_user(h, "bob@localhost");
+    b = online(h, "bob@localhost/1");
+    expect_no_message(b);
+    h_stop(&h);
+}
+
+/* One's only client is not available. */
+static void to_oneself_later(void **state)
+{
+    struct h *h = start();
+    struct hs *a = h_login(h, "alice@localhost/1");
+
+    (void)state;
+    h_iq_result(a, "set", NULL, CARBONS, NULL);
+    say(a, "alice@localhost", "1");
+    expect_no_message(a);
+    expect_rows(h, "alice@localhost", 1, 1);
+    h_send(a, "<presence/>");
+    expect(a, NULL, "1", "alice@localhost");
+    expect_no_message(a);
+    expect_rows(h, "alice@localhost", 1, 0);
+    assert_int_equal(unread(a, "alice@localhost"), 0);
+    h_stop(&h);
+}
+
 static void to_a_resource_that_went(void **state)
 {
     struct h *h = start();
@@ -731,6 +832,10 @@ int main(void)
         cmocka_unit_test(copies_of_one_message),
         cmocka_unit_test(a_user_who_is_away),
         cmocka_unit_test(from_store_to_stream_and_back),
+        cmocka_unit_test(a_connection_that_breaks),
+        cmocka_unit_test(given_up_messages_of_type_normal),
+        cmocka_unit_test(an_account_goes_with_its_queue),
+        cmocka_unit_test(to_oneself_later),
         cmocka_unit_test(to_a_resource_that_went),
         cmocka_unit_test(to_oneself),
         cmocka_unit_test(blocked),
