@@ -625,6 +625,31 @@ static void retracted(void **state)
     h_stop(&h);
 }
 
+/* While both are on their way to the disk. */
+static void retracted_at_once(void **state)
+{
+    struct h *h = start();
+    struct hs *a = online(h, "alice@localhost/1"), *b;
+
+    (void)state;
+    say(a, "bob@localhost", "0");
+    h_hold_store(h, true);
+    h_feed(a, "<message to='bob@localhost' type='chat' id='1'><body>1</body></message>");
+    h_feed(a, "<message to='bob@localhost' type='chat' id='r1'><body>r1</body>"
+              "<retract xmlns='urn:xmpp:message-retract:1' id='1'/></message>");
+    for (int i = 0; i < 20; i++)
+        h_commit(h);
+    h_hold_store(h, false);
+    h_run(h);
+    assert_int_equal(h_unhandled(a), 0);
+    b = online(h, "bob@localhost/1");
+    archived(a, 0, "0");
+    archived(a, 1, "");
+    archived(b, 1, "");
+    archived(b, 2, "r1");
+    h_stop(&h);
+}
+
 /* --- the disk --- */
 
 static uint64_t good_commits;
@@ -843,6 +868,7 @@ int main(void)
         cmocka_unit_test(what_is_forged),
         cmocka_unit_test(delays_are_no_way_around),
         cmocka_unit_test(retracted),
+        cmocka_unit_test(retracted_at_once),
         cmocka_unit_test(a_disk_that_fails),
         cmocka_unit_test(handled_when_all_is_on_disk),
         cmocka_unit_test(a_reload_on_the_way),
