@@ -161,6 +161,7 @@ static const struct gr_hook hooks[] = {
     GR_ON(resend_offline_messages, GR_PRIO_NORMAL, on_resend),
     GR_ON(user_send_iq, GR_PRIO_NORMAL, retrieve_disco),
     GR_ON(sm_filter_offline_message, GR_PRIO_NORMAL, retrieve_gone),
+    GR_ON(sm_remove_connection, GR_PRIO_NORMAL, retrieve_left),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
     GR_ON(disco_local_features, GR_PRIO_NORMAL, on_features),

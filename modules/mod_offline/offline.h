@@ -89,6 +89,7 @@ bool drain_took_back(struct queue *q, const struct gr_stanza_ev *ev);
 extern const struct gr_slot *const retrieve_slots[];
 enum gr_verdict retrieve_disco(struct gr_mod *self, struct gr_stanza_ev *ev);
 enum gr_verdict retrieve_gone(struct gr_mod *self, struct gr_stanza_ev *ev);
+enum gr_verdict retrieve_left(struct gr_mod *self, struct gr_session_ev *ev);
 void retrieve(struct gr_mod *self, struct gr_iq_ev *ev);
 void retrievals_free(struct offline *o); /* at shutdown: nothing completes any more */
 /* Does a client of the account see to its messages itself? Then none are sent. */

@@ -46,6 +46,16 @@ bool retrieves_itself(struct gr_mod *self, const struct gr_account *a)
     return false;
 }
 
+/* It goes: what it has left is for the others again. */
+enum gr_verdict retrieve_left(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    const struct flexible *f = gr_session_slot_peek(self, ev->session, &flexible_slot);
+
+    if (f != NULL && f->asked && gr_account_find(self, ev->jid) != NULL)
+        drain(queue_get(self, ev->jid));
+    return GR_OK;
+}
+
 /* --- nodes --- */
 
 #define NODE_SIZE 17

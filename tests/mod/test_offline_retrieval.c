@@ -100,8 +100,8 @@ static void who_asks_first_gets_no_flood(void **state)
         ;
     assert_non_null(st); /* what comes now is delivered as ever */
     expect_count(bob, 3);
-    h_disconnect(&bob, true);
     h_disconnect(&other, true);
+    h_disconnect(&bob, true);
     bob = h_login(h, "bob@localhost/b"); /* the next one who does not ask gets them */
     h_send(bob, "<presence/>");
     h_expect_among(bob, "<message from='*' to='*' id='m2' _='any'/>");
@@ -182,6 +182,24 @@ static void a_client_that_goes_leaves_them_where_they_are(void **state)
     h_stop(&h);
 }
 
+static void what_it_leaves_is_for_the_others(void **state)
+{
+    struct h *h = start(2);
+    struct hs *bob = h_login(h, "bob@localhost/b"), *phone;
+
+    (void)state;
+    expect_count(bob, 2);
+    h_send(bob, "<presence/>");
+    phone = h_online(h, "bob@localhost/phone");
+    expect_no_message(phone);
+    h_disconnect(&bob, false);
+    h_expect_among(phone, "<message id='m0' _='any'/>");
+    h_expect_among(phone, "<message id='m1' _='any'/>");
+    bob = h_login(h, "bob@localhost/b");
+    expect_count(bob, 0);
+    h_stop(&h);
+}
+
 static void bad_requests(void **state)
 {
     struct h *h = start(1);
@@ -247,6 +265,7 @@ int main(void)
         cmocka_unit_test(messages_are_viewed_and_removed_one_by_one),
         cmocka_unit_test(all_are_fetched_and_purged),
         cmocka_unit_test(a_client_that_goes_leaves_them_where_they_are),
+        cmocka_unit_test(what_it_leaves_is_for_the_others),
         cmocka_unit_test(bad_requests),
         cmocka_unit_test(a_request_is_bounded),
     };
