@@ -192,12 +192,13 @@ enum gr_verdict on_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
 }
 
 /* A light room sends to bare JIDs, and says in its resource who wrote it: nobody, when it tells of
- * members. */
+ * members. It is none of our users, who would get an error for that. */
 static bool is_of_light_room(const struct inbox_conf *conf, const struct gr_stanza_ev *ev)
 {
     const char *writer = ev->from->resource;
 
-    if (!in_list(conf->groupchat, "muclight") || !gr_jid_is_bare(ev->to))
+    if (!in_list(conf->groupchat, "muclight") || !gr_jid_is_bare(ev->to) ||
+        gr_host_find(ev->from->domain) != NULL)
         return false;
     if (writer == NULL)
         return conf->aff_changes && is_affiliation_change(ev->stanza);

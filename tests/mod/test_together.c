@@ -522,7 +522,7 @@ static void blocked(void **state)
 static void errors_leave_nothing(void **state)
 {
     struct h *h = start();
-    struct hs *a = online(h, "alice@localhost/1"), *b = online(h, "bob@localhost/1");
+    struct hs *a = online(h, "alice@localhost/a@room"), *b = online(h, "bob@localhost/1");
 
     (void)state;
     h_send(a, "<message to='bob@localhost/1' type='error' id='e'><body>x</body><store xmlns='"
