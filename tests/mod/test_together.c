@@ -753,6 +753,64 @@ static void a_reload_on_the_way(void **state)
     h_stop(&h);
 }
 
+/* With everything under way, at each of the first steps: nothing is told, nothing is left (ASan). */
+static void a_stop_on_the_way(void **state)
+{
+    static const char *const iqs[] = {
+        "<query xmlns='" NS_MAM "'/>", "<prefs xmlns='" NS_MAM "' default='always'><always/><never/></prefs>",
+        "<inbox xmlns='" NS_INBOX "'/>", "<empty-bin xmlns='" NS_INBOX "'/>",
+        "<query xmlns='" NS_INBOX "#conversation' jid='bob@localhost'><read>true</read></query>",
+        "<offline xmlns='http://jabber.org/protocol/offline'><purge/></offline>",
+        "<block xmlns='urn:xmpp:blocking'><item jid='c@localhost'/></block>",
+        "<query xmlns='jabber:iq:privacy'><list name='x'><item type='group' value='g' action='deny' "
+        "order='1'/></list></query>",
+    };
+    static const char *const messages[] = {
+        "<body>1</body>", "<displayed xmlns='" MARKERS "' id='1'/>",
+        "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>",
+        "<body>2</body><amp xmlns='http://jabber.org/protocol/amp'><rule condition='deliver' "
+        "action='notify' value='stored'/></amp>",
+    };
+
+    (void)state;
+    for (int steps = 0; steps < 5; steps++) {
+        struct h *h = start();
+        struct hs *a = online(h, "alice@localhost/1"), *b;
+
+        h_user(h, "carol@localhost");
+        b = online(h, "bob@localhost/1"); /* it has a stored message on its way */
+        h_disconnect(&b, true);
+        say(a, "bob@localhost", "0");
+        h_hold_store(h, true);
+        b = h_login(h, "bob@localhost/1");
+        h_feed(b, "<presence/>");
+        for (size_t i = 0; i < GR_COUNT(messages); i++) {
+            char *xml = gr_asprintf("<message to='carol@localhost' id='1' type='chat'>%s</message>",
+                                    messages[i]);
+
+            h_feed(a, xml);
+            gr_free(xml);
+        }
+        for (size_t i = 0; i < GR_COUNT(iqs); i++) {
+            char *xml = gr_asprintf("<iq type='set' id='i%zu'>%s</iq>", i, iqs[i]);
+
+            h_feed(a, xml);
+            gr_free(xml);
+        }
+        h_feed(a, "<iq type='get' id='d'><query xmlns='http://jabber.org/protocol/disco#items' "
+                  "node='http://jabber.org/protocol/offline'/></iq>");
+        h_run(h);
+        for (int i = 0; i < steps; i++)
+            h_commit(h);
+        h_restart(h);
+        h_hold_store(h, false);
+        a = online(h, "alice@localhost/1");
+        say(a, "bob@localhost", "2");
+        assert_int_equal(h_unhandled(a), 0);
+        h_stop(&h);
+    }
+}
+
 /* What alice's archive calls it is nothing for bob, who wants no archive. */
 static void one_archives_and_the_other_does_not(void **state)
 {
@@ -872,6 +930,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_fails),
         cmocka_unit_test(handled_when_all_is_on_disk),
         cmocka_unit_test(a_reload_on_the_way),
+        cmocka_unit_test(a_stop_on_the_way),
         cmocka_unit_test(one_archives_and_the_other_does_not),
         cmocka_unit_test(long_answers),
         cmocka_unit_test(nothing_is_left_of_an_account),
