@@ -22,6 +22,7 @@
 #define NS_INBOX "erlang-solutions.com:xmpp:inbox:0"
 #define SM "xmlns='urn:xmpp:sm:3'"
 #define MARKERS "urn:xmpp:chat-markers:0"
+#define RULE "<rule condition='deliver' action='notify' value='stored'/>"
 #define CARBONS "<enable xmlns='" NS_CARBONS "'/>"
 
 static struct h *start(void)
@@ -762,14 +763,12 @@ static void a_stop_on_the_way(void **state)
         "<query xmlns='" NS_INBOX "#conversation' jid='bob@localhost'><read>true</read></query>",
         "<offline xmlns='http://jabber.org/protocol/offline'><purge/></offline>",
         "<block xmlns='urn:xmpp:blocking'><item jid='c@localhost'/></block>",
-        "<query xmlns='jabber:iq:privacy'><list name='x'><item type='group' value='g' action='deny' "
-        "order='1'/></list></query>",
+        "<query xmlns='jabber:iq:privacy'><default/></query>",
     };
     static const char *const messages[] = {
         "<body>1</body>", "<displayed xmlns='" MARKERS "' id='1'/>",
         "<retract xmlns='urn:xmpp:message-retract:1' id='1'/>",
-        "<body>2</body><amp xmlns='http://jabber.org/protocol/amp'><rule condition='deliver' "
-        "action='notify' value='stored'/></amp>",
+        "<body>2</body><amp xmlns='http://jabber.org/protocol/amp'>" RULE "</amp>",
     };
 
     (void)state;
