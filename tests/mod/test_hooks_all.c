@@ -350,7 +350,7 @@ static void stanzas(struct h *h, struct hs *a, struct hs *b)
     h_send(a, "<presence to='bob@localhost' type='probe'/>");
     h_send(a, "<x xmlns='t'/>");
     h_send(a, "<message to='bob@localhost'><body>9</body><amp xmlns='http://jabber.org/protocol/amp'>"
-           "<rule condition='deliver' action='error' value='none'/></amp></message>");
+           "<rule condition='deliver' action='drop' value='none'/></amp></message>");
     h_iq(a, "set", "localhost", "<command xmlns='http://jabber.org/protocol/commands' node='x'/>");
     h_iq(a, "set", NULL, "<command xmlns='http://jabber.org/protocol/commands' node='x'/>");
     h_iq(a, "get", "localhost", DISCO("info"));
