@@ -3,6 +3,7 @@ to one core and stopped again, and the load engine on the other core."""
 import atexit
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -139,20 +140,27 @@ tls = optional
 [host localhost]
 certificate = {pem}
 '''
-# Test doubles and what replaces the shipped roster.
-NOT_SHIPPED = {'mod_offline_stub', 'mod_everyone_roster', 'mod_staff_roster'}
+# In place of others, or not without options of one's own.
+NOT_TOGETHER = {'mod_offline_stub', 'mod_everyone_roster', 'mod_staff_roster', 'mod_push_service_mongoosepush'}
+
+
+def all_modules():
+    names = (n[:-3] for n in os.listdir(MODULES) if n.endswith('.so'))
+    return sorted(set(names) - NOT_TOGETHER)
 
 
 def modules():
-    names = (n[:-3] for n in os.listdir(MODULES) if n.endswith('.so'))
-    return sorted(set(names) - NOT_SHIPPED)
+    """Those that are on in the sample, but for the archive: that has figures of its own."""
+    with open(os.path.join(SRC, 'config', 'grapnel.ini'), encoding='utf-8') as f:
+        on = re.findall(r'^\[(mod_\w+)\][^\n]*\n(?!enabled = no)', f.read(), re.M)
+    return sorted(set(on) - {'mod_mam'})
 
 
-def grapnel(data, port=PORT, loops=1, cpus=SERVER_CPU, env=None, wait=30):
+def grapnel(data, port=PORT, loops=1, cpus=SERVER_CPU, env=None, wait=30, names=None):
     ini = os.path.join(TMP, f'grapnel-{port}.ini')
     with open(ini, 'w', encoding='ascii') as f:
         f.write(INI.format(data=data, modules=MODULES, loops=loops, port=port, pem=certificate()))
-        for name in modules():
+        for name in names or modules():
             f.write(f'[{name}]\n')
             if name == 'mod_offline':
                 f.write('limit = unlimited\nsize_limit = unlimited\n')

@@ -37,7 +37,7 @@ def own_modules():
     shutil.copytree(os.path.join(b.BUILD, 'modules'), folder)
     files = {}
     for name in sorted(os.listdir(folder)):
-        if name[:-3] in b.modules():
+        if name[:-3] in b.all_modules():
             with open(os.path.join(folder, name), 'rb') as f:
                 files[os.path.join(folder, name)] = f.read()
     return folder, files
@@ -114,7 +114,8 @@ def main():
     folder, files = own_modules()
     renew(files, 1 << 40)
     b.MODULES = folder
-    server = b.grapnel(data, loops=loops, cpus=','.join(str(c) for c in b.CPUS))
+    server = b.grapnel(data, loops=loops, cpus=','.join(str(c) for c in b.CPUS),
+                       names=b.all_modules())
     out = os.path.join(b.TMP, 'soak.json')
     load = subprocess.Popen([os.path.join(b.PROGRAMS, 'grapnel-load'), 'soak', '--port', str(server.port), '--sessions',
                              '200', '--rate', str(RATE), '--duration', '86400', '--json', out, '--pid',
