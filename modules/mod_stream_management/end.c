@@ -13,6 +13,7 @@ struct ending {
     struct ending *next, **at;   /* at: what points to it */
     uint8_t hash[HASH_SIZE];
     struct gr_jid *full;
+    uint64_t void_from, void_to; /* rows that only have to be deleted */
     uint64_t from, to_delete;    /* rows of the queue: all; then those that are still to be read */
     uint64_t reads, to;
     bool rows, reading;
@@ -180,6 +181,8 @@ static void look(struct gr_mod *self, struct ending *e)
     }
     if (--e->away > 0)
         return;
+    if (e->void_from < e->void_to)
+        journal_delete(self, e->hash, e->void_from, e->void_to);
     if (e->rows)
         journal_delete(self, e->hash, e->from, e->to_delete);
     ending_free(e);
@@ -223,6 +226,8 @@ void end_session(struct gr_mod *self, const struct gr_jid *full, struct sm *sm)
 
     journal_forget(sm);
     e->rows = sm->rows;
+    e->void_from = sm->void_from;
+    e->void_to = sm->void_to;
     e->from = sm->disk_from;
     e->to_delete = sm->disk_to;
     e->to = sm->on_disk ? sm->acked : 0; /* those behind are in memory as well */

@@ -66,6 +66,7 @@ static void put_counters(struct gr_txn *t, const struct sm *sm, uint32_t h, uint
     put_u64(row + 2, h);
     put_u64(row + 10, queue_first(sm));
     put_u64(row + 18, sent);
+    put_u64(row + 26, sm->unclean ? sm->crashed_at : sent);
     gr_txn_put(t, COUNTERS, gr_server_id(), sm->hash, HASH_SIZE, row, sizeof(row));
 }
 
@@ -110,7 +111,8 @@ void journal_delete(struct gr_mod *self, const uint8_t hash[HASH_SIZE], uint64_t
 
 struct record {
     uint64_t session, to;        /* stanzas before number `to` are in it */
-    uint64_t disk_from, disk_to; /* what it was before */
+    uint64_t disk_from, disk_to, void_from; /* what it was before */
+    unsigned numbering;
     uint32_t h;
     bool image;
 };
@@ -126,7 +128,7 @@ struct landing {                 /* its records, with the request */
 
 static bool needs_write(const struct sm *sm, const struct gr_session *s)
 {
-    return sm->image_dirty || sm->unwritten != NULL ||
+    return sm->image_dirty || sm->unwritten != NULL || sm->void_from < sm->void_to ||
            (sm->timeout_ms > 0 && sm->durable != gr_session_handled(s)) ||
            sm->disk_from < (sm->on_disk ? 0 : sm->disk_to < sm->acked ? sm->disk_to : sm->acked);
 }
@@ -142,13 +144,15 @@ static void write_one(struct gr_mod *self, struct flight *f, struct gr_session *
         f->record = gr_realloc(f->record, f->cap * sizeof(*f->record));
     }
     r = &f->record[f->count++];
-    *r = (struct record){ sm->session, to, sm->disk_from, sm->disk_to, gr_session_handled(s),
-                          sm->image_dirty };
+    *r = (struct record){ sm->session, to, sm->disk_from, sm->disk_to, sm->void_from, sm->numbering,
+                          gr_session_handled(s), sm->image_dirty };
     if (f->txn == NULL)
         f->txn = gr_txn_new(self);
     if (sm->image_dirty)
         put_image(self, f->txn, s, sm);
-    put_counters(f->txn, sm, r->h, to, st->stopping);
+    put_counters(f->txn, sm, r->h, to, st->stopping && !sm->unclean);
+    while (sm->void_from < sm->void_to)
+        del_stanza(f->txn, sm->hash, sm->void_from++);
     while (!sm->on_disk && sm->disk_from < sm->disk_to && sm->disk_from < sm->acked)
         del_stanza(f->txn, sm->hash, sm->disk_from++);
     if (sm->disk_to < sm->acked)
@@ -308,7 +312,7 @@ static void settle(struct sm *sm, uint64_t to)
 static void written(struct gr_mod *self, struct gr_session *s, struct sm *sm,
                     const struct record *r)
 {
-    if (sm->disk_to < r->to)
+    if (sm->numbering != r->numbering || sm->disk_to < r->to)
         return; /* an earlier one failed: what it had is written again first */
     sm->durable = r->h;
     settle(sm, r->to);
@@ -320,6 +324,10 @@ static void written(struct gr_mod *self, struct gr_session *s, struct sm *sm,
 static void not_written(struct sm *sm, const struct record *r)
 {
     sm->image_dirty = sm->image_dirty || r->image;
+    if (sm->numbering != r->numbering)
+        return; /* all of it is still to be written */
+    if (sm->void_from > r->void_from)
+        sm->void_from = r->void_from;
     if (sm->disk_from > r->disk_from)
         sm->disk_from = r->disk_from;
     if (sm->disk_to > r->disk_to)

@@ -6,10 +6,10 @@
 
 extern const struct gr_coll sm_colls[4];
 #define SESSIONS (&sm_colls[0])  /* version, time-out, full JID with NUL, gr_session_image */
-#define COUNTERS (&sm_colls[1])  /* version, clean, h, acked, sent */
+#define COUNTERS (&sm_colls[1])  /* version, clean, h, acked, sent, crashed_at */
 #define QUEUE (&sm_colls[2])     /* key: and the number; version, copy, time, XML */
 
-enum { ROW_VERSION = 1, IMAGE_HEAD = 9, COUNTERS_ROW = 26, STANZA_HEAD = 10,
+enum { ROW_VERSION = 1, IMAGE_HEAD = 9, COUNTERS_ROW = 34, STANZA_HEAD = 10,
        QUEUE_KEY = HASH_SIZE + 8 };
 
 void put_u64(uint8_t *out, uint64_t v);

@@ -318,7 +318,7 @@ void resumed(struct gr_mod *self, struct gr_session *s)
     struct sm *sm = sm_of(self, s);
     struct gr_stanza *st = gr_nonza_new(NS_SM, "resumed");
 
-    sm->gone = sm->unclean = false;
+    sm->gone = false;
     gr_timer_stop(&sm->timer);
     sm->armed = false;
     gr_el_set_int(st, gr_stanza_root(st), "h", gr_session_handled(s));

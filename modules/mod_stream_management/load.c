@@ -5,23 +5,35 @@
 #include <grapnel/log.h>
 
 struct loading {
-    uint64_t session, from;
+    uint64_t session, from, acked; /* rows from there on; what the client calls the first of them */
 };
 
-/* Those before `from` the client has; what was read stands before what came since the restart. */
-static void put_in_front(struct sm *sm, uint64_t from, struct gr_held *first, struct gr_held *last,
-                         unsigned count, size_t bytes)
+/* What was read stands before what came since the restart. From now on it is known again what the client
+ * has; where it had more than anybody wrote down, what is left of the queue gets the numbers behind that. */
+static void put_in_front(struct gr_mod *self, struct sm *sm, const struct loading *l,
+                         struct gr_held *first, struct gr_held *last)
 {
+    for (const struct gr_held *h = first; h != NULL; h = h->next) {
+        sm->count++;
+        sm->bytes += gr_stanza_memory(h->stanza);
+    }
     if (first != NULL) {
         last->next = sm->first;
         sm->first = first;
         if (sm->last == NULL)
             sm->last = last;
     }
-    sm->acked = from;
-    sm->count += count;
-    sm->bytes += bytes;
+    if (l->from != l->acked) {
+        sm->numbering++;
+        sm->void_from = sm->disk_from;
+        sm->void_to = sm->disk_to;
+        sm->disk_from = sm->disk_to = l->acked;
+        sm->unwritten = sm->first;
+    }
+    sm->acked = l->acked;
     sm->on_disk = false;
+    journal_touch(self, sm, sm->unclean);
+    sm->unclean = false;
 }
 
 static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
@@ -30,8 +42,7 @@ static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_row
     struct gr_session *s = gr_session_find(self, NULL, l->session);
     struct sm *sm = s != NULL ? sm_of(self, s) : NULL;
     struct gr_held *first = NULL, *last = NULL;
-    unsigned count = 0;
-    size_t bytes = 0;
+    uint64_t count = 0;
 
     if (sm == NULL || !sm->on_disk)
         return;
@@ -43,10 +54,9 @@ static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_row
         *(last != NULL ? &last->next : &first) = h;
         last = h;
         count++;
-        bytes += gr_stanza_memory(h->stanza);
     }
     if (count == sm->acked - l->from) {
-        put_in_front(sm, l->from, first, last, count, bytes);
+        put_in_front(self, sm, l, first, last);
         resume_look(self, s, sm);
         return;
     }
@@ -60,36 +70,21 @@ static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_row
     resume_cancel(self, sm, GR_INTERNAL_SERVER_ERROR);
 }
 
-/* After a crash the client may have got more than anybody wrote down; the rest of the numbers follow. */
-static void begin_anew(struct gr_mod *self, struct sm *sm, uint64_t from)
-{
-    struct gr_txn *t = gr_txn_new(self);
-
-    for (uint64_t n = sm->disk_from; n < sm->disk_to; n++) {
-        uint8_t key[QUEUE_KEY];
-
-        queue_key(sm->hash, n, key);
-        gr_txn_del(t, QUEUE, gr_server_id(), key, sizeof(key));
-    }
-    gr_txn_commit(t, NULL);
-    sm->acked = sm->disk_from = sm->disk_to = from;
-    sm->unwritten = sm->first;
-    sm->on_disk = false;
-    journal_touch(self, sm, true);
-}
-
 void load(struct gr_mod *self, struct sm *sm, uint32_t h)
 {
-    uint64_t from = sm->disk_from + (uint32_t)(h - (uint32_t)sm->disk_from);
+    struct loading l = { .session = sm->session };
     struct gr_req *req;
     uint8_t key[QUEUE_KEY];
 
-    if (from >= sm->acked) {
-        begin_anew(self, sm, from);
+    l.acked = l.from = sm->disk_from + (uint32_t)(h - (uint32_t)sm->disk_from);
+    if (sm->unclean && l.from > sm->crashed_at)
+        l.from = sm->crashed_at;
+    if (l.from == sm->acked) { /* nothing of it is left */
+        put_in_front(self, sm, &l, NULL, NULL);
         return;
     }
-    req = gr_req_new(self, sizeof(struct loading), on_rows);
-    *(struct loading *)gr_req_data(req) = (struct loading){ sm->session, from };
-    queue_key(sm->hash, from, key);
-    gr_store_range(req, QUEUE, gr_server_id(), key, sizeof(key), (size_t)(sm->acked - from));
+    req = gr_req_new(self, sizeof(l), on_rows);
+    *(struct loading *)gr_req_data(req) = l;
+    queue_key(sm->hash, l.from, key);
+    gr_store_range(req, QUEUE, gr_server_id(), key, sizeof(key), (size_t)(sm->acked - l.from));
 }

@@ -20,7 +20,7 @@ struct found {
     uint8_t hash[HASH_SIZE];
     int64_t timeout_ms;
     uint32_t h;
-    uint64_t acked, sent;
+    uint64_t acked, sent, crashed_at;
     bool clean;
     struct gr_jid *full;
     size_t image_len;
@@ -57,6 +57,7 @@ static void on_revived(struct gr_mod *self, struct gr_session *s, void *data)
     sm->acked = sm->disk_to = f->sent;
     sm->on_disk = f->acked != f->sent || !f->clean;
     sm->unclean = !f->clean;
+    sm->crashed_at = f->crashed_at;
     sm->durable = f->h;
     sm->rows = sm->gone = true;
     sm->gone_ms = gr_now_ms();
@@ -65,21 +66,29 @@ static void on_revived(struct gr_mod *self, struct gr_session *s, void *data)
     found_end(self, f);
 }
 
+/* False: they make no sense. */
+static bool read_counters(const uint8_t *v, struct found *f)
+{
+    f->clean = v[1] != 0;
+    f->h = (uint32_t)get_u64(v + 2);
+    f->acked = get_u64(v + 10);
+    f->sent = get_u64(v + 18);
+    f->crashed_at = get_u64(v + 26);
+    return v[0] == ROW_VERSION && f->sent - f->acked <= INT32_MAX &&
+           f->crashed_at - f->acked <= f->sent - f->acked;
+}
+
 static void on_counters(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct found *f = *(struct found **)gr_req_data(req);
     const uint8_t *v = rows->rc == 0 ? rows->row[0].val : NULL;
     struct found **data;
 
-    if (v == NULL || rows->row[0].val_len != COUNTERS_ROW || v[0] != ROW_VERSION) {
+    if (v == NULL || rows->row[0].val_len != COUNTERS_ROW || !read_counters(v, f)) {
         gr_error("sm.damaged", "%s cannot be resumed: no counters", f->full->full);
         found_end(self, f);
         return;
     }
-    f->clean = v[1] != 0;
-    f->h = (uint32_t)get_u64(v + 2);
-    f->acked = get_u64(v + 10);
-    f->sent = get_u64(v + 18);
     if (f->timeout_ms == 0) {
         end_rows(self, f->full, f->hash, f->acked, f->sent);
         found_end(self, f);

@@ -49,6 +49,9 @@ struct sm {
     /* Made again after a restart: the queue up to number disk_to is on disk only. */
     bool on_disk;
     bool unclean;                /* that was a crash: more may have been sent than is known */
+    uint64_t crashed_at;         /* unclean: numbers from there on came later, no client has those */
+    uint64_t void_from, void_to; /* rows of stanzas that have other numbers now */
+    unsigned numbering;          /* how often that was */
 
     struct resuming *resuming;   /* a stream that waits to take over */
     char *previd;                /* what its client called it when it resumed last */

@@ -346,6 +346,39 @@ class Restarts(unittest.TestCase):
         c.body('two')
         c.silent()
 
+    def came_while_away(self, again):
+        """More than was written is with the client; what came after the crash is not."""
+        a = self.client().login('a@localhost', resource='x').enable()
+        a.send('<presence/>')
+        a.sync()
+        a.acknowledged(2)
+        b = self.client().login('b@localhost', resource='y').enable()
+        b.acknowledged(0)
+        for i in range(3):
+            message(b, 'a@localhost', f'm{i}')
+            a.body(f'm{i}')
+        self.kill()
+        b = self.client().login('b@localhost', resource='z').enable()
+        message(b, 'a@localhost', 'one')
+        message(b, 'a@localhost', 'two')
+        b.acknowledged(2)
+        again()
+        c = self.client()
+        answer = c.resume('a@localhost', a)
+        self.assertEqual(name_of(answer), 'resumed')
+        c.body('one')
+        c.body('two')
+        c.silent()
+
+    def test_killed_while_the_client_was_away(self):
+        self.came_while_away(self.kill)
+
+    def test_stopped_while_the_client_was_away(self):
+        self.came_while_away(self.restart)
+
+    def test_resumes_once_while_the_client_was_away(self):
+        self.came_while_away(lambda: None)
+
     def test_client_has_more_than_was_written(self):
         """What was sent in the last moment is on no disk; the client has it all the same."""
         a = self.client().login('a@localhost', resource='x').enable()
