@@ -11,6 +11,8 @@
 #include "mod/spec.h"
 #include "mod/usage.h"
 
+void (*slots_keeper_gone)(struct slots *holder);
+
 struct slot_data {
     struct slot_data *next;
     struct slots *holder;
@@ -154,9 +156,14 @@ static const struct gr_slot *successor(const struct gr_mod *now, const struct gr
 static bool hand_over(struct slot_data *d, struct gr_mod *now)
 {
     const struct gr_slot *slot = successor(now, d->slot);
+    struct slots *holder = d->holder;
 
     if (slot == NULL) {
+        bool kept = holder->keeper == d;
+
         release(d);
+        if (kept && slots_keeper_gone != NULL)
+            slots_keeper_gone(holder);
         return false;
     }
     if (d->self != NULL)

@@ -12,6 +12,8 @@ void *slots_get(struct slots *s, struct gr_mod *self, const struct gr_slot *slot
 void *slots_peek(const struct slots *s, const struct gr_mod *self, const struct gr_slot *slot);
 /* The piece of `slot`, which is there, becomes the keeper; with whom to call for it. */
 void slots_keep(struct slots *s, struct gr_mod *self, const struct gr_slot *slot);
+/* The keeper goes and nobody takes its place: for route, which sets it. */
+extern void (*slots_keeper_gone)(struct slots *holder);
 const struct gr_keeper *slots_keeper(const struct slots *s, struct gr_mod **self);
 /* Data with `persist` / gets it back, into a new slot, where module, name and version fit. */
 void slots_each_lasting(const struct slots *s,

@@ -42,8 +42,18 @@ static void host_gone(struct gr_host *host)
     }
 }
 
+/* Nobody answers for it any more: without a stream it would stay for ever. */
+static void keeper_gone(struct slots *slots)
+{
+    struct gr_session *s = GR_CONTAINER_OF(slots, struct gr_session, slots);
+
+    if (!gr_session_has_stream(s) && s->state == GR_S_BOUND && !s->ending)
+        session_request_close(s, NULL, NULL, true);
+}
+
 void route_init(void)
 {
+    slots_keeper_gone = keeper_gone;
     provider_insts_of = insts_of;
     mod_reload_objects = reload_objects;
     mod_host_gone = host_gone;

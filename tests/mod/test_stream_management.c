@@ -1001,6 +1001,55 @@ static void test_too_many_wait(void **state)
     h_stop(&h);
 }
 
+/* The module goes while a session waits for its client: it ends, or it would take messages for ever. What
+ * it has written down stays in the store. */
+static void test_module_goes(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    h_disconnect(&a, false);
+    message(b, "a@localhost", "1");
+    h_advance(h, 300);
+    assert_int_equal(h_unhandled(b), 0);
+    h_reload(h, "[host localhost]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n", NULL);
+    message(b, "a@localhost", "2");
+    assert_int_equal(h_unhandled(b), 0);
+    a = h_login(h, "a@localhost/z");
+    h_send(a, "<presence/>");
+    h_expect(a, GR_PRESENCE, GR_AVAILABLE, "a@localhost/z");
+    h_expect_body(a, "b@localhost/y", "2");
+    h_expect_nothing(a);
+    h_stop(&h);
+}
+
+/* Two hosts with the module. */
+static void test_two_hosts_restart(void **state)
+{
+    struct h *h = h_start("[host localhost]\n[host other]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n"
+                          "[mod_stream_management]\n");
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    h_restart(h);
+    a = resume(h, "a@localhost", id, 1);
+    h_expect_xmlf(a, "<resumed " SM " h='1' previd='%s'/>", id);
+    h_expect_body(a, "b@localhost/y", "1");
+    h_stop(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -1035,6 +1084,8 @@ int main(void)
         cmocka_unit_test(test_queue_is_full),
         cmocka_unit_test(test_does_not_acknowledge),
         cmocka_unit_test(test_too_many_wait),
+        cmocka_unit_test(test_module_goes),
+        cmocka_unit_test(test_two_hosts_restart),
     };
     return H_RUN("stream_management", tests);
 }
