@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#define IMAGE_VERSION 1
+#define IMAGE_VERSION 2
 
 /* --- bytes: each piece with its length in front --- */
 
@@ -114,6 +114,7 @@ void *gr_session_image(struct gr_mod *self, struct gr_session *s, size_t *len)
     put_text(&b, s->client_device);
     put_text(&b, xml);
     put_u64(&b, (uint64_t)s->presence_us);
+    put_u64(&b, (uint64_t)s->available_us);
     slots_each_lasting(&s->slots, put_slot, &b);
     *len = buf_len(&b);
     bytes = gr_alloc(*len);
@@ -181,7 +182,7 @@ static void on_bound(void *arg, const struct gr_answer *a)
     end(v);
 }
 
-static bool read_presence(struct gr_session *s, const char *xml, int64_t us)
+static bool read_presence(struct gr_session *s, const char *xml, int64_t us, int64_t since_us)
 {
     if (xml == NULL)
         return true;
@@ -190,6 +191,7 @@ static bool read_presence(struct gr_session *s, const char *xml, int64_t us)
     s->available = true;
     s->priority = (int8_t)gr_presence_priority(s->presence);
     s->presence_us = us;
+    s->available_us = since_us;
     return true;
 }
 
@@ -204,7 +206,7 @@ static struct gr_session *make(struct reader *r, struct gr_jid **full)
     struct gr_session *s = NULL;
     struct gr_host *host;
     const char *jid, *mech, *lang, *id, *software, *device, *xml;
-    int64_t us;
+    int64_t us, since_us;
 
     if (get_u64(r) != IMAGE_VERSION)
         return NULL;
@@ -216,6 +218,7 @@ static struct gr_session *make(struct reader *r, struct gr_jid **full)
     device = get_text(r);
     xml = get_text(r);
     us = (int64_t)get_u64(r);
+    since_us = (int64_t)get_u64(r);
     if (r->bad || jid == NULL || gr_jid_parse(jid, strlen(jid), full) != 0)
         return NULL;
     host = host_find((*full)->domain);
@@ -229,7 +232,7 @@ static struct gr_session *make(struct reader *r, struct gr_jid **full)
     s->client_software = copy(software);
     s->client_device = copy(device);
     session_authenticated(s, gr_jid_dup_bare(*full), mech != NULL ? mech : "");
-    if (!read_presence(s, xml, us))
+    if (!read_presence(s, xml, us, since_us))
         session_terminate(&s, GR_END_ERROR);
     return s;
 }

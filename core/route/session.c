@@ -265,6 +265,11 @@ int64_t gr_session_presence_us(const struct gr_session *s)
     return s->presence_us;
 }
 
+int64_t gr_session_available_us(const struct gr_session *s)
+{
+    return s->available_us;
+}
+
 static void presence_hook(struct gr_session *s, enum gr_hook_id id, struct gr_stanza *presence,
                           const char *status)
 {
@@ -289,6 +294,8 @@ void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
     s->available = presence != NULL;
     s->presence = presence != NULL ? gr_stanza_ref(presence) : NULL;
     s->presence_us = gr_wall_us();
+    if (!was)
+        s->available_us = s->presence_us;
     s->priority = presence != NULL ? (int8_t)gr_presence_priority(presence) : 0;
     provider_session_presence(s->host, &s->providers, s, s->jid, s->priority, presence);
     gr_session_changed(self, s);

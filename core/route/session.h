@@ -53,7 +53,7 @@ struct gr_session {
     char *client_id, *client_software, *client_device; /* <user-agent/> of XEP-0388; or NULL */
     char *http_identity;             /* whose web session it came with; NULL: none */
     struct gr_stanza *presence;
-    int64_t presence_us, since_us;
+    int64_t presence_us, available_us, since_us;
     struct slots slots;
     struct session_counts *counts;   /* NULL: nobody counts */
     struct provider_insts providers;

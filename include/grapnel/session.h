@@ -51,6 +51,7 @@ GR_API bool gr_session_available(const struct gr_session *s);
 GR_API int gr_session_priority(const struct gr_session *s);      /* -128..127, 0 when unavailable */
 GR_API struct gr_stanza *gr_session_presence(const struct gr_session *s); /* borrowed, or NULL */
 GR_API int64_t gr_session_presence_us(const struct gr_session *s); /* wall time it arrived */
+GR_API int64_t gr_session_available_us(const struct gr_session *s); /* ... the first since it came */
 GR_API void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
                                     struct gr_stanza *presence, const char *status);
 

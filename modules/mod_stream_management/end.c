@@ -86,13 +86,14 @@ static bool is_for_one_resource(const struct gr_jid *full, const struct gr_stanz
             gr_stanza_child(st, "urn:xmpp:mam:2", "result") != NULL);
 }
 
-/* One of several copies, and another session is there, which got its own. */
+/* One of several copies, and another session is there, which got its own: one that came later did not. */
 static bool is_superfluous(struct gr_mod *self, const struct gr_jid *full, const struct gr_held *h)
 {
     const struct gr_account *a = h->copy && h->receipt == NULL ? gr_account_find(self, full) : NULL;
     const struct gr_session *s = a != NULL ? gr_account_next(a, NULL) : NULL;
 
-    while (s != NULL && (!gr_session_available(s) || gr_session_priority(s) < 0))
+    while (s != NULL && (!gr_session_available(s) || gr_session_priority(s) < 0 ||
+                         gr_session_available_us(s) > h->time_us))
         s = gr_account_next(a, (struct gr_session *)(uintptr_t)s);
     return s != NULL;
 }

@@ -1001,6 +1001,39 @@ static void test_too_many_wait(void **state)
     h_stop(&h);
 }
 
+/* Both that got a copy are gone; the one that is there came later and has none. */
+static void test_the_last_copy_is_not_thrown_away(void **state)
+{
+    struct h *h = h_start(INI);
+    struct hs *a, *b, *c, *z;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    h_user(h, "b@localhost");
+    a = online(h, "a@localhost/x", id);
+    c = h_login(h, "a@localhost/y");
+    enable(c);
+    h_send(c, "<presence/>");
+    b = h_login(h, "b@localhost/y");
+    h_drop_all(a);
+    message(b, "a@localhost", "to both");
+    h_disconnect(&a, false);
+    h_disconnect(&c, false);
+    h_advance(h, 1000);
+    assert_int_equal(h_unhandled(b), 0);
+    z = h_online(h, "a@localhost/z");
+    h_drop_all(z);
+    h_advance(h, 602 * 1000);
+    while (h_peek(z) != NULL && gr_stanza_kind(h_peek(z)) == GR_PRESENCE)
+        h_next(z);
+    h_expect_body(z, "b@localhost/y", "to both");
+    while (h_peek(z) != NULL && gr_stanza_kind(h_peek(z)) == GR_PRESENCE)
+        h_next(z);
+    h_expect_nothing(z);
+    h_stop(&h);
+}
+
 /* The module goes while a session waits for its client: it ends, or it would take messages for ever. What
  * it has written down stays in the store. */
 static void test_module_goes(void **state)
@@ -1084,6 +1117,7 @@ int main(void)
         cmocka_unit_test(test_queue_is_full),
         cmocka_unit_test(test_does_not_acknowledge),
         cmocka_unit_test(test_too_many_wait),
+        cmocka_unit_test(test_the_last_copy_is_not_thrown_away),
         cmocka_unit_test(test_module_goes),
         cmocka_unit_test(test_two_hosts_restart),
     };
