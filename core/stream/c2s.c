@@ -278,7 +278,7 @@ static void on_ended(void *ctx, enum conn_end why)
     struct c2s *c = ctx;
     enum session_stop stop = why == CONN_CLOSED ? SESSION_SOCKET_CLOSED : SESSION_SOCKET_ERROR;
 
-    if (c->session != NULL && session_kept(c->session, stop, NULL))
+    if (c->session != NULL && !c->closing && session_kept(c->session, stop, NULL))
         c->session = NULL; /* a module resumes it later */
     conn_free(&c->conn);
     release(c, why == CONN_CLOSED ? GR_END_NORMAL : GR_END_ERROR);

@@ -246,6 +246,34 @@ class Inline(unittest.TestCase):
         a.acknowledged(1)
 
 
+class Goodbye(unittest.TestCase):
+    """The connection breaks while </stream:stream> waits for what was sent before it."""
+
+    def test_it_is_one(self):
+        server = Server(modules=MODULES + ['csi'])
+        server.start()
+        self.addCleanup(server.stop)
+        server.add_user('a@localhost', 'secret')
+        watcher, busy, a = (SM_Client(server) for _ in range(3))
+        for c, resource in ((watcher, 'w'), (busy, 'b'), (a, 'x')):
+            self.addCleanup(c.abort)
+            c.login('a@localhost', resource=resource).enable()
+            c.send('<presence/>')
+            c.sync()
+        busy.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+        busy.sync()
+        a.send("<message to='a@localhost/b' type='chat'><received xmlns='urn:xmpp:receipts' id='1'/></message>")
+        a.sync()                                                # kept back: not handled for a while
+        a.send('</stream:stream>')
+        a.abort()
+        came = []
+        for _ in range(20):                                     # writes to a connection that is gone
+            watcher.send("<presence to='a@localhost/x'/>")
+            came += watcher.sync()
+        gone = [el.get('from') for el in came if el.get('type') == 'unavailable']
+        self.assertEqual(gone, ['a@localhost/x'])
+
+
 class Restarts(unittest.TestCase):
     def setUp(self):
         self.server = Server(modules=MODULES)
