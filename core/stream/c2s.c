@@ -311,6 +311,9 @@ void c2s_error(struct c2s *c, const char *condition, const char *text)
         return;
     if (!c->header_sent)
         c2s_write_header(c, NULL);
+    if (condition != NULL && c->session != NULL && /* XEP-0198, 7: not cleanly closed */
+        session_kept(c->session, SESSION_SOCKET_ERROR, condition))
+        c->session = NULL; /* before the error: modules may write what they held back */
     if (condition != NULL) {
         struct buf *out = conn_out(c->conn);
         buf_printf(out, "<stream:error><%s xmlns='" GR_NS_STREAMS "'/>", condition);
@@ -324,9 +327,6 @@ void c2s_error(struct c2s *c, const char *condition, const char *text)
         gr_debug("c2s.stream_error", "%s: %s", conn_peer(c->conn), condition);
     }
     c2s_write(c, "</stream:stream>");
-    if (condition != NULL && c->session != NULL && /* XEP-0198, 7: not cleanly closed */
-        session_kept(c->session, SESSION_SOCKET_ERROR, condition))
-        c->session = NULL;
     conn_finish(&c->conn, c2s_stopping() ? LINGER_STOP_MS : LINGER_MS);
     release(c, condition != NULL ? GR_END_ERROR : GR_END_NORMAL);
 }

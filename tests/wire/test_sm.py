@@ -274,6 +274,32 @@ class Goodbye(unittest.TestCase):
         self.assertEqual(gone, ['a@localhost/x'])
 
 
+    def test_nothing_follows_it(self):
+        """What was kept back for an inactive client comes before the stream error, not behind the stream."""
+        server = Server(modules=MODULES + ['csi'])
+        server.start()
+        self.addCleanup(server.stop)
+        server.add_user('a@localhost', 'secret')
+        other, a = SM_Client(server), SM_Client(server)
+        for c, resource in ((other, 'w'), (a, 'x')):
+            self.addCleanup(c.abort)
+            c.login('a@localhost', resource=resource).enable()
+            c.send('<presence/>')
+            c.sync()
+        a.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+        a.sync()
+        other.send('<presence><show>away</show></presence>')
+        other.sync()
+        a.quiet = True
+        a.send('<bad></worse>')
+        with self.assertRaises(Ended):
+            while True:
+                a.step()
+        while not a.eof:                                        # nothing that is no XML any more
+            a.next()
+        self.assertEqual(a.received[-16:], b'</stream:stream>')
+
+
 class Restarts(unittest.TestCase):
     def setUp(self):
         self.server = Server(modules=MODULES)
