@@ -297,6 +297,7 @@ static void test_waits_for_what_is_under_way(void **state)
     h_user(h, "a@localhost");
     h_user(h, "b@localhost");
     a = online(h, "a@localhost/x", id);
+    expect_h(a, 1); /* nothing else is waited for */
     h_hold_store(h, true);
     message(a, "b@localhost", "1");
     h_disconnect(&a, false);
@@ -345,6 +346,9 @@ static void test_of_another_account(void **state)
     b = resume(h, "b@localhost", id, 1);
     h_expect_xml(b, "<failed " SM "><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
     expect_h(a, 1);
+    h_disconnect(&a, true);
+    h_sendf(b, "<resume " SM " h='1' previd='%s'/>", id); /* nor is it told how far that one came */
+    h_expect_xml(b, "<failed " SM "><item-not-found xmlns='" GR_NS_STANZAS "'/></failed>");
     h_stop(&h);
 }
 
@@ -511,6 +515,28 @@ static void test_disk_is_full(void **state)
     h_advance(h, 1001);
     h_expect_xml(a, "<a " SM " h='2'/>");
     assert_int_equal(h_unhandled(b), 0);
+    h_stop(&h);
+}
+
+/* What the session is could not be written when it began, but later. */
+static void test_disk_was_full(void **state)
+{
+    static const struct store_faults faults = { .commit = full };
+    struct h *h = h_start(INI);
+    struct hs *a;
+    char id[64];
+
+    (void)state;
+    h_user(h, "a@localhost");
+    a = h_login(h, "a@localhost/x");
+    store_faults = &faults;
+    snprintf(id, sizeof(id), "%s", enable(a));
+    h_advance(h, 5000);
+    store_faults = NULL;
+    h_advance(h, 1001);
+    h_restart(h);
+    a = resume(h, "a@localhost", id, 0);
+    h_expect_xmlf(a, "<resumed " SM " h='0' previd='%s'/>", id);
     h_stop(&h);
 }
 
@@ -1102,6 +1128,7 @@ int main(void)
         cmocka_unit_test(test_modules_remember),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_disk_is_full),
+        cmocka_unit_test(test_disk_was_full),
         cmocka_unit_test(test_time_is_up_after_a_restart),
         cmocka_unit_test(test_queue_of_a_session_that_cannot_be_resumed),
         cmocka_unit_test(test_nothing_is_told_that_is_not_on_disk),
