@@ -17,9 +17,9 @@ static void lost(struct out_mark *m)
 
     if (m->receipt != NULL && m->receipt->kept)
         return; /* its origin has a copy and learns of the failure */
-    if (s != NULL)
+    if (s != NULL && !session_is_kept_by(s))
         session_unsent_held(s, m->st, m->receipt);
-    else
+    else /* one that is kept may stay for long: again, to whoever answers for it now */
         session_reroute(m->st, m->receipt);
 }
 

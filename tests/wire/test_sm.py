@@ -1,6 +1,7 @@
 """tests/wire/test_sm.py: XEP-0198 over real streams: every example, and restarts, with SIGTERM and kill -9,
 in the middle of things."""
 import random
+import socket
 import unittest
 
 import tap
@@ -298,6 +299,32 @@ class Goodbye(unittest.TestCase):
         while not a.eof:                                        # nothing that is no XML any more
             a.next()
         self.assertEqual(a.received[-16:], b'</stream:stream>')
+
+
+class Late(unittest.TestCase):
+    def test_enables_behind_what_it_does_not_read(self):
+        """What never reached the socket waits with the rest: its sender does not wait for the session's end."""
+        server = Server(modules=MODULES, limits={'output_high': '16M', 'output_hard': '64M'})
+        server.start()
+        self.addCleanup(server.stop)
+        for user in ('a', 'b'):
+            server.add_user(f'{user}@localhost', 'secret')
+        a, b = SM_Client(server), SM_Client(server)
+        for c in (a, b):
+            self.addCleanup(c.abort)
+        a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        a.login('a@localhost', resource='x')
+        a.send('<presence/>')
+        a.sync()
+        b.login('b@localhost', resource='y').enable()
+        for i in range(100):
+            b.send(f"<message type='chat' to='a@localhost/x' id='{i}'><body>{'x' * 100000}</body></message>")
+        b.sync()
+        a.send(f"<enable xmlns='{SM}' resume='true'/>")
+        message(a, 'b@localhost/y', 'enabled')
+        b.body('enabled')
+        a.abort()
+        b.acknowledged(101)
 
 
 class Restarts(unittest.TestCase):
