@@ -48,6 +48,8 @@ struct c2s_login {
     int64_t guesses;         /* failed logins that named a user */
     enum gr_result account;  /* what the provider last said: NONE is no such account */
     bool by_password;        /* what it was asked about, and not a token in its place */
+    bool by_key;             /* the proof is measured by stored_key, which may be another now */
+    uint8_t stored_key[CREDS_KEY_MAX];
     bool start_tls;          /* <proceed/> is written, the handshake comes next */
     enum conf_tls tls;
     uint32_t iterations[SCRAM_HASHES];

@@ -26,6 +26,7 @@ void c2s_sasl_fini(struct c2s_login *l)
 {
     sasl_free(&l->sasl);
     gr_wipe(l->exporter, sizeof(l->exporter));
+    gr_wipe(l->stored_key, sizeof(l->stored_key));
     for (size_t i = 0; i < l->n_disabled; i++)
         gr_free(l->disabled_names[i]);
     l->n_disabled = 0;
@@ -119,6 +120,11 @@ static enum sasl_step unanswered(struct c2s *c, const struct lookup *k, const st
     return sasl_refuse(c->login->sasl, k->ticket, SASL_TEMPORARY_AUTH_FAILURE);
 }
 
+static const uint8_t *key_of(const struct c2s_login *l, const struct creds *creds)
+{
+    return creds->keys[sasl_mech(l->sasl)->hash].stored_key;
+}
+
 static void on_credentials(void *arg, const struct gr_answer *a)
 {
     struct lookup k = *(struct lookup *)arg;
@@ -138,9 +144,42 @@ static void on_credentials(void *arg, const struct gr_answer *a)
         gr_error("auth.bad_record", "the stored credentials of an account are damaged");
         step = sasl_refuse(c->login->sasl, k.ticket, SASL_TEMPORARY_AUTH_FAILURE);
     } else {
+        memcpy(c->login->stored_key, key_of(c->login, &creds), CREDS_KEY_MAX);
+        c->login->by_key = true;
         step = sasl_creds(c->login->sasl, k.ticket, &creds);
         creds_wipe(&creds);
     }
+    c2s_sasl_step(c, step);
+    c2s_continue(c);
+}
+
+static bool is_same_key(const struct c2s_login *l, const struct gr_answer *a)
+{
+    struct creds creds;
+    bool same;
+
+    if (a->creds == NULL || creds_decode(a->creds, a->creds_len, &creds) != 0)
+        return false;
+    same = gr_equal_secret(l->stored_key, key_of(l, &creds), CREDS_KEY_MAX);
+    creds_wipe(&creds);
+    return same;
+}
+
+static void on_key_again(void *arg, const struct gr_answer *a)
+{
+    struct lookup k = *(struct lookup *)arg;
+    struct c2s *c = waiting_stream(&k);
+    enum sasl_step step = SASL_SUCCESS;
+
+    gr_free(arg);
+    if (c == NULL)
+        return;
+    c->login->by_key = false;
+    c->login->account = a->result;
+    if (a->result == GR_R_ERROR)
+        step = unanswered(c, &k, a);
+    else if (!is_same_key(c->login, a))
+        step = sasl_refuse(c->login->sasl, k.ticket, SASL_NOT_AUTHORIZED);
     c2s_sasl_step(c, step);
     c2s_continue(c);
 }
@@ -215,15 +254,32 @@ static void on_oauth(void *arg, const struct oauth_answer *a)
     c2s_continue(c);
 }
 
-static void ask_provider(struct c2s *c, enum sasl_step step)
+static struct lookup *lookup_new(struct c2s *c)
 {
     struct lookup *k = gr_alloc(sizeof(*k));
+
+    k->session = c->session->id;
+    k->ticket = sasl_ticket(c->login->sasl);
+    c->waiting = true;
+    return k;
+}
+
+/* The client has had time: meanwhile the password may have been changed, or the account removed, and its
+ * name may be somebody else's. */
+static void ask_again(struct c2s *c)
+{
+    struct gr_session *s = c->session;
+
+    provider_auth_credentials(s->host, &s->providers, s, sasl_username(c->login->sasl),
+                              on_key_again, lookup_new(c));
+}
+
+static void ask_provider(struct c2s *c, enum sasl_step step)
+{
+    struct lookup *k = lookup_new(c);
     struct gr_session *s = c->session;
     const char *user = sasl_username(c->login->sasl);
 
-    k->session = s->id;
-    k->ticket = sasl_ticket(c->login->sasl);
-    c->waiting = true;
     c->login->by_password = step == SASL_NEED_CREDS;
     if (step == SASL_NEED_CREDS)
         provider_auth_credentials(s->host, &s->providers, s, user, on_credentials, k);
@@ -336,7 +392,9 @@ void c2s_sasl_step(struct c2s *c, enum sasl_step step)
         c->login->profile->challenge(c);
         break;
     case SASL_SUCCESS:
-        if (c->login->sasl2 == NULL || !sasl2_has_tasks(c))
+        if (c->login->by_key)
+            ask_again(c);
+        else if (c->login->sasl2 == NULL || !sasl2_has_tasks(c))
             c2s_sasl_succeed(c);
         break;
     case SASL_FAILURE:
@@ -361,6 +419,7 @@ bool c2s_sasl_begin(struct c2s *c, const struct c2s_profile *profile)
         return false;
     }
     l->account = GR_R_OK;
+    l->by_key = false;
     l->profile = profile;
     c->state = C2S_SASL;
     return true;
