@@ -48,7 +48,7 @@ void admin_each(struct gr_mod *self, void (*f)(void *ctx, const char *node, cons
 bool registry_recipe(struct gr_mod *self, const char *node, struct recipe *out);
 void registry_each(struct gr_mod *self, void (*f)(void *ctx, const char *node, const char *title),
                    void *ctx);
-bool registry_has(struct gr_mod *self, const char *command);
+bool registry_has(struct gr_mod *self, const char *command); /* and it is not withheld */
 
 /* session.c: executions that are not at their end (XEP-0050, 3.3). Of the loop. */
 struct adhoc_session {

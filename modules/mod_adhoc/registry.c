@@ -60,7 +60,7 @@ bool registry_has(struct gr_mod *self, const char *command)
     struct looking l = { .wanted = command };
 
     gr_command_each(self, consider, &l);
-    return l.found;
+    return l.found && !is_withheld(self, command);
 }
 
 bool registry_recipe(struct gr_mod *self, const char *node, struct recipe *out)

@@ -235,6 +235,20 @@ static void without_the_servers_commands(void **state)
     h_stop(&h);
 }
 
+/* Under no name of theirs. */
+static void commands_that_are_withheld(void **state)
+{
+    struct h *h = start("withheld = user delete, stop");
+    struct hs *admin = h_login(h, "admin@localhost/a");
+
+    (void)state;
+    expect_error(step(admin, "command:user delete", "", ""), "cancel", "item-not-found", NULL);
+    expect_error(step(admin, ADMIN "#delete-user", "", ""), "cancel", "item-not-found", NULL);
+    expect_error(step(admin, ADMIN "#shutdown", "", ""), "cancel", "item-not-found", NULL);
+    command_of(step(admin, ADMIN "#add-user", "", ""));
+    h_stop(&h);
+}
+
 /* --- an execution --- */
 
 static void add_and_delete_a_user(void **state)
@@ -540,6 +554,7 @@ int main(void)
         cmocka_unit_test(discovery),
         cmocka_unit_test(only_admins),
         cmocka_unit_test(without_the_servers_commands),
+        cmocka_unit_test(commands_that_are_withheld),
         cmocka_unit_test(add_and_delete_a_user),
         cmocka_unit_test(cancelled_and_wrong_actions),
         cmocka_unit_test(stages),
