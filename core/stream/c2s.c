@@ -194,6 +194,9 @@ static void handshake(struct c2s *c, bool more)
         return;
     }
     xml_parser_restart(c->parser);
+    gr_jid_free(&c->login->from); /* RFC 6120, 5.4.3.3: nothing is kept that was said in clear */
+    gr_free(c->session->lang);
+    c->session->lang = NULL;
     c->state = C2S_HEADER;
     c->header_sent = false;
     if (conn_start_tls(c->conn, tls_of[loop_index(loop_self())]) != 0)

@@ -370,6 +370,15 @@ class Failures(Base):
                 self.assertEqual(self.refused(c, data), 'invalid-authzid')
                 c.plain()               # nothing asked for: the name that it proves
 
+    def test_from_before_tls(self):
+        """RFC 6120, 5.4.3.3: what was said in clear, by whomever, is forgotten."""
+        c = self.client()
+        c.open(attributes="from='romeo@localhost'")
+        c.starttls()
+        c.open(attributes="from='juliet@localhost'")
+        c.send(authenticate('PLAIN', sasl.plain('juliet', 'secret', 'juliet@localhost')))
+        c.succeed()
+
     def test_abort(self):
         c = self.secure()
         scram = sasl.Scram('SCRAM-SHA-256', 'juliet', 'secret')
