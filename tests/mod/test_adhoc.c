@@ -309,6 +309,8 @@ static void cancelled_and_wrong_actions(void **state)
     (void)state;
     session("cancel", step(admin, node, "", ""));
     expect_error(step(second, node, with_id, ""), "cancel", "not-allowed", "session-expired");
+    expect_error(step(admin, "command:user add", with_id, ""), "cancel", "not-allowed",
+                 "session-expired");
     h_assert_xml(step(admin, node, with_id, ""), "<iq type='result' _='more'><command xmlns='" CMD
                  "' node='*' sessionid='*' status='canceled'/></iq>");
     expect_error(step(admin, node, with_id, ""), "cancel", "not-allowed", "session-expired");

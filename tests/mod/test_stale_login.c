@@ -1,6 +1,6 @@
 /* tests/mod/test_stale_login.c: logins that were begun with keys which are not the account's any more when
- * they end: the password was changed meanwhile, or the account is gone, or is somebody else's. A client can
- * wait with its proof as long as the login may take. */
+ * they end: the password was changed meanwhile, or the account is gone, is somebody else's, or may not log
+ * in. A client can wait with its proof as long as the login may take. */
 #include "raw.h"
 
 #include "stream/auth.h"
@@ -114,7 +114,7 @@ static void nobody_is_disturbed(void **state)
     h_stop(&h);
 }
 
-static void expect_refused(struct h *h, void (*meanwhile)(struct h *h))
+static void expect_refused(struct h *h, void (*meanwhile)(struct h *h), const char *condition)
 {
     for (int sasl2 = 0; sasl2 < 2; sasl2++) {
         struct scram_client client;
@@ -123,7 +123,7 @@ static void expect_refused(struct h *h, void (*meanwhile)(struct h *h))
         meanwhile(h);
         end_login(&r, &client, sasl2);
         assert_null(strstr(r.got, "<success"));
-        raw_expect(&r, "<not-authorized");
+        raw_expect(&r, condition);
         raw_close(&r);
         if (h_user_create(h, "juliet@localhost", "secret") != GR_R_OK)
             set_password(h, "secret");
@@ -140,7 +140,7 @@ static void after_a_change_of_the_password(void **state)
     struct h *h = begin();
 
     (void)state;
-    expect_refused(h, change);
+    expect_refused(h, change, "<not-authorized");
     h_stop(&h);
 }
 
@@ -154,7 +154,7 @@ static void after_the_account_was_removed(void **state)
     struct h *h = begin();
 
     (void)state;
-    expect_refused(h, delete);
+    expect_refused(h, delete, "<not-authorized");
     h_stop(&h);
 }
 
@@ -170,7 +170,70 @@ static void after_the_name_has_got_another_owner(void **state)
     struct h *h = begin();
 
     (void)state;
-    expect_refused(h, replace);
+    expect_refused(h, replace, "<not-authorized");
+    h_stop(&h);
+}
+
+static uint8_t row[1024];
+static size_t row_len;
+
+static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    (void)self, (void)req;
+    assert_int_equal(rows->rc, 0);
+    if (rows->count == 0)
+        return;
+    row_len = rows->row[0].val_len;
+    memcpy(row, rows->row[0].val, row_len);
+}
+
+static void disable(struct h *h)
+{
+    struct gr_mod *self = h_mod(h, "auth", "localhost");
+    const struct gr_coll *accounts = &auth_module.collections[0];
+    struct gr_txn *t;
+
+    gr_store_get(gr_req_new(self, 0, on_row), accounts, "localhost", "juliet", 6);
+    h_run(h);
+    row[1] = 1; /* its flag */
+    t = gr_txn_new(self);
+    gr_txn_put(t, accounts, "localhost", "juliet", 6, row, row_len);
+    gr_txn_commit(t, gr_req_new(self, 0, on_row));
+    h_run(h);
+}
+
+/* Told only to who knows the password; for PLAIN it is a wrong one. */
+static void when_the_account_may_not_log_in(void **state)
+{
+    struct h *h = begin();
+    struct scram_client client;
+    struct raw r;
+
+    (void)state;
+    expect_refused(h, disable, "<account-disabled");
+    r = begin_login(h, &client, false);
+    end_login(&r, &client, false);
+    raw_expect(&r, "<account-disabled");
+    raw_plain(&r, "juliet", "secret");
+    raw_expect(&r, "<not-authorized");
+    raw_close(&r);
+    h_stop(&h);
+}
+
+/* A failed attempt leaves nothing behind by which the next one would be measured. */
+static void after_another_attempt(void **state)
+{
+    struct h *h = begin();
+    struct scram_client client;
+    struct raw r = begin_login(h, &client, false);
+
+    (void)state;
+    scram_client_fini(&client);
+    raw_say(&r, "<response xmlns='" SASL_NS "'>=</response>");
+    raw_expect(&r, "<failure");
+    raw_plain(&r, "juliet", "secret");
+    raw_expect(&r, "<success");
+    raw_close(&r);
     h_stop(&h);
 }
 
@@ -181,6 +244,8 @@ int main(void)
         cmocka_unit_test(after_a_change_of_the_password),
         cmocka_unit_test(after_the_account_was_removed),
         cmocka_unit_test(after_the_name_has_got_another_owner),
+        cmocka_unit_test(when_the_account_may_not_log_in),
+        cmocka_unit_test(after_another_attempt),
     };
 
     return H_RUN("stale_login", cases);

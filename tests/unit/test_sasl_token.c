@@ -70,6 +70,29 @@ static void offers(void **state)
     expect_offers(&props, "HT-SHA-256-EXPR HT-SHA-256-UNIQ HT-SHA-256-ENDP HT-SHA-256-NONE ");
 }
 
+/* What it shows could be shown again by whoever reads it. */
+static void oauth_as_plain(void **state)
+{
+    struct sasl_props props = props_tls();
+    struct sasl *s = sasl_new(&props);
+    static const char shown[] = "access\0juliet@example.org\0rest";
+
+    (void)state;
+    assert_int_equal(sasl_start(s, "X-OAUTH", shown, sizeof(shown)), SASL_FAILURE);
+    assert_int_equal(sasl_condition(s), SASL_INVALID_MECHANISM);
+    props.can_check_oauth = true;
+    assert_int_equal(sasl_start(s, "X-OAUTH", shown, sizeof(shown)), SASL_NEED_TOKEN);
+    props.require_binding = true;
+    assert_int_equal(sasl_start(s, "X-OAUTH", shown, sizeof(shown)), SASL_FAILURE);
+    assert_int_equal(sasl_condition(s), SASL_MECHANISM_TOO_WEAK);
+    props.secure = props.require_binding = false;
+    assert_int_equal(sasl_start(s, "X-OAUTH", shown, sizeof(shown)), SASL_FAILURE);
+    assert_int_equal(sasl_condition(s), SASL_ENCRYPTION_REQUIRED);
+    props.allow_plain_unencrypted = true;
+    assert_int_equal(sasl_start(s, "X-OAUTH", shown, sizeof(shown)), SASL_NEED_TOKEN);
+    sasl_free(&s);
+}
+
 /* name NUL proof, as an element's text. */
 static enum sasl_step start(struct sasl *s, const char *mech, const char *name, size_t proof_len,
                             bool token)
@@ -209,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(offers),
+        cmocka_unit_test(oauth_as_plain),
         cmocka_unit_test(an_exchange),
         cmocka_unit_test(malformed_messages),
         cmocka_unit_test(only_for_who_says_so),
