@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define RESUME_WAIT_MS 10000
+#define RESUME_WAIT_MS 20000 /* mod_csi holds what does not press for 15 s */
 
 /* --- time --- */
 
