@@ -177,7 +177,8 @@ $(BUILD)/pkgconfig/%.pc: packaging/%.pc.in $(BUILD)/flags
 # ---- tests ---------------------------------------------------------------------------------------
 # tests/unit and tests/mod: every test_*.c is a program, linked with the core (without main.c), cmocka
 # and the folder's other .c files. tests/mod/modules/mod_*.c: modules for tests, in
-# $(BUILD)/tests/modules. tests/wire and tests/crash: .c files are programs of their own.
+# $(BUILD)/tests/modules. tests/wire: .c files are programs of their own. tests/crash: libraries for
+# LD_PRELOAD.
 
 progs    = $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard $1)))
 glue_obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(filter-out tests/$1/test_%,$(wildcard tests/$1/*.c))))
@@ -185,7 +186,7 @@ glue_obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(filter-out tests/$1/test_%,$
 UNIT_TESTS := $(call progs,tests/unit/test_*.c)
 MOD_TESTS  := $(call progs,tests/mod/test_*.c)
 WIRE_C     := $(call progs,tests/wire/*.c)
-CRASH_C    := $(call progs,tests/crash/*.c)
+CRASH_C    := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/crash/preload_*.c))
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 REPLAYS    := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/replay_%)
 FUZZERS    := $(FUZZ_NAMES:%=$(BUILD)/tests/fuzz/fuzz_%)
@@ -217,7 +218,7 @@ $(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUI
 	$(call link_test)
 $(FUZZERS): $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(TEST_CORE_OBJ)
 	$(call link_test,-fsanitize=fuzzer)
-$(WIRE_C) $(CRASH_C): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
+$(WIRE_C): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 	@echo "  LINK    $@"
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie -o $@ $< -lstrophe -lexpat -lssl -lcrypto
@@ -230,7 +231,7 @@ $(BUILD)/tests/bench/grapnel-load: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard te
 	$(call link_test)
 $(BUILD)/tests/bench/relay: $(BUILD)/obj/tests/bench/relay.o $(BUILD)/obj/core/net/tls_mem.o
 	$(call link_test)
-$(BUILD)/tests/bench/preload_alloc.so: tests/bench/preload_alloc.c
+$(BUILD)/tests/bench/preload_alloc.so $(CRASH_C): $(BUILD)/%.so: %.c
 	@echo "  LINK    $@"
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
@@ -281,10 +282,12 @@ tsan: deps
 	$(SUB) SAN=thread BUILD=build-tsan tests
 	$(Q)SAN=thread GRAPNEL_BUILD=$(CURDIR)/build-tsan scripts/test
 
-## make test-crash   kill -9 in a loop, 50 cycles
+## make test-crash   50 times each: kill -9, a stop, all connections reset, a power cut; KIND= one of
+##                   kill, term, none, power
 test-crash: deps
 	$(SUB) tests
-	$(Q)GRAPNEL_CRASH_CYCLES=$${GRAPNEL_CRASH_CYCLES:-50} scripts/test crash
+	$(Q)GRAPNEL_CRASH_CYCLES=$${GRAPNEL_CRASH_CYCLES:-50} \
+	    GRAPNEL_CRASH_KIND=$${GRAPNEL_CRASH_KIND:-$(KIND)} scripts/test crash
 
 ## make fuzz         the libFuzzer programs, build-fuzz/tests/fuzz/fuzz_*
 fuzz: deps

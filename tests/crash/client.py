@@ -1,7 +1,11 @@
 """tests/crash/client.py: the client of tests/wire without TLS and with PLAIN, so that the load is
 the server's work and not ours, and the few questions that the crash tests ask."""
+import os
+import select
 import socket
 import struct
+import threading
+import time
 from xml.sax.saxutils import escape
 
 from xmpp import CLIENT, ROSTER, STREAM, Client, Ended, name_of, q, stanza_error
@@ -19,26 +23,67 @@ class Refused(Exception):
     """An iq was answered with an error."""
 
 
+class Cut:
+    """A network that breaks at one instant, for every connection that was made in its time. Whoever
+    is sending gets half of it out."""
+
+    def __init__(self):
+        self.done = threading.Event()
+        self.wake, self.waker = os.pipe()
+
+    def now(self):
+        self.done.set()
+        os.write(self.waker, b'!')      # stays there: everybody who waits sees it
+
+    def close(self):
+        os.close(self.wake)
+        os.close(self.waker)
+
+
 class Link(Client):
     session_count = 0
+
+    def __init__(self, server, **how):
+        super().__init__(server, **how)
+        self.cut = getattr(server, 'cut', None)
 
     def feed(self, data):
         super().feed(data)
         self.received = b''             # a long stay would copy it again and again
 
+    def fill(self, deadline):
+        if self.eof or self.cut is None:
+            return super().fill(deadline)
+        ready = select.select([self.sock, self.cut.wake], [], [],
+                              max(deadline - time.monotonic(), 0))[0]
+        if self.cut.wake in ready:
+            self.reset()
+            return True
+        return bool(ready) and super().fill(deadline)
+
     def send(self, data):
+        if self.eof == 'cut':
+            raise Ended(None, 'cut')
         try:
+            if self.cut is not None and self.cut.done.is_set():
+                super().send(data[:len(data) // 2])
+                self.reset()
+                raise Ended(None, 'cut')
             super().send(data)
         except OSError:
             pass                        # what can still be read tells why
 
-    def enter(self, user, resource='r', password='secret'):
+    def log_in(self, user, password='secret'):
+        """Up to the features behind SASL."""
         Link.session_count += 1
         self.session = Link.session_count
         self.open()
         self.authenticate(user, password, 'PLAIN')
         self.open()
-        self.bind(resource)
+        return self
+
+    def enter(self, user, resource='r', password='secret'):
+        self.log_in(user, password).bind(resource)
         return self
 
     def result(self, xml):
@@ -69,6 +114,7 @@ class Link(Client):
 
     def reset(self):
         """Away at once, whatever has not been read."""
+        self.eof = 'cut'
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self.sock.close()
 

@@ -25,6 +25,11 @@ class Messages:
         self.acked = set()
         self.refused = {}                   # id -> condition
         self.arrivals = collections.defaultdict(list)   # recipient -> [what arrived() says]
+        self.came = collections.defaultdict(set)        # recipient -> ids
+        self.resent = collections.Counter()     # id -> how often the sender had to send it again
+        self.denied = collections.Counter()     # id -> how often its recipient has not
+                                                # acknowledged it before a death
+        self.stanza_ids = collections.defaultdict(set)  # recipient, id -> what the archive says
         self.next_n = collections.Counter()
 
     # ---- writers ---------------------------------------------------------------------------------
@@ -44,32 +49,40 @@ class Messages:
     def arrived(self, recipient, session, id_, body, stored):
         """stored: it carries a delay."""
         self.arrivals[recipient].append((session, id_, body, stored))
+        self.came[recipient].add(id_)
 
     # ---- judges ----------------------------------------------------------------------------------
 
     def missing(self, recipient):
         """Acknowledged, and not arrived so far."""
-        there = {id_ for _, id_, _, _ in self.arrivals[recipient]}
-        return {id_ for id_ in self.acked - self.refused.keys() - there
+        return {id_ for id_ in self.acked - self.refused.keys() - self.came[recipient]
                 if id_.split('/')[1] == recipient}
 
     def judge(self, recipient):
         """Call when everything has been fetched. Order is that of each sender's messages when they
         arrive for the first time, apart for what was stored and what came at once: a message for
-        somebody who has just come may overtake those that wait for him (`overtaken`)."""
+        somebody who has just come may overtake those that wait for him (`overtaken`). A message may
+        come again as often as its recipient had not acknowledged it (`denied`) or its sender was
+        not told that it had been handled (`resent`)."""
         verdict = {'lost': sorted(self.missing(recipient)), 'corrupt': [], 'reordered_live': [],
-                   'reordered_stored': [], 'overtaken': [], 'twice_in_a_session': [], 'again': []}
+                   'reordered_stored': [], 'overtaken': [], 'twice_in_a_session': [], 'again': [],
+                   'denied': [], 'resent': []}
         seen, in_session, last = set(), set(), collections.Counter()
+        spare = {'denied': self.denied.copy(), 'resent': self.resent.copy()}
         for session, id_, body, stored in self.arrivals[recipient]:
             if id_ not in self.sent or id_.split('/')[1] != recipient or body != body_of(id_):
                 verdict['corrupt'].append(id_)
                 continue
-            if (session, id_) in in_session:
-                verdict['twice_in_a_session'].append(id_)
-            in_session.add((session, id_))
             if id_ in seen:
-                verdict['again'].append(id_)
+                why = next((why for why in spare if spare[why][id_] > 0), 'again')
+                if why != 'again':
+                    spare[why][id_] -= 1
+                elif (session, id_) in in_session:
+                    verdict['twice_in_a_session'].append(id_)
+                verdict[why].append(id_)
+                in_session.add((session, id_))
                 continue
+            in_session.add((session, id_))
             seen.add(id_)
             sender, n = id_.split('/')[0], int(id_.split('/')[2])
             if n < last[sender, stored]:

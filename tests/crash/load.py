@@ -33,9 +33,9 @@ def address(user):
 
 
 class Load:
-    def __init__(self, server, messages, registers, seed, cycle):
-        self.server, self.messages, self.registers = server, messages, registers
-        self.seed, self.cycle = seed, cycle
+    def __init__(self, world):
+        self.server, self.messages, self.registers = world.server, world.messages, world.registers
+        self.seed, self.cycle = world.seed, world.count['cycles']
         self.dying = threading.Event()      # set before the signal is sent
         # A crash right behind them may find something half done: what a recipient left unread has
         # found another place; a contact's server has been told.
@@ -45,8 +45,11 @@ class Load:
         self.ends = {}                      # user -> the stream error with which it ended
         self.sessions = 0                   # of the recipients that come and go
         jobs = [(self.sender, u) for u in SENDERS] + [(self.editor, u) for u in EDITORS]
-        jobs += [(self.drain, u) for u in (*DRAINS, RUDE)]
+        if world.dies:                      # to break a connection is to read what it has lost
+            jobs += [(self.drain, u) for u in (*DRAINS, RUDE)]
         jobs += [(self.card, CARD), (self.private, PRIVATE), (self.registrar, 'registrar')]
+        if world.party:
+            jobs += world.party.jobs(self)
         self.threads = []
         self.start(*jobs)
 

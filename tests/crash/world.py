@@ -1,5 +1,10 @@
-"""tests/crash/world.py: one server that dies again and again, the ledger of what it acknowledged,
-and the readers who look what is left after each start."""
+"""tests/crash/world.py: one server that dies again and again, in one of four ways, the ledger of what
+it acknowledged, and the readers who look what is left after each start.
+
+    kill    SIGKILL
+    term    SIGTERM: every client is told, the process ends in time
+    none    the server lives, all connections are reset, also in the middle of a stanza
+    power   what was not synced is gone (disk.py)"""
 import collections
 import json
 import os
@@ -8,46 +13,79 @@ import signal
 import statistics
 import time
 
-from client import CLIENT, GONE, Link, is_message, message_parts, q
+from archive import Archive
+from client import CLIENT, GONE, Cut, Link, is_message, message_parts, q
+from disk import Disk
 from ledger import ABSENT, Messages, Registers
-from load import (ASKER, BIG, CARD, DRAINS, EDITORS, OFFLINE, PRIVATE, PRIVATE_NS, RUDE, SLOWPOKE,
-                  STAYING, SUBJECTS, USERS, Load, address)
+from load import (ASKER, BIG, DRAINS, EDITORS, OFFLINE, RUDE, SLOWPOKE, STAYING, SUBJECTS, USERS,
+                  Load, address)
 from server import BUILD, HOST, LOOPS, SLOW, Server
+from sm import Party
 from xmpp import Failure
 
 SEED = os.environ.get('GRAPNEL_CRASH_SEED') or str(random.SystemRandom().randrange(10 ** 9))
+KINDS = ('kill', 'term', 'none', 'power')
 QUIET = 5 * SLOW                        # seconds without a missing message: it will not come
 FETCH_EVERY = 3                         # cycles; in between messages gather over several crashes
 RECIPIENTS = [*OFFLINE, *DRAINS, SLOWPOKE, RUDE]
 LIMITS = {'rate_c2s': '1GiB', 'burst_c2s': '1GiB'}
 MODULES = ['barrier', 'roster', 'presence', 'offline', 'private', 'vcard', 'register']
+NOSYNC = f'{BUILD}/tests/crash/preload_nosync.so'
+
+
+def have(module):
+    return os.path.exists(f'{BUILD}/modules/mod_{module}.so')
 
 
 class World:
     """One server, one ledger, many lives."""
 
-    def __init__(self, name, show=30):
-        self.name, self.show = name, show
-        self.seed = f'{SEED}/{name}'
-        self.server = Server(modules=MODULES, limits=LIMITS, listen={'tls': 'optional'},
+    def __init__(self, kind, name=None, show=30, quiet=QUIET):
+        self.kind, self.name, self.show, self.quiet = kind, name or kind, show, quiet
+        self.dies = kind != 'none'
+        self.seed = f'{SEED}/{self.name}'
+        modules = MODULES + [m for m in ('stream_management', 'mam') if have(m)]
+        self.server = Server(modules=modules, limits=LIMITS, listen={'tls': 'optional'},
                              host={'plain': 'always'}, hosts=(HOST,),
                              module_path=f'{BUILD}/tests/modules')
         self.server.set('mod_offline', limit='unlimited', size_limit='unlimited')
+        if have('stream_management'):       # who never acknowledges is what is tested
+            self.server.set('mod_stream_management', queue_limit='unlimited',
+                            queue_size='unlimited', ack_timeout='unlimited')
         self.server.set('mod_register', require_tls='no', per_ip='unlimited', total='unlimited')
         self.messages, self.registers = Messages(), Registers()
         self.count = collections.Counter()
+        self.rng = random.Random(self.seed)
         self.starts, self.stops = [], []
+        self.sync = True
         self.problems = []
         self.lost = set()
         self.passwords = {}             # account -> the one that was seen to work
+        self.disk = Disk(self.server.dir, self.server.data) if kind == 'power' else None
         self.start()
         for user in USERS:
             self.server.add_user(address(user))
+        self.party = None
+        self.new_network()
+        if have('stream_management'):
+            self.party = Party(self, OFFLINE)
+        self.archives = []
+        if have('mam'):
+            self.archives = [Archive(u) for u in (*(Party.ROLES if self.party else ()), *OFFLINE)]
 
     def start(self):
+        if not self.sync:
+            os.environ['LD_PRELOAD'] = NOSYNC
         begin = time.monotonic()
-        self.server.start()
+        try:
+            self.server.start()
+        finally:
+            os.environ.pop('LD_PRELOAD', None)
         self.starts.append(time.monotonic() - begin)
+
+    def new_network(self):
+        if self.kind == 'none':
+            self.server.cut = Cut()
 
     def problem(self, text):
         self.problems.append(text)
@@ -59,8 +97,8 @@ class World:
     def load(self):
         self.count['cycles'] += 1
         self.rng = random.Random(f'{self.seed}/{self.count["cycles"]}')
-        moment = self.rng.choice((None, 'asked', 'relieved'))
-        load = Load(self.server, self.messages, self.registers, self.seed, self.count['cycles'])
+        moment = self.rng.choice((None, 'asked', 'relieved' if self.dies else None))
+        load = Load(self)
         time.sleep(self.rng.uniform(0.2, 2) * SLOW)
         if moment:
             load.start(*{'asked': [(load.asker, ASKER)],
@@ -70,42 +108,59 @@ class World:
         load.dying.set()
         return load
 
-    def after(self, load):
+    def cycle(self, meanwhile=None):
+        """A life and its end; meanwhile: what happens to its disk before the next."""
+        load = self.load()
+        getattr(self, f'die_by_{self.kind}')()
         load.join()
         for text in load.failures:
             self.problem(text)
         self.count['drains'] += load.sessions
-
-    def kill_cycle(self, meanwhile=None):
-        load = self.load()
-        self.server.kill()
-        self.after(load)
+        if self.kind == 'term':
+            self.check_told(load)
         if meanwhile:
             meanwhile()
-        self.start()
+        if self.dies:
+            self.start()
+        else:
+            self.server.cut.close()
+            self.new_network()
+        if self.party:
+            self.party.settle()
         self.check_state()
-        if self.count['cycles'] % FETCH_EVERY == 0:
+        if self.kind == 'term' or self.count['cycles'] % FETCH_EVERY == 0:
             self.fetch_all()
 
-    def term_cycle(self):
-        load = self.load()
+    def die_by_kill(self):
+        self.server.kill()
+
+    def die_by_term(self):
         begin = time.monotonic()
         self.server.signal(signal.SIGTERM)
         status = self.server.wait_end()
         self.stops.append(time.monotonic() - begin)
         if status != 0:
             self.problem(f'exit status {status} after SIGTERM')
-        self.after(load)
-        for user in STAYING:
+
+    def check_told(self, load):
+        for user in (*STAYING, *(self.party.staying() if self.party else ())):
             if load.ends.get(user) != 'system-shutdown':
                 self.problem(f'{user} was not told of the shutdown: {load.ends.get(user)}')
-        self.start()
-        self.check_state()
-        self.fetch_all()
+
+    def die_by_none(self):
+        self.server.cut.now()
+
+    def die_by_power(self):
+        if self.sync and self.rng.random() < 0.5:
+            self.disk.power_off()
+        self.server.kill()
+        self.disk.power_on()
 
     # ---- what is there ---------------------------------------------------------------------------
 
     def check(self, key, observed):
+        if not self.dies and self.registers.is_open(key):
+            return                      # a server that lives may still be about to do it
         self.count['checks'] += 1
         wrong = self.registers.check(key, observed)
         if wrong:
@@ -113,11 +168,11 @@ class World:
             self.problem(wrong)
 
     def check_state(self):
-        for user in (*EDITORS, ASKER):
-            link = Link(self.server).enter(user)
+        for user in sorted({*EDITORS, ASKER, *(k[1] for k in self.registers.keys('item'))}):
+            link = Link(self.server).enter(user, 'check')
             roster = link.roster()
             link.sock.close()
-            known = {address(s) for s in SUBJECTS}
+            known = {address(s) for s in (*SUBJECTS, *Party.ROLES)}
             for key in self.registers.keys('ask', user):
                 self.check(key, roster.get(address(key[2]), (0, 0, None))[2])
             for key in self.registers.keys('item', user):
@@ -126,13 +181,14 @@ class World:
                 self.check(key, item and item[:2])
             for jid in roster.keys() - known:
                 self.problem(f'nobody has put {jid} into the roster of {user}')
-        link = Link(self.server).enter(CARD)
-        self.check(('vcard', CARD), link.vcard())
-        link.sock.close()
-        link = Link(self.server).enter(PRIVATE)
-        for ns in PRIVATE_NS:
-            self.check(('private', PRIVATE, ns), link.private(ns))
-        link.sock.close()
+        for key in self.registers.keys('vcard'):
+            link = Link(self.server).enter(key[1], 'check')
+            self.check(key, link.vcard())
+            link.sock.close()
+        for key in self.registers.keys('private'):
+            link = Link(self.server).enter(key[1], 'check')
+            self.check(key, link.private(key[2]))
+            link.sock.close()
         for subject in SUBJECTS:
             self.check_requests(subject)
         self.check_accounts()
@@ -149,7 +205,7 @@ class World:
             if el.tag == q(CLIENT, 'presence') and el.get('type') == 'subscribe':
                 came.add(('wish', el.get('from').split('@')[0], subject))
 
-        deadline = time.monotonic() + QUIET
+        deadline = time.monotonic() + self.quiet
         while due - came and time.monotonic() < deadline:
             for el in link.collect(time.monotonic() + 0.05):
                 note(el)
@@ -195,7 +251,7 @@ class World:
             observed = found[0] if found else 'another password' if name in there else ABSENT
             self.check(key, observed)
             self.passwords[name] = observed
-        for name in there - {k[1] for k in self.registers.keys('account')} - set(USERS):
+        for name in there - {k[1] for k in self.registers.keys('account')} - set(USERS) - set(Party.ROLES):
             self.problem(f'nobody has made the account {name}')
 
     # ---- messages --------------------------------------------------------------------------------
@@ -203,7 +259,7 @@ class World:
     def fetch(self, user):
         """Everything that is stored for the user, as far as we know of it."""
         missing = self.messages.missing(user) - self.lost
-        quiet = 1 if user == RUDE else QUIET
+        quiet = 1 if user == RUDE else self.quiet
         link = Link(self.server).enter(user)
 
         def note(elements):
@@ -235,29 +291,42 @@ class World:
                 self.count['unread'] += len(lost)
             elif lost:
                 self.problem(f'lost for {user}: {len(lost)}, as {sorted(lost)[:5]}')
+        for archive in self.archives:
+            for text in archive.fetch(self.server) + archive.judge(self.messages):
+                self.count['archive'] += 1
+                self.problem(f'archive of {archive.user}: {text}')
 
     # ---- the end ---------------------------------------------------------------------------------
 
     def finish(self):
         try:
+            if self.party:
+                self.party.leave()
             self.fetch_all()
             self.server.stop()
-        except GONE as e:
+            if self.disk:
+                self.disk.remove()
+        except (*GONE, AssertionError) as e:
             self.problem(f'the server is not well: {e!r}')
         total = collections.Counter()
-        for user in RECIPIENTS:
+        managed = Party.RECIPIENTS if self.party else []
+        for user in (*RECIPIENTS, *managed):
             for kind, found in self.messages.judge(user).items():
                 if user == RUDE and kind == 'lost':
                     continue
                 total[kind] += len(found)
                 # What a broken connection has left unsent is stored behind what came meanwhile.
-                fine = ('again', 'overtaken', 'reordered_stored' if user == RUDE else '')
+                fine = ('denied', 'resent', 'overtaken', 'again' if user not in managed else '',
+                        'reordered_stored' if user == RUDE else '')
                 if found and kind not in fine:
                     self.problem(f'{kind} for {user}: {len(found)}, as {found[:5]}')
         for key, condition in self.registers.refused:
             self.problem(f'{key} was refused: {condition}')
         for id_, condition in list(self.messages.refused.items())[:5]:
             self.problem(f'message {id_} came back: {condition}')
+        return self.summary(total)
+
+    def summary(self, total):
         summary = {
             'case': self.name, 'seed': SEED, 'loops': int(LOOPS), 'cycles': self.count['cycles'],
             'messages_sent': len(self.messages.sent), 'messages_acked': len(self.messages.acked),
@@ -269,5 +338,13 @@ class World:
         if self.stops:
             summary['stop_s'] = {'median': round(statistics.median(self.stops), 3),
                                  'max': round(max(self.stops), 3)}
+        if self.party:
+            summary['sm'] = {'sessions': self.party.deaths, 'resumed': self.party.resumed,
+                             'flaps': self.party.flaps, 'forgotten': self.count['forgotten'],
+                             'sent_again': sum(self.messages.resent.values())}
+        if self.archives:
+            summary['archive'] = {'rows': sum(len(a.ids) for a in self.archives),
+                                  'wrong': self.count['archive']}
+        summary['problems'] = len(self.problems)
         print('# ' + json.dumps(summary), flush=True)
         return summary
