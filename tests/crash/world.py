@@ -40,7 +40,7 @@ def have(module):
 class World:
     """One server, one ledger, many lives."""
 
-    def __init__(self, kind, name=None, show=30, quiet=QUIET):
+    def __init__(self, kind, name=None, show=30, quiet=QUIET, **sm_options):
         self.kind, self.name, self.show, self.quiet = kind, name or kind, show, quiet
         self.dies = kind != 'none'
         self.seed = f'{SEED}/{self.name}'
@@ -51,7 +51,7 @@ class World:
         self.server.set('mod_offline', limit='unlimited', size_limit='unlimited')
         if have('stream_management'):       # who never acknowledges is what is tested
             self.server.set('mod_stream_management', queue_limit='unlimited',
-                            queue_size='unlimited', ack_timeout='unlimited')
+                            queue_size='unlimited', ack_timeout='unlimited', **sm_options)
         self.server.set('mod_register', require_tls='no', per_ip='unlimited', total='unlimited')
         self.messages, self.registers = Messages(), Registers()
         self.count = collections.Counter()
