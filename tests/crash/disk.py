@@ -24,10 +24,14 @@ SIZE = 2 << 30                          # sparse
 separated = False
 
 
+class NoDisk(Exception):
+    """This cannot be done here; says why."""
+
+
 def run(*argv):
     p = subprocess.run(argv, capture_output=True, text=True, check=False)
     if p.returncode != 0:
-        raise OSError(f'{" ".join(argv)}: {p.stderr.strip()}')
+        raise NoDisk(f'{" ".join(argv)}: {p.stderr.strip()}')
 
 
 def separate():
@@ -37,18 +41,16 @@ def separate():
     if not separated:
         if libc.unshare(CLONE_NEWNS) != 0 or \
                 libc.mount(None, b'/', None, ctypes.c_ulong(MS_REC_PRIVATE), None) != 0:
-            raise OSError(f'unshare: {os.strerror(ctypes.get_errno())}')
+            raise NoDisk(f'unshare: {os.strerror(ctypes.get_errno())}')
         separated = True
 
 
 class Disk:
-    """Raises OSError, with the reason, where this cannot be done."""
-
     def __init__(self, base, folder):
         if os.geteuid() != 0:
-            raise OSError('to mount a file system one has to be root')
+            raise NoDisk('to mount a file system one has to be root')
         if not os.path.exists('/dev/loop-control'):
-            raise OSError('no loop devices: /dev/loop-control is missing')
+            raise NoDisk('no loop devices: /dev/loop-control is missing')
         separate()
         self.base, self.folder, self.cuts = base, folder, 0
         os.makedirs(folder, exist_ok=True)

@@ -123,6 +123,9 @@ class Registers:
         found = set(self.settled) | set(self.open)
         return sorted((k for k in found if k[:len(prefix)] == prefix), key=repr)
 
+    def is_there(self, key):
+        return not self.open[key] and self.settled.get(key) is not ABSENT
+
     def is_open(self, key):
         return bool(self.open[key])
 

@@ -201,7 +201,7 @@ class Load:
             what = rng.random()
             if what < 0.02 and left:
                 self.subscribe(link, user, rng, left)
-            elif what < 0.35 and self.registers.settled.get(('item', user, jid)) is not None:
+            elif what < 0.35 and self.registers.is_there(('item', user, jid)):
                 self.edit(('item', user, jid), ABSENT, lambda to=jid: link.roster_remove(to))
             else:
                 name = f'{self.cycle}-{n}'

@@ -177,16 +177,18 @@ class Member:
             self.messages.refuse(id_, stanza_error(el)[1])
             return
         self.untold[-1] = id_
+        stored = el.find(q(DELAY, 'delay')) is not None
         self.messages.arrived(self.user, self.link.session, id_, el.findtext(q(CLIENT, 'body')),
-                              el.find(q(DELAY, 'delay')) is not None)
+                              stored)
         for sid in el.findall(q(SID, 'stanza-id')):
             if sid.get('by') == self.jid:
                 self.messages.stanza_ids[self.user, id_].add(sid.get('id'))
         if id_ in self.denied:
-            sender, place = id_.split('/')[0], self.denied.pop(id_)
-            if place < self.last_denied[sender]:
+            # What is stored may be overtaken, as at the first time.
+            track, place = (id_.split('/')[0], stored), self.denied.pop(id_)
+            if place < self.last_denied[track]:
                 self.problem(f'sent again in another order: {id_}')
-            self.last_denied[sender] = place
+            self.last_denied[track] = place
 
     def note_iq(self, el):
         if el.get('type') in ('result', 'error'):
@@ -280,8 +282,7 @@ class Editor(Member):
     def edit_roster(self, rng, n):
         jid = rng.choice(self.CONTACTS)
         key = ('item', self.user, jid)
-        there = self.world.registers.settled.get(key) is not ABSENT
-        remove = there and rng.random() < 0.3
+        remove = self.world.registers.is_there(key) and rng.random() < 0.3
         self.edit(key, ABSENT if remove else (f'sm-{n}', ()), "<iq type='set' id='{id}'>"
                   f"<query xmlns='{ROSTER}'><item jid='{jid}' " +
                   ("subscription='remove'" if remove else f"name='sm-{n}'") + '/></query></iq>')

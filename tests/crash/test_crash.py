@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import tap
 from archive import Archive
 from client import CLIENT, GONE, q
-from disk import Disk
+from disk import Disk, NoDisk
 from ledger import ABSENT, Messages, Registers, body_of
 from server import SANITIZED, SLOW, TMP
 from sm import Member, Watcher
@@ -213,9 +213,7 @@ class Crash(unittest.TestCase):
     def world(self, *args, **how):
         try:
             return World(*args, **how)
-        except OSError as e:                # disk.py says why
-            if args[0] != 'power':
-                raise
+        except NoDisk as e:
             raise unittest.SkipTest(str(e)) from None
 
     def cycles(self, name):
@@ -317,7 +315,7 @@ class Controls(unittest.TestCase):
             os.makedirs(base)
             try:
                 disk = Disk(base, f'{base}/mnt')
-            except OSError as e:
+            except NoDisk as e:
                 self.skipTest(str(e))
             with open(f'{disk.folder}/a', 'wb') as f:
                 f.write(b'a' * 10000)
