@@ -196,7 +196,12 @@ class SessionJudges(unittest.TestCase):
         a.note('z', ids[1], body_of(ids[1]))
         self.assertIn('more than once', a.judge(m)[0])
         self.assertEqual(a.judge(m), [])                            # told once
-        m.stanza_ids['o0', ids[0]].add('w')
+        m.stanza_ids['o0', ids[0]].update(('w', 'x'))
+        self.assertIn('another id', a.judge(m)[0])
+        a.told.clear()
+        m.resent[ids[0]] = m.resent[ids[1]] = 1                     # the server had forgotten it
+        self.assertEqual(a.judge(m), [])
+        m.stanza_ids['o0', ids[0]].remove('x')
         self.assertIn('another id', a.judge(m)[0])
 
 
