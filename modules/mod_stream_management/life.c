@@ -330,4 +330,7 @@ void resumed(struct gr_mod *self, struct gr_session *s)
     queue_again(self, s, sm);
     if (sm->resuming != NULL && sm->resuming->going)
         let_go(sm);
+    if (sm->revived)
+        ask_for_stored(self, s);
+    sm->revived = false;
 }

@@ -52,6 +52,7 @@ struct sm {
     uint64_t crashed_at;         /* unclean: numbers from there on came later, no client has those */
     uint64_t void_from, void_to; /* rows of stanzas that have other numbers now */
     unsigned numbering;          /* how often that was */
+    bool revived;                /* and has not been resumed since */
 
     struct resuming *resuming;   /* a stream that waits to take over */
     char *previd;                /* what its client called it when it resumed last */
@@ -116,6 +117,7 @@ void end_stop(struct state *st);
 /* revive.c, load.c: after a restart; `h` is what the client has got: then resume_look */
 enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev);
 void load(struct gr_mod *self, struct sm *sm, uint32_t h);
+void ask_for_stored(struct gr_mod *self, struct gr_session *s);
 
 /* life.c: without a stream, and with another one */
 enum gr_verdict on_stream_lost(struct gr_mod *self, struct gr_session_ev *ev);

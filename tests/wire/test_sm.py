@@ -479,6 +479,28 @@ class Restarts(unittest.TestCase):
         c.body('next')
         c.acknowledged(3)
 
+    def test_killed_while_handing_over(self):
+        """The presence that asked for what is stored counts as handled: it is not sent again."""
+        count = 120                                             # more than are handed over at once
+        b = self.client().login('b@localhost', resource='y').enable()
+        for i in range(count):
+            message(b, 'a@localhost', f'm{i}')
+        b.acknowledged(count)
+        a = self.client().login('a@localhost', resource='x').enable()
+        a.quiet = True                                          # so only the first of them come
+        a.send('<presence/>' + R)
+        while a.acks[-1:] != [1]:
+            a.step()
+        self.kill()
+        c = self.client()
+        self.assertEqual(name_of(c.resume('a@localhost', a, h=0)), 'resumed')
+        bodies = []
+        while len(set(bodies)) < count:
+            el = c.element()
+            if el.tag == q(CLIENT, 'message'):
+                bodies.append(el.findtext(q(CLIENT, 'body')))
+        self.assertEqual(list(dict.fromkeys(bodies)), [f'm{i}' for i in range(count)])
+
 
 class Crashes(unittest.TestCase):
     """kill -9 in the middle of traffic, again and again. Both clients keep their side of XEP-0198: what the
