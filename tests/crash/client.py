@@ -25,7 +25,7 @@ class Refused(Exception):
 
 class Cut:
     """A network that breaks at one instant, for every connection that was made in its time. Whoever
-    is sending gets half of it out."""
+    is sending gets half of it out, and of those who wait every second one begins a stanza."""
 
     def __init__(self):
         self.done = threading.Event()
@@ -46,6 +46,7 @@ class Link(Client):
     def __init__(self, server, **how):
         super().__init__(server, **how)
         self.cut = getattr(server, 'cut', None)
+        self.session = 0
 
     def feed(self, data):
         super().feed(data)
@@ -57,6 +58,8 @@ class Link(Client):
         ready = select.select([self.sock, self.cut.wake], [], [],
                               max(deadline - time.monotonic(), 0))[0]
         if self.cut.wake in ready:
+            if self.session % 2:
+                super().send("<message type='chat' to='half@a.stanza'><bo")
             self.reset()
             return True
         return bool(ready) and super().fill(deadline)

@@ -11,6 +11,7 @@ ROWS = [
     ('messages acknowledged', lambda c: c['messages_acked']),
     ('… lost, corrupt, out of order', lambda c: sum(
         c['messages'].get(k, 0) for k in ('lost', 'corrupt', 'reordered_live', 'reordered_stored'))),
+    ('… in the archive only', lambda c: c.get('weak', 0)),
     ('… twice without a reason', lambda c: c['messages'].get('twice_in_a_session', 0)),
     ('came again: their client had not acknowledged', lambda c: c['messages'].get('denied', 0)),
     ('came again: their sender had no acknowledgement', lambda c: c['messages'].get('resent', 0)),
@@ -22,7 +23,8 @@ ROWS = [
     ('accounts and passwords', lambda c: c['acked'].get('account', 0)),
     ('… of all four, wrong', lambda c: c['state_wrong']),
     ('archived messages read', lambda c: c.get('archive', {}).get('rows', 0)),
-    ('… wrong', lambda c: c.get('archive', {}).get('wrong', 0)),
+    ('… lost, not stable, or more often than sent', lambda c: c.get('archive', {}).get('wrong', 0)),
+    ('… twice, as their sender sent them twice', lambda c: c.get('archive', {}).get('twice', 0)),
     ('sessions that had to be resumed', lambda c: c.get('sm', {}).get('sessions', 0)),
     ('… not resumed', lambda c: c.get('sm', {}).get('sessions', 0) -
      c.get('sm', {}).get('resumed', 0)),

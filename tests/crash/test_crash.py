@@ -235,6 +235,8 @@ class Crash(unittest.TestCase):
             self.assertEqual(summary['sm']['resumed'], summary['sm']['sessions'])
             self.assertGreater(summary['sm']['sessions'], 6 * CYCLES)
             self.assertGreater(summary['messages']['denied'], 0, 'nothing had to come again')
+            if name in ('term', 'none'):    # the server knows what it has handled
+                self.assertEqual(summary['messages']['resent'], 0, 'handled twice')
         return summary
 
     @kind('kill')

@@ -343,8 +343,10 @@ class World:
                              'flaps': self.party.flaps, 'forgotten': self.count['forgotten'],
                              'sent_again': sum(self.messages.resent.values())}
         if self.archives:
-            summary['archive'] = {'rows': sum(len(a.ids) for a in self.archives),
-                                  'wrong': self.count['archive']}
+            summary['archive'] = {
+                'rows': sum(len(a.ids) for a in self.archives), 'wrong': self.count['archive'],
+                'twice': sum(len(c) - 1 for a in self.archives for c in a.copies.values())}
+            summary['weak'] = len({i for i in self.lost for a in self.archives if i in a.copies})
         summary['problems'] = len(self.problems)
         print('# ' + json.dumps(summary), flush=True)
         return summary
