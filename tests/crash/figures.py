@@ -27,7 +27,8 @@ ROWS = [
     ('… twice, as their sender sent them twice', lambda c: c.get('archive', {}).get('twice', 0)),
     ('sessions that had to be resumed', lambda c: c.get('sm', {}).get('sessions', 0)),
     ('… not resumed', lambda c: c.get('sm', {}).get('sessions', 0) -
-     c.get('sm', {}).get('resumed', 0)),
+     c.get('sm', {}).get('resumed', 0) - c.get('sm', {}).get('too_young', 0)),
+    ('… not resumed, nothing acknowledged yet', lambda c: c.get('sm', {}).get('too_young', 0)),
     ('… seen to go', lambda c: c.get('sm', {}).get('flaps', 0)),
     ('… unacknowledged and forgotten', lambda c: c.get('sm', {}).get('forgotten', 0)),
 ]

@@ -39,6 +39,7 @@ class Member:
         self.got = self.told = self.h = 0
         self.unacked = collections.deque()      # (xml, the message's id or None)
         self.untold = collections.deque()       # ids of messages, None for other stanzas
+        self.on_disk = False            # as far as the server has told: it has acknowledged something
         self.denied = {}                # what has to come again: id -> the how-manieth it was
 
     def problem(self, text):
@@ -56,10 +57,11 @@ class Member:
         enabled = self.link.element(q(SM, 'enabled'))
         self.id = enabled.get('id') or ''
         self.say('<presence/>')
+        self.ask()
         self.send_again(old)
 
     def resume(self):
-        """True when the server still knows the session."""
+        """Over a new connection; a new one, when the server does not know it any more."""
         if self.manner != 'never':
             self.remember()
         self.denied = self.deny()
@@ -69,10 +71,14 @@ class Member:
         self.link.send(f"<resume xmlns='{SM}' h='{self.got}' previd='{self.id}'/>")
         answer = self.link.element()
         if answer.tag != q(SM, 'resumed'):
-            self.problem(f'the session is not resumed: {show(answer)}')
+            if self.on_disk:
+                self.problem(f'the session is not resumed: {show(answer)}')
+            else:                       # the server died within its first transaction
+                self.party.young += 1
             self.link.reset()
             self.enter()
-            return False
+            return
+        self.party.resumed += 1
         h = int(answer.get('h'))
         if h < self.h:
             self.problem(f'not resumed as it was: {self.h} were handled, now {h}')
@@ -81,7 +87,6 @@ class Member:
         old = list(self.unacked)
         self.unacked.clear()
         self.send_again(old)
-        return True
 
     def send_again(self, entries):
         for xml, id_ in entries:
@@ -145,6 +150,7 @@ class Member:
             h = max(self.h, min(h, self.h + len(self.unacked)))
         done = [self.unacked.popleft()[1] for _ in range(h - self.h)]
         self.h = h
+        self.on_disk = self.on_disk or h > 0
         self.messages.ack([id_ for id_ in done if id_])
 
     # ---- receiving -------------------------------------------------------------------------------
@@ -317,7 +323,7 @@ class Party:
     def __init__(self, world, offline):
         self.world = world
         self.targets = [*self.RECIPIENTS, *offline]
-        self.resumed = self.deaths = self.flaps = 0
+        self.resumed = self.deaths = self.flaps = self.young = 0
         self.members = [role(self, user) for user, role in self.ROLES.items()]
         for m in self.members:
             world.server.add_user(m.jid)
@@ -358,7 +364,7 @@ class Party:
                 m.enter()
                 continue
             self.deaths += 1
-            self.resumed += m.resume()
+            m.resume()
         self.pump(self.settled)
         for m in self.members:          # and behind everything that could still be on its way
             m.iq(f"<iq type='get' id='{{id}}'><barrier xmlns='{BARRIER}'/></iq>", lambda el: None)

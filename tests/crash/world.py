@@ -340,6 +340,7 @@ class World:
                                  'max': round(max(self.stops), 3)}
         if self.party:
             summary['sm'] = {'sessions': self.party.deaths, 'resumed': self.party.resumed,
+                             'too_young': self.party.young,
                              'flaps': self.party.flaps, 'forgotten': self.count['forgotten'],
                              'sent_again': sum(self.messages.resent.values())}
         if self.archives:
