@@ -1,5 +1,6 @@
 """tests/crash/archive.py: what the archives (XEP-0313) have of what was acknowledged: once for the
-sender and once for the recipient, under an id that stays and that the recipient was told (XEP-0359)."""
+sender and once for the recipient, under an id that stays and that the recipient was told
+(XEP-0359)."""
 import collections
 
 from client import CLIENT, Link, q

@@ -10,7 +10,7 @@ The cut comes either while the server lives (EXT4_IOC_SHUTDOWN: from that instan
 takes nothing more, in the middle of whatever is being written), or right behind SIGKILL (nothing
 torn, but everything that was not synced is gone). Nothing is ever synced for the server.
 
-Mounts are made in a mount namespace of the process, so they are gone when it is, however it ends."""
+Mounts are made in a mount namespace of the process: they are gone when it is, however it ends."""
 import ctypes
 import fcntl
 import os

@@ -6,11 +6,12 @@ import json
 import sys
 from collections import Counter
 
+WRONG = ('lost', 'corrupt', 'reordered_live', 'reordered_stored')
 ROWS = [
     ('deaths', lambda c: c['cycles']),
     ('messages acknowledged', lambda c: c['messages_acked']),
     ('… lost, corrupt, out of order', lambda c: sum(
-        c['messages'].get(k, 0) for k in ('lost', 'corrupt', 'reordered_live', 'reordered_stored'))),
+        c['messages'].get(k, 0) for k in WRONG)),
     ('… in the archive only', lambda c: c.get('weak', 0)),
     ('… twice without a reason', lambda c: c['messages'].get('twice_in_a_session', 0)),
     ('came again: their client had not acknowledged', lambda c: c['messages'].get('denied', 0)),

@@ -1,4 +1,4 @@
-/* preload_nosync.so, for the control of tests/crash: a process that never syncs what it writes. LMDB
+/* preload_nosync.so, for a control of tests/crash: a process that never syncs what it writes. LMDB
  * syncs with fdatasync and writes its meta page through a descriptor opened with O_DSYNC. */
 #include <dlfcn.h>
 #include <fcntl.h>

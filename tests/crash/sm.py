@@ -3,8 +3,8 @@ each has one over all connections, counts what it gets, keeps what it has sent u
 `h`, and notes as acknowledged only what `<a h/>` or `<resumed h/>` confirmed.
 
 How they acknowledge: `prompt` when asked, `late` when about a hundred stanzas have come, `never`
-while a connection lasts: at the next it says that nothing of the last one has arrived, and wants all
-of it again, in order.
+while a connection lasts: at the next it says that nothing of the last one has arrived, and wants
+all of it again, in order.
 
 Members are used by one thread at a time: that of the load, and the main one between two loads."""
 import collections
@@ -39,7 +39,7 @@ class Member:
         self.got = self.told = self.h = 0
         self.unacked = collections.deque()      # (xml, the message's id or None)
         self.untold = collections.deque()       # ids of messages, None for other stanzas
-        self.on_disk = False            # as far as the server has told: it has acknowledged something
+        self.on_disk = False            # as far as is known: something was acknowledged
         self.denied = {}                # what has to come again: id -> the how-manieth it was
 
     def problem(self, text):
@@ -97,7 +97,7 @@ class Member:
             self.ask()
 
     def leave(self, dying):
-        """In order, with everything acknowledged: nothing may come again, unless the server dies."""
+        """In order, with everything acknowledged: nothing comes again, unless the server dies."""
         old, self.manner = list(self.untold), 'never'
         self.tell()
         self.link.send('</stream:stream>')
@@ -240,7 +240,7 @@ class Sender(Member):
 
 
 class Handed(Never):
-    """Leaves, so that messages are stored, and is in the middle of getting them when the end comes."""
+    """Leaves, so that messages are stored, and is in the middle of getting them at the end."""
 
     def work(self, load, rng):
         if self.link:
@@ -258,12 +258,15 @@ class Editor(Member):
     CONTACTS = [f'k{n}@{HOST}' for n in range(10)]
 
     def edit(self, key, value, xml):
-        registers = self.world.registers
+        registers, link = self.world.registers, self.link
         registers.begin(key, value)
 
         def done(el):
-            if el.get('type') == 'error':
-                registers.refuse(key, stanza_error(el)[1])
+            condition = stanza_error(el)[1] if el.get('type') == 'error' else None
+            # Removed, but the server died before it could say so: it was sent again.
+            twice = value is ABSENT and condition == 'item-not-found' and self.link is not link
+            if condition and not twice:
+                registers.refuse(key, condition)
             else:
                 registers.done(key)
 
@@ -357,7 +360,7 @@ class Party:
         return True
 
     def settle(self):
-        """After a death: all come back, everything under way comes to its end, nothing is missing."""
+        """After a death: all come back, what is under way comes to its end, nothing is missing."""
         for m in random.Random(self.world.rng.random()).sample(self.members, len(self.members)):
             if m.id is None:
                 m.deny()
@@ -388,8 +391,8 @@ class Party:
             m.pending.clear()
         if m.forgotten():
             world.count['forgotten'] += len(m.forgotten())
-            m.problem(f'forgotten: {len(m.forgotten())} had come, were not acknowledged, and do not '
-                      f'come again, as {m.forgotten()[:5]}')
+            m.problem(f'forgotten: {len(m.forgotten())} had come, were not acknowledged, and do '
+                      f'not come again, as {m.forgotten()[:5]}')
         m.denied = {}
         m.remember()                    # at the next resumption, whatever is told before
         missing = self.messages_missing(m.user)

@@ -1,6 +1,6 @@
-"""A server dies again and again, killed, stopped, cut off or without power, while messages go to users
-who are away, silent or slow and rosters, vCards, private data and accounts change: nothing that was
-acknowledged is lost, every session is resumed (docs/reliability.md).
+"""A server dies again and again, killed, stopped, cut off or without power, while messages go to
+users who are away, silent or slow and rosters, vCards, private data and accounts change: nothing
+that was acknowledged is lost, every session is resumed (docs/reliability.md).
 test-timeout: 3600
 
 GRAPNEL_CRASH_CYCLES: how often in each way. GRAPNEL_CRASH_KIND: kill, term, none or power alone.

@@ -1,5 +1,5 @@
-"""tests/crash/world.py: one server that dies again and again, in one of four ways, the ledger of what
-it acknowledged, and the readers who look what is left after each start.
+"""tests/crash/world.py: one server that dies again and again, in one of four ways, the ledger of
+what it acknowledged, and the readers who look what is left after each start.
 
     kill    SIGKILL
     term    SIGTERM: every client is told, the process ends in time
@@ -251,7 +251,7 @@ class World:
             observed = found[0] if found else 'another password' if name in there else ABSENT
             self.check(key, observed)
             self.passwords[name] = observed
-        for name in there - {k[1] for k in self.registers.keys('account')} - set(USERS) - set(Party.ROLES):
+        for name in there - {k[1] for k in self.registers.keys('account')} - {*USERS, *Party.ROLES}:
             self.problem(f'nobody has made the account {name}')
 
     # ---- messages --------------------------------------------------------------------------------
