@@ -12,7 +12,7 @@ import random
 import threading
 import time
 
-from client import BARRIER, CLIENT, DELAY, GONE, PRIVATE, ROSTER, VCARD, Link, is_message, q
+from client import BARRIER, CLIENT, DELAY, GONE, PRIVATE, ROSTER, VCARD, Link, q
 from ledger import ABSENT, body_of
 from server import HOST, SLOW
 from xmpp import Ended, name_of, show, stanza_error
