@@ -116,11 +116,11 @@ class Member:
         self.untold.clear()
 
     def deny(self):
-        """What came behind the last acknowledgement may come again."""
+        """What came behind the last acknowledgement may come again: ids with their places."""
         ids = [id_ for id_ in self.untold if id_]
         self.messages.denied.update(ids)
         self.untold.clear()
-        return {id_: place for place, id_ in enumerate(ids)}
+        return {id_: place for place, id_ in enumerate(dict.fromkeys(ids))}
 
     # ---- sending ---------------------------------------------------------------------------------
 
