@@ -15,6 +15,7 @@ ROWS = [
     ('… in the archive only', lambda c: c.get('weak', 0)),
     ('… twice without a reason', lambda c: c['messages'].get('twice_in_a_session', 0)),
     ('came again: their client had not acknowledged', lambda c: c['messages'].get('denied', 0)),
+    ('came again: the same, once more from the store', lambda c: c['messages'].get('handed', 0)),
     ('came again: their sender had no acknowledgement', lambda c: c['messages'].get('resent', 0)),
     ('came again: a client without XEP-0198', lambda c: c['messages'].get('again', 0)),
     ('roster changes and requests', lambda c: sum(c['acked'].get(k, 0)

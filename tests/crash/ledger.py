@@ -62,19 +62,22 @@ class Messages:
         """Call when everything has been fetched. Order is that of each sender's messages when they
         arrive for the first time, apart for what was stored and what came at once: a message for
         somebody who has just come may overtake those that wait for him (`overtaken`). A message may
-        come again as often as its recipient had not acknowledged it (`denied`) or its sender was
-        not told that it had been handled (`resent`)."""
+        come again as often as its recipient had not acknowledged it (`denied`), once more from the
+        store when it was being handed over (`handed`), and as often as its sender was not told that
+        it had been handled (`resent`)."""
         verdict = {'lost': sorted(self.missing(recipient)), 'corrupt': [], 'reordered_live': [],
                    'reordered_stored': [], 'overtaken': [], 'twice_in_a_session': [], 'again': [],
-                   'denied': [], 'resent': []}
+                   'denied': [], 'resent': [], 'handed': []}
         seen, in_session, last = set(), set(), collections.Counter()
-        spare = {'denied': self.denied.copy(), 'resent': self.resent.copy()}
+        spare = {'denied': self.denied.copy(), 'resent': self.resent.copy(),
+                 'handed': self.denied.copy()}
         for session, id_, body, stored in self.arrivals[recipient]:
             if id_ not in self.sent or id_.split('/')[1] != recipient or body != body_of(id_):
                 verdict['corrupt'].append(id_)
                 continue
             if id_ in seen:
-                why = next((why for why in spare if spare[why][id_] > 0), 'again')
+                why = next((why for why in spare if spare[why][id_] > 0 and
+                            (stored or why != 'handed')), 'again')
                 if why != 'again':
                     spare[why][id_] -= 1
                 elif (session, id_) in in_session:

@@ -190,8 +190,11 @@ class Member:
             if sid.get('by') == self.jid:
                 self.messages.stanza_ids[self.user, id_].add(sid.get('id'))
         if id_ in self.denied:
-            # What is stored may be overtaken, as at the first time.
+            # What is stored may be overtaken, as at the first time; what its sender sends again
+            # comes in the sender's order.
             track, place = (id_.split('/')[0], stored), self.denied.pop(id_)
+            if self.messages.resent[id_]:
+                return
             if place < self.last_denied[track]:
                 self.problem(f'sent again in another order: {id_}')
             self.last_denied[track] = place

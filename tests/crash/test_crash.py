@@ -144,6 +144,10 @@ class SessionJudges(unittest.TestCase):
         self.assertEqual(self.verdict(m), {'denied': ['s0/n0/1', 's0/n0/2']})
         m.get(1)
         self.assertEqual(self.verdict(m)['twice_in_a_session'], ['s0/n0/1'])
+        m.messages.arrived('n0', 2, 's0/n0/2', body_of('s0/n0/2'), True)
+        self.assertEqual(self.verdict(m)['handed'], ['s0/n0/2'])    # it was in the store as well
+        m.messages.arrived('n0', 2, 's0/n0/2', body_of('s0/n0/2'), True)
+        self.assertEqual(self.verdict(m)['again'], ['s0/n0/1', 's0/n0/2'])
 
     def test_self_test_duplicates(self):
         m = self.member('prompt')

@@ -316,7 +316,8 @@ class World:
                 if user == RUDE and kind in ('lost', 'reordered_stored'):
                     continue
                 total[kind] += len(found)
-                fine = ('denied', 'resent', 'overtaken', 'again' if user not in managed else '')
+                fine = ('denied', 'resent', 'handed', 'overtaken',
+                        'again' if user not in managed else '')
                 if found and kind not in fine:
                     self.problem(f'{kind} for {user}: {len(found)}, as {found[:5]}')
         for key, condition in self.registers.refused:
