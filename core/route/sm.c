@@ -14,7 +14,7 @@ static void opening_done(struct gr_ev *ev, enum gr_verdict verdict)
     struct gr_session_ev *e = GR_CONTAINER_OF(ev, struct gr_session_ev, ev);
     struct opening *o = GR_CONTAINER_OF(e, struct opening, e);
     struct gr_hold *hold = o->hold;
-    bool allow = e->allow;
+    bool allow = e->allow == true; /* and nothing else that a handler may have left there */
 
     (void)verdict; /* a value hook: stop only ends the chain */
     acc_free(&o->e.ev.acc);

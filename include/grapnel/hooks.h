@@ -105,7 +105,8 @@ struct gr_session_ev {
     const char *text;           /* unset_presence: status; stop requests: reason; auth_failed: name */
     enum gr_end_reason reason;  /* sm_remove_connection, user_terminate */
     int64_t ms;                 /* user_ping_response: round trip, -1 time-out */
-    bool allow;                 /* session_opening_allowed_for_user: starts true */
+    int allow;                  /* session_opening_allowed_for_user: starts true; whatever is not true
+                                 * refuses */
 };
 struct gr_foreign_ev {          /* a message posted to a session */
     struct gr_ev ev;

@@ -289,7 +289,7 @@ static void filters_change_from_to_and_packet(void **state)
 
 /* --- C.7: who may open a session --- */
 
-static enum { ALLOW, DENY, DENY_AND_STOP } first_says;
+static enum { ALLOW, DENY, DENY_AND_STOP, SOMETHING_ELSE } first_says;
 static bool second_allows;
 
 static enum gr_verdict first_guard(struct gr_mod *self, struct gr_session_ev *ev)
@@ -297,7 +297,7 @@ static enum gr_verdict first_guard(struct gr_mod *self, struct gr_session_ev *ev
     (void)self;
     note("first ");
     if (first_says != ALLOW)
-        ev->allow = false;
+        ev->allow = first_says == SOMETHING_ELSE ? 2 : false;
     return first_says == DENY_AND_STOP ? GR_STOP : GR_OK;
 }
 
@@ -351,6 +351,16 @@ static void one_denies_and_stops(void **state)
     (void)state;
     assert_int_equal(try_to_open(h, DENY_AND_STOP, true), GR_NOT_ALLOWED);
     expect_trace("first ");
+    h_stop(&h);
+}
+
+static void whatever_is_not_allow_refuses(void **state)
+{
+    struct h *h = begin(NULL, &first_guard_module, NULL);
+
+    (void)state;
+    assert_int_equal(try_to_open(h, SOMETHING_ELSE, false), GR_NOT_ALLOWED);
+    assert_int_equal(try_to_open(h, ALLOW, false), GR_COND_NONE);
     h_stop(&h);
 }
 
@@ -726,6 +736,7 @@ int main(void)
         cmocka_unit_test(filters_change_from_to_and_packet),
         cmocka_unit_test(one_denies_and_the_others_still_run),
         cmocka_unit_test(one_denies_and_stops),
+        cmocka_unit_test(whatever_is_not_allow_refuses),
         cmocka_unit_test(a_ban_list),
         cmocka_unit_test(discovery_of_the_host),
         cmocka_unit_test(discovery_of_an_account),
