@@ -45,10 +45,11 @@ void sasl2_features(struct c2s *c, struct gr_stanza *f)
  * whose is kept. */
 static void make_version(const char *text, size_t len, char out[CONFIG_SIZE])
 {
-    static struct {
+    static struct known {
         struct buf text;
         char value[CONFIG_SIZE];
-    } known[LOOPS_MAX], *k;
+    } known[LOOPS_MAX];
+    struct known *k;
     uint8_t digest[CREDS_KEY_MAX];
 
     k = &known[loop_index(loop_self())];
