@@ -1,9 +1,10 @@
 /* store/commit.c: the queue from the loops and the thread that empties it (group commit).
  *
  * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. By default
- * a batch that was large is followed by half a millisecond of pause: under load that saves CPU and
- * costs little beside the commit itself; otherwise nothing waits. When the environment fails nothing
- * is tried again: an fsync that failed once may lie the next time. */
+ * a commit begins two milliseconds after the one before it at the earliest, if that had many
+ * operations: a commit costs some 100 us of CPU however small it is, and under load nobody is kept
+ * waiting longer than about that; otherwise nothing waits. When the environment fails nothing is
+ * tried again: an fsync that failed once may lie the next time. */
 #include "store/commit.h"
 
 #include <grapnel/log.h>
@@ -15,7 +16,7 @@
 
 enum {
     BATCH_OPS = 2000, BATCH_BYTES = 4 * 1024 * 1024,
-    DELAY_US = 500, BUSY_OPS = 32,
+    SPACING_US = 2000, BUSY_OPS = 16,
     FULL_S = 1, IDLE_S = 60, /* how often to look for room; to do the engine's housekeeping */
 };
 
@@ -23,8 +24,8 @@ static struct {
     struct engine *engine;
     void (*deliver)(struct store_txn *chain);
     void (*failed)(void);
-    int64_t delay_us;          /* pause after a batch of at least pause_ops */
-    size_t pause_ops;
+    int64_t spacing_us;        /* between the starts of two commits, if the first had so many */
+    size_t spacing_ops;        /* operations */
     bool manual, broken;       /* broken: committer only */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -158,18 +159,20 @@ static void look_after(void)
     }
 }
 
-static void pause_between(void)
+static void keep_distance(struct timespec from)
 {
-    struct timespec ts = { .tv_sec = c.delay_us / 1000000,
-                           .tv_nsec = c.delay_us % 1000000 * 1000 };
+    int64_t ns = from.tv_nsec + c.spacing_us % 1000000 * 1000;
 
-    if (c.delay_us > 0)
-        nanosleep(&ts, NULL);
+    from.tv_sec += (time_t)(c.spacing_us / 1000000 + ns / 1000000000);
+    from.tv_nsec = (long)(ns % 1000000000);
+    if (c.spacing_us > 0)
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &from, NULL);
 }
 
 static void *committer(void *arg)
 {
     struct store_txn *chain;
+    struct timespec start;
     size_t n, ops = 0;
     bool stop;
 
@@ -184,6 +187,7 @@ static void *committer(void *arg)
         c.busy = chain != NULL;
         stop = c.stop;
         pthread_mutex_unlock(&c.lock);
+        clock_gettime(CLOCK_MONOTONIC, &start);
         if (chain != NULL)
             ops = run_batch(chain, n);
         look_after();
@@ -191,9 +195,9 @@ static void *committer(void *arg)
         c.busy = false;
         if (c.head == NULL)
             pthread_cond_broadcast(&c.idle);
-        if (chain != NULL && ops >= c.pause_ops && !stop) {
+        if (chain != NULL && ops >= c.spacing_ops && !stop) {
             pthread_mutex_unlock(&c.lock);
-            pause_between();
+            keep_distance(start);
             pthread_mutex_lock(&c.lock);
         }
     }
@@ -210,8 +214,8 @@ void commit_start(const struct store_opts *opts, struct engine *e,
     c.engine = e;
     c.deliver = deliver;
     c.failed = opts->failed;
-    c.delay_us = opts->commit_delay_us == 0 ? DELAY_US : opts->commit_delay_us;
-    c.pause_ops = opts->commit_delay_us == 0 ? BUSY_OPS : 0;
+    c.spacing_us = opts->commit_delay_us == 0 ? SPACING_US : opts->commit_delay_us;
+    c.spacing_ops = opts->commit_delay_us == 0 ? BUSY_OPS : 0;
     c.manual = opts->manual;
     c.broken = c.stop = c.busy = c.asleep = false;
     c.head = NULL;
