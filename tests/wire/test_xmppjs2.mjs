@@ -1,6 +1,6 @@
 // tests/wire/test_xmppjs2.mjs: @xmpp/client 0.14 from npm, unchanged: SASL2, Bind 2 and tokens (XEP-0388,
-// 0386, 0484) as it knows them: SCRAM-SHA-1, HT-SHA-256-NONE. It wants node 20; with an older one, as
-// Debian 12 has, nothing is tried.
+// 0386, 0484) as it knows them: SCRAM-SHA-1, HT-SHA-256-NONE. It wants node 20, which npm brings; with
+// an older one nothing is tried.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import assert from 'node:assert/strict'
