@@ -23,6 +23,14 @@ static int active(void)
 
 #define ASK_EVERY 8 /* messages, with --sm (XEP-0198, 8.2) */
 
+static void chat_send(struct conn *c)
+{
+    message_put(c, partner(c), false);
+    sent_total++;
+    if (opts.sm && c->sent % ASK_EVERY == 0)
+        conn_puts(c, "<r xmlns='urn:xmpp:sm:3'/>");
+}
+
 static void chat_stanza(struct conn *c, const char *p, size_t len)
 {
     int64_t sent;
@@ -31,11 +39,8 @@ static void chat_stanza(struct conn *c, const char *p, size_t len)
         return;
     received++;
     hist_add(&latency, now_ns() - sent);
-    if (!running || opts.rate > 0)
-        return;
-    message_put(c, partner(c), false);
-    if (opts.sm && c->sent % ASK_EVERY == 0)
-        conn_puts(c, "<r xmlns='urn:xmpp:sm:3'/>");
+    if (running && opts.rate <= 0)
+        chat_send(c);
 }
 
 static void chat_tick(int64_t now)
@@ -44,10 +49,8 @@ static void chat_tick(int64_t now)
         return;
     for (uint64_t n = due(now); n > 0; n--) {
         struct conn *c = &conns[next_sender++ % active()];
-        if (c->state == C_READY && !conn_blocked(c)) {
-            message_put(c, partner(c), false);
-            sent_total++;
-        }
+        if (c->state == C_READY && !conn_blocked(c))
+            chat_send(c);
     }
 }
 
@@ -57,7 +60,12 @@ static void chat_begin(void)
     due_reset();
     for (int i = 0; i < active() && opts.rate <= 0; i += 2)
         for (int w = 0; w < opts.window; w++)
-            message_put(&conns[i + (w & 1)], partner(&conns[i + (w & 1)]), false);
+            chat_send(&conns[i + (w & 1)]);
+}
+
+static bool all_came(void)
+{
+    return received >= sent_total;
 }
 
 static int chat_main(void)
@@ -76,8 +84,12 @@ static int chat_main(void)
     running = false;
     report_cpu(&a, &b, (double)count, "message");
     report_latency(&latency);
-    loop_for(1, NULL);
-    return count > 0 ? 0 : 1;
+    loop_for(10, all_came);
+    loop_for(1, NULL); /* and nothing twice */
+    if (received != sent_total)
+        fprintf(stderr, "grapnel-load: %llu messages sent, %llu came\n",
+                (unsigned long long)sent_total, (unsigned long long)received);
+    return count > 0 && received == sent_total ? 0 : 1;
 }
 
 const struct scenario chat_scenario = { "chat", .stanza = chat_stanza, .tick = chat_tick,
