@@ -185,6 +185,10 @@ def data_dir(name):
     return path
 
 
+def folder_size(folder):
+    return sum(os.path.getsize(os.path.join(top, name)) for top, _, names in os.walk(folder) for name in names)
+
+
 def drop_caches(folder):
     """The page cache forgets the files of the folder; as root, all files, the server's own as well."""
     os.sync()

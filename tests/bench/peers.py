@@ -19,7 +19,7 @@ log = {{ {{ levels = {{ min = "error" }}, to = "console" }} }}
 network_backend = "epoll"
 plugin_paths = {{}}
 modules_enabled = {{ "roster", "saslauth", "tls", "disco", "private", "vcard", "version", "time", "ping",
-    "lastactivity", "user_account_management", "register_ibr", "offline", "presence", "message", "iq", "c2s" }}
+    "lastactivity", "user_account_management", "register_ibr", "offline", "presence", "message", "iq", "c2s"{more} }}
 modules_disabled = {{ "s2s", "limits" }}
 allow_registration = true
 authentication = "internal_hashed"
@@ -55,7 +55,7 @@ max_fsm_queue: 100000
 access_rules:
   local: {{allow: all}}
   register: {{allow: all}}
-modules:
+modules:{more}
   mod_roster: {{versioning: true}}
   mod_disco: {{}}
   mod_private: {{}}
@@ -67,6 +67,11 @@ modules:
   mod_offline: {{access_max_user_messages: unlimited}}
   mod_register: {{ip_access: all, access: register}}
 '''
+
+# What they have beyond that, by kind of server (suite.Target).
+SM_PROSODY, SM_EJABBERD = ', "smacks"', '\n  mod_stream_mgmt: {}'
+MORE_PROSODY = {'sm': SM_PROSODY, 'archive': SM_PROSODY + ', "mam"'}
+MORE_EJABBERD = {'sm': SM_EJABBERD, 'archive': SM_EJABBERD + '\n  mod_mam: {default: always}'}
 
 
 def write(path, text):
@@ -93,11 +98,15 @@ def prosody_accounts(count, group):
               f'return {{ [false] = {{ ["version"] = 1; ["pending"] = {{}}; }}; {items}}};\n')
 
 
-def prosody(_kind):
+def prosody(kind):
+    write(f'{b.TMP}/prosody.cfg.lua', PROSODY.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 1,
+                                                     more=MORE_PROSODY.get(kind, '')))
     return b.Server(['prosody', '--config', f'{b.TMP}/prosody.cfg.lua', '-F'], b.PORT + 1)
 
 
-def ejabberd(_kind):
+def ejabberd(kind):
+    write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 2,
+                                                   more=MORE_EJABBERD.get(kind, '')))
     env = {'EJABBERD_CONFIG_PATH': f'{b.TMP}/ejabberd.yml', 'ERL_LIBS': '/usr/lib/x86_64-linux-gnu',
            'EJABBERD_LOG_PATH': f'{b.TMP}/ejabberd.log', 'ERL_MAX_PORTS': '65536', 'HOME': b.TMP,
            'ERL_CRASH_DUMP': f'{b.TMP}/erl_crash.dump'}
@@ -123,10 +132,9 @@ def targets():
                       check=False).returncode != 0 or not os.path.exists('/usr/sbin/ejabberdctl'):
         print('peers are not installed: run scripts/bench-peers')
         return []
-    write(f'{b.TMP}/prosody.cfg.lua', PROSODY.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 1))
-    write(f'{b.TMP}/ejabberd.yml', EJABBERD.format(tmp=b.TMP, pem=b.certificate(), port=b.PORT + 2))
     prosody_accounts(ACCOUNTS, suite.GROUP)
     ejabberd_accounts(ACCOUNTS)
-    return [suite.Target('prosody', prosody, peer=True, sessions=SESSIONS, settle=5),
+    return [suite.Target('prosody', prosody, peer=True, sessions=SESSIONS, settle=5,
+                         store=f'{b.TMP}/prosody'),
             suite.Target('ejabberd', ejabberd, peer=True, sessions=SESSIONS, settle=5,
-                         friends=EJABBERD_FRIENDS)]
+                         store=f'{b.TMP}/mnesia', friends=EJABBERD_FRIENDS)]

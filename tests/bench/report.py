@@ -108,7 +108,7 @@ def plot(path, title, unit, values, goal):
         f.write('\n'.join(svg + ['</svg>']) + '\n')
 
 
-PLOTS = ['idle_tls', 'chat_tls', 'chat_plain', 'login', 'presence', 'offline']
+PLOTS = ['idle_tls', 'idle_sm', 'chat_tls', 'chat_plain', 'chat_sm_archive', 'login', 'presence', 'offline']
 
 METHOD = '''## Method
 
@@ -131,11 +131,28 @@ the run that measured it; a run of some parts only (`scripts/bench --only`) leav
   same process before it begins.
 * **Memory** is anonymous memory (`smaps_rollup`), with {sessions} sessions minus without, per session; the kernel's
   socket buffers (about 5 KB per connection) are not in it, for nobody.
-* **Chat**: {chatters} sessions in pairs, one 200-byte message in flight per pair, answered when it arrives; all
-  shipped modules on. **Login**: accounts without contacts, full handshake, P-256 certificate, X25519. **Presence**: groups of {group}
-  mutual contacts. **Offline**: {messages} messages of 100 senders to {away} accounts, as fast as the
-  server reads, until it is quiet; peers do not sync. **Drain**: these accounts
+* **Modules**: those that are on in `config/grapnel.ini`, but for the archive (mod_mam), which only the rows that name
+  it have.
+* **Chat**: {chatters} sessions in pairs, one {body}-byte message in flight per pair, answered when it arrives; clients
+  that have asked for nothing but roster and presence.
+* **Chat at {rate}/s**: the same sessions at a rate, so that a wake-up finds less to do than above: without more; with
+  stream management (XEP-0198; sessions that can be resumed, both sides ask what the other has got, the client
+  at every eighth message); and with the archive as well, which keeps two copies of each message on disk, the
+  committing thread's CPU included. The peers cannot carry this rate on one core: they run the closed loop, as
+  fast as they can, with mod_smacks and mod_mam (Prosody, its file store) and with mod_stream_mgmt and mod_mam
+  (`default: always`; ejabberd, Mnesia), neither of which waits for the disk. CPU per message is what is compared.
+  A run does not count when the rate was missed or the archives grew by less than twice the text of the messages.
+* **Sessions that can be resumed**: stream management with `resume`, no stanzas outstanding.
+* **Login**: accounts without contacts, full handshake, P-256 certificate, X25519. **With a token**: XEP-0484 in one
+  round trip. **Back with a token**: clients whose connections were cut return with TLS, token and `<resume/>` in one
+  flight; they offer the TLS session of before (`tls_resumed` in the figures: how many were taken).
+* **Presence**: groups of {group} mutual contacts. **Offline**: {messages} messages of 100 senders to {away} accounts, as
+  fast as the server reads, until it is quiet; peers do not sync. **Drain**: these accounts
   log in and get every message once: the CPU of that, less that of the same logins without messages, per message.
+* **Pages of an archive** (`make bench-archive`): {archived} messages to 100 contacts in one account, on disk and in
+  the page cache; pages of 50 at the start, the middle (by index and behind an id) and the end; of one contact, at the start
+  and the end: in turns, the dearest of these places is shown. CPU of all threads, without sockets, up to the text
+  for the client. The row below them: anonymous memory after all these pages, less that before the first.
 * **Durable** is the store alone: rows of 300 bytes, each counted when its commit is on disk. The p50 is time, not CPU:
   on a busy machine it is mostly waiting for a core.
 * **Second loop**: CPU per message of one loop against that of the busier of two, both overloaded, in turns, the
@@ -147,7 +164,8 @@ the run that measured it; a run of some parts only (`scripts/bench --only`) leav
   they rise by more than 10 %) are measured in the core without sockets.
 * **Peers**: 2000 idle sessions, ejabberd's presence among 100 sessions (it takes long to make contacts); limits and
   throttles off, roster, presence, offline storage, disco, ping, version, time, last, private, vcard and registration
-  on and nothing that can be switched off besides, their own file and Mnesia storage, epoll, STARTTLS.
+  on and nothing that can be switched off besides (but in the rows with stream management and archive), their own file
+  and Mnesia storage, epoll, STARTTLS.
 '''
 
 
@@ -238,7 +256,8 @@ def write(data):
                  list(row.values.items()), row.goal)
             out.append(f'![{row.name}](performance-{row.figure}.svg)')
     method = METHOD.format(sessions=run.get('sessions', suite.SESSIONS), chatters=suite.CHATTERS,
-                           group=suite.GROUP, messages=shown(suite.MESSAGES), away=suite.AWAY)
+                           group=suite.GROUP, messages=shown(suite.MESSAGES), away=suite.AWAY, body=suite.BODY,
+                           rate=shown(suite.RATE), archived=shown(suite.ARCHIVED))
     out += ['', method, MARK + notes(path) + END, '']
     with open(path + '.new', 'w', encoding='utf-8') as f:
         f.write('\n'.join(out))

@@ -3,16 +3,19 @@ figures; the names are those of budgets.py."""
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import threading
 import time
+from functools import partial
 
 import benchlib as b
 
 SESSIONS, CHATTERS, GROUP = min(10000, b.FILES - 500), 1000, 20
-ACCOUNTS = 1000000
+ACCOUNTS = ARCHIVED = 1000000
 MESSAGES, AWAY = 20000, 1000     # stored, and for how many accounts
+RATE, BODY = 10000, 200          # chat at a rate, per second; bytes of each message
 
 
 def seconds():
@@ -24,11 +27,12 @@ def repeats():
 
 
 class Target:
-    """A server under the common load. start(kind): a fresh one, for 'plain' or 'tls'. peer: has fewer repeats."""
+    """A server under the common load. start(kind): a fresh one, for 'plain' or 'tls', for 'sm', with stream
+    management, or for 'archive', with both. peer: has fewer repeats. store: the folder it writes to."""
 
     def __init__(self, name, start, raw=False, peer=False, sessions=SESSIONS, settle=2, friends=CHATTERS,
-                 **options):
-        self.name, self.start, self.raw, self.peer = name, start, raw, peer
+                 store=None, **options):
+        self.name, self.start, self.raw, self.peer, self.store = name, start, raw, peer, store
         self.friends = friends        # accounts that have contacts
         self.sessions, self.settle, self.options = sessions, settle, options
         self.server, self.kind = None, None
@@ -53,6 +57,22 @@ class Target:
         more = {'raw': True} if self.raw else {}
         return b.load(self.server, scenario, tls, **more, **{**self.options, **options})
 
+    def chat(self, **options):
+        """At a rate: that was kept."""
+        r = self.load('chat', sessions=CHATTERS, settle=2, duration=seconds(), body=BODY, **options)
+        if r and r['units_per_s'] < 0.95 * options.get('rate', 0):
+            return b.fail(f'chat, {self.name}: {r["units_per_s"]:.0f}/s, not {options["rate"]}')
+        return r
+
+    def archived_chat(self, **options):
+        """Of every message there are two copies on the disk afterwards."""
+        before = b.folder_size(self.store)
+        r = self.chat(resume=True, **options)
+        grown = b.folder_size(self.store) - before
+        if r and grown < 2 * BODY * r['units']:
+            return b.fail(f'chat, {self.name}: {r["units"]:.0f} messages, but {grown} bytes in the archive')
+        return r
+
 
 class Suite:
     """Measures and notes, in `results` (benchlib.Results)."""
@@ -74,40 +94,62 @@ class Suite:
               + ('' if spread is None else f'  (spread {100 * spread:.0f} %)')
               + (f'  ({dropped} failed)' if dropped else ''), flush=True)
 
-    def taking_turns(self, targets, figure, scenario, key='cpu_us', **options):
-        def job(t):
-            more = {'sessions': t.friends} if scenario == 'presence' else {}
-            return lambda: t.load(scenario, **{**options, **more})
-        peers = {t.name for t in targets if t.peer}
-        for name, runs in b.in_turns(repeats(), {t.name: job(t) for t in targets}, peers).items():
-            self.note(name, figure, b.lowest(runs, key), key)
+    def taking_turns(self, jobs, key='cpu_us'):
+        """jobs: {(figure, target): what measures it}."""
+        peers = {(figure, t) for figure, t in jobs if t.peer}
+        for (figure, t), runs in b.in_turns(repeats(), jobs, peers).items():
+            self.note(t.name, figure, b.lowest(runs, key), key)
 
     def common(self, targets, parts):
         for kind in ('plain', 'tls'):
             for t in targets:
                 t.fresh(kind)
                 if 'idle' in parts:
-                    r = t.load('idle', sessions=t.sessions, duration=seconds() * 2, settle=t.settle,
-                               timeout=900)
-                    self.note(t.name, f'idle_{kind}', r, 'anon_per_session')
-                    if kind == 'tls':
-                        self.note(t.name, 'idle_cpu', r, 'idle_cpu_percent')
+                    self.idle(t, kind)
             if 'chat' in parts:
-                self.taking_turns(targets, f'chat_{kind}', 'chat', sessions=CHATTERS, settle=2,
-                                  duration=seconds(), timeout=300)
-        if 'login' in parts:             # of accounts without contacts
-            self.taking_turns(targets, 'login', 'login', 'login_cpu_us', first=CHATTERS,
-                              sessions=1000, settle=0)
-            self.taking_turns([t for t in targets if not t.peer and not t.raw], 'login_fast',
-                              'login_fast', 'login_cpu_us', first=CHATTERS, sessions=1000,
-                              settle=0)
+                self.taking_turns({(f'chat_{kind}', t): t.chat for t in targets})
+        if 'login' in parts:
+            self.logins(targets)
         if 'presence' in parts:
-            self.taking_turns(targets, 'presence', 'presence', group=GROUP, settle=3,
-                              duration=seconds())
+            self.taking_turns({('presence', t): partial(t.load, 'presence', sessions=t.friends, group=GROUP,
+                                                        settle=3, duration=seconds()) for t in targets})
+        servers = [t for t in targets if not t.raw]
         if 'offline' in parts:
-            for t in targets:
-                if not t.raw:
-                    self.offline(t)
+            for t in servers:
+                self.offline(t)
+        for t in servers if 'idle' in parts else []:
+            t.fresh('sm')
+            self.idle(t, 'sm', resume=True)
+
+    def idle(self, target, kind, **options):
+        r = target.load('idle', sessions=target.sessions, duration=seconds() * 2, settle=target.settle,
+                        timeout=900, **options)
+        self.note(target.name, f'idle_{kind}', r, 'anon_per_session')
+        if kind == 'tls':
+            self.note(target.name, 'idle_cpu', r, 'idle_cpu_percent')
+
+    def logins(self, targets):
+        """Of accounts without contacts."""
+        def jobs(scenario, servers, **options):
+            return {(scenario, t): partial(t.load, scenario, first=CHATTERS, sessions=1000, settle=0, **options)
+                    for t in servers}
+        ours = [t for t in targets if not t.peer and not t.raw]
+        self.taking_turns(jobs('login', targets), 'login_cpu_us')
+        self.taking_turns({**jobs('login_fast', ours), **jobs('login_resumed', ours, tls_resume=True)}, 'login_cpu_us')
+
+    def paced(self, targets, archives):
+        """Chat at one rate, bare, with stream management, and with the archive as well; the peers, which cannot carry
+        it on one core, as fast as they can."""
+        jobs = {}
+        for t in targets:
+            t.fresh('tls' if t.raw else 'sm')
+            jobs['chat_paced', t] = partial(t.chat, rate=RATE)
+            if not t.raw:
+                jobs['chat_sm', t] = partial(t.chat, rate=RATE, resume=True)
+        for t in archives:
+            t.fresh('archive')
+            jobs['chat_sm_archive', t] = partial(t.archived_chat, **({} if t.peer else {'rate': RATE}))
+        self.taking_turns(jobs)
 
     def offline(self, target):
         """Messages to accounts that are away, then their delivery, less what the same logins cost without any."""
@@ -127,6 +169,15 @@ class Suite:
         if drained and bare:
             drained['less_login_us'] = drained['cpu_us'] - bare['login_cpu_us'] * AWAY / MESSAGES
         self.note(target.name, 'drain', drained, 'less_login_us')
+
+    def archive(self):
+        """Pages of a large archive, where reading them costs most, and whether the memory grows by them."""
+        r = mam_cost()
+        for figure, contact in ('archive_page', False), ('archive_contact', True):
+            place = r and max((p for p in r['places'] if p['contact'] == contact), key=lambda p: p['lowest_us'])
+            self.note('grapnel', figure, place and dict(
+                place, spread=place['highest_us'] / place['lowest_us'] - 1 if repeats() > 1 else None), 'lowest_us')
+        self.note('grapnel', 'archive_memory', r and dict(r, grown=1024 * (r['after_kib'] - r['before_kib'])), 'grown')
 
     def durable(self):
         if subprocess.run(['stat', '-f', '-c', '%T', b.TMP], capture_output=True, text=True,
@@ -232,6 +283,16 @@ def store_cost(rate):
     argv = [os.path.join(b.PROGRAMS, 'store_cost'), b.data_dir('durable'), str(rate), str(seconds())]
     p = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     return json.loads(p.stdout) if p.returncode == 0 else b.fail(f'store_cost failed: {p.stderr[-600:]}')
+
+
+def mam_cost():
+    data = b.data_dir('pages')
+    argv = ['taskset', '-c', b.SERVER_CPU, os.path.join(b.PROGRAMS, 'mam_cost'), data, str(ARCHIVED),
+            str(repeats()), 'json']
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False, env=dict(
+        os.environ, GRAPNEL_BUILD=b.BUILD, GRAPNEL_TEST_LOOPS='1'))
+    shutil.rmtree(data)
+    return json.loads(p.stdout) if p.returncode == 0 else b.fail(f'mam_cost failed: {p.stderr[-600:]}')
 
 
 def reload_pause(server):
