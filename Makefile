@@ -300,7 +300,6 @@ fuzz: deps
 bench:
 	$(SUB) bench-programs
 	$(Q)scripts/bench
-	$(SUB) bench-archive
 
 .PHONY: bench-archive
 ## make bench-archive  pages of an archive of a million messages, where they lie: a minute
