@@ -16,6 +16,7 @@ SESSIONS, CHATTERS, GROUP = min(10000, b.FILES - 500), 1000, 20
 ACCOUNTS = ARCHIVED = 1000000
 MESSAGES, AWAY = 20000, 1000     # stored, and for how many accounts
 RATE, BODY = 10000, 200          # chat at a rate, per second; bytes of each message
+WARM = 8                         # seconds of chat into an archive, before it is measured
 
 
 def seconds():
@@ -58,9 +59,9 @@ class Target:
         return b.load(self.server, scenario, tls, **more, **{**self.options, **options})
 
     def chat(self, **options):
-        """At a rate: that was kept."""
+        """At a rate: that was kept, within a tenth."""
         r = self.load('chat', sessions=CHATTERS, settle=2, duration=seconds(), body=BODY, **options)
-        if r and r['units_per_s'] < 0.95 * options.get('rate', 0):
+        if r and r['units_per_s'] < 0.9 * options.get('rate', 0):
             return b.fail(f'chat, {self.name}: {r["units_per_s"]:.0f}/s, not {options["rate"]}')
         return r
 
@@ -148,6 +149,8 @@ class Suite:
                 jobs['chat_sm', t] = partial(t.chat, rate=RATE, resume=True)
         for t in archives:
             t.fresh('archive')
+            # An account's first message of a day costs Prosody ten times as much, for its list of archives to clean.
+            t.load('chat', sessions=CHATTERS, settle=0, duration=WARM, resume=True)
             jobs['chat_sm_archive', t] = partial(t.archived_chat, **({} if t.peer else {'rate': RATE}))
         self.taking_turns(jobs)
 
