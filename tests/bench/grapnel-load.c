@@ -34,6 +34,8 @@ static const char help[] =
     "grapnel-load SCENARIO [options]: puts load on an XMPP server, reads its CPU time and memory\n"
     "  login      open --sessions, CPU per login\n"
     "  login_fast the same with a token (XEP-0484), which a first login has fetched\n"
+    "  login_resumed  with the token, in one flight, and going on with the session of before, whose\n"
+    "             connection was cut (XEP-0198); --tls-resume: with the TLS session of before as well\n"
     "  idle       open and hold them: bytes per session, CPU while idle for --duration\n"
     "  chat       pairs (0,1), (2,3)...: closed loop with --window messages in flight per pair,\n"
     "             or --rate messages per second; --active limits who chats\n"
@@ -86,6 +88,7 @@ enum {
     O_TO_COUNT,
     O_SM,
     O_RESUME,
+    O_TLS_RESUME,
     O_JSON,
     O_LABEL,
     O_HELP
@@ -121,6 +124,7 @@ static const struct option longs[] = {
     { "to-count", 1, NULL, O_TO_COUNT },
     { "sm", 0, NULL, O_SM },
     { "resume", 0, NULL, O_RESUME },
+    { "tls-resume", 0, NULL, O_TLS_RESUME },
     { "json", 1, NULL, O_JSON },
     { "label", 1, NULL, O_LABEL },
     { "help", 0, NULL, O_HELP },
@@ -166,6 +170,7 @@ static bool set(int option, const char *v)
     case O_TO_COUNT: opts.to_count = atoi(v); break;
     case O_SM: opts.sm = true; break;
     case O_RESUME: opts.sm = opts.resume = true; break;
+    case O_TLS_RESUME: opts.tls_resume = true; break;
     case O_JSON: opts.json = v; break;
     case O_LABEL: opts.label = v; break;
     default: return false;

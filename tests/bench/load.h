@@ -21,7 +21,7 @@ struct opts {
     int port, first, sessions, active, parallel, window, group, to_first, to_count;
     int body, settle, pid_count;
     enum tls_mode tls;
-    bool raw, no_presence, no_roster, sm, resume, expect_echo;
+    bool raw, no_presence, no_roster, sm, resume, tls_resume, expect_echo;
     double rate, login_rate, duration, warmup;
     uint64_t messages;
     int pids[PIDS_MAX];
@@ -97,10 +97,17 @@ void run_stanza(struct conn *c, const char *p, size_t len);
 void run_writable(struct conn *c);
 int run(void);
 
-/* --- one round trip (load_fast.c): tokens are kept per account --- */
+/* --- one round trip (load_fast.c): what the next login needs is kept per account --- */
 bool fast_wanted(void);
 void fast_authenticate(struct conn *c);
-bool fast_stanza(struct conn *c, const char *p, size_t len); /* true: logged in and bound */
+enum fast_state { FAST_WAITS, FAST_BOUND, FAST_RESUMED };
+enum fast_state fast_stanza(struct conn *c, const char *p, size_t len);
+/* The connection is about to be cut: its session may be resumed. */
+void fast_cut(const struct conn *c);
+/* opts.tls_resume: before and after the handshake. */
+void fast_tls_offer(struct conn *c);
+void fast_tls_stands(const struct conn *c);
+extern int fast_tls_resumed;
 
 /* --- SCRAM (load_scram.c): salted passwords are kept per salt --- */
 struct scram;

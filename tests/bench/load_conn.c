@@ -256,10 +256,12 @@ static void handshake(struct conn *c)
         SSL_set_fd(c->ssl, c->fd);
         SSL_set_connect_state(c->ssl);
         SSL_set_tlsext_host_name(c->ssl, opts.domain);
+        fast_tls_offer(c);
     }
     int rc = SSL_do_handshake(c->ssl);
     if (rc == 1) {
         watch(c, EPOLL_CTL_MOD, EPOLLIN);
+        fast_tls_stands(c);
         login_opened(c);
         return;
     }

@@ -146,7 +146,7 @@ static void on_success(struct conn *c, const char *p, size_t len)
 /* The next step that was asked for. */
 static void go_on(struct conn *c)
 {
-    if (c->state <= C_BIND && opts.sm) {
+    if (c->state <= C_BIND && opts.sm && !fast_wanted()) {
         conn_puts(c, opts.resume ? "<enable xmlns='urn:xmpp:sm:3' resume='true'/>"
                                  : "<enable xmlns='urn:xmpp:sm:3'/>");
         c->state = C_SM;
@@ -178,8 +178,15 @@ void login_stanza(struct conn *c, const char *p, size_t len)
         ready(c);
     } else if (c->state == C_HEADER && starts(p, len, "<stream:features")) {
         on_features(c);
-    } else if (c->state == C_FAST && fast_stanza(c, p, len)) {
-        go_on(c);
+    } else if (c->state == C_FAST && starts(p, len, "<failure")) {
+        login_failed(c, "refused", p, len);
+    } else if (c->state == C_FAST) {
+        enum fast_state state = fast_stanza(c, p, len);
+
+        if (state == FAST_BOUND)
+            go_on(c);
+        else if (state == FAST_RESUMED)
+            ready(c);
     } else if (c->state == C_PROCEED && starts(p, len, "<proceed")) {
         conn_handshake(c);
     } else if (c->state == C_CHALLENGE && starts(p, len, "<challenge")) {

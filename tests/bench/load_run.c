@@ -220,15 +220,23 @@ static int login_main(void)
     return 0;
 }
 
+static int resumed_main(void)
+{
+    result_num("tls_resumed", fast_tls_resumed, "with the TLS session of before");
+    return 0;
+}
+
 static const struct scenario idle_scenario = { "idle", .main = idle_main },
                              login_scenario = { "login", .main = login_main },
                              fast_scenario = { "login_fast", .twice = true, .main = login_main },
+                             resumed_scenario = { "login_resumed", .twice = true, .cut = true,
+                                                  .main = resumed_main },
                              register_scenario = { "register", .main = login_main };
 
 static const struct scenario *const all[] = {
     &idle_scenario,     &login_scenario, &register_scenario, &chat_scenario,  &presence_scenario,
     &befriend_scenario, &storm_scenario, &offline_scenario,  &drain_scenario,
-    &soak_scenario,     &fast_scenario,
+    &soak_scenario,     &fast_scenario,  &resumed_scenario,
 };
 
 static bool ramp(bool counts)
@@ -264,11 +272,14 @@ static bool ramp(bool counts)
     return true;
 }
 
-static bool leave(void)
+static bool leave(bool cut)
 {
-    for (int i = 0; i < opts.sessions; i++)
-        conn_close(&conns[i], true);
-    return loop_for(5, all_out);
+    for (int i = 0; i < opts.sessions; i++) {
+        if (cut)
+            fast_cut(&conns[i]);
+        conn_close(&conns[i], !cut);
+    }
+    return loop_for(5, all_out) && (!cut || wait_quiet(10) != 0);
 }
 
 int run(void)
@@ -281,12 +292,12 @@ int run(void)
         return 2;
     }
     printf("%s%s%s\n", opts.scenario, *opts.label != '\0' ? ": " : "", opts.label);
-    if ((scenario->twice && (!ramp(false) || !leave())) || !ramp(true))
+    if ((scenario->twice && (!ramp(false) || !leave(scenario->cut))) || !ramp(true))
         return 1;
     fflush(stdout);
     int rc = scenario->main();
     result_num("failed", conns_failed, "");
-    leave();
+    leave(false);
     result_write();
     return rc == 0 && conns_failed > 0 ? 1 : rc;
 }
