@@ -17,6 +17,7 @@
 #include "mod/trial.h"
 #include "module_admin.h"
 #include "net/http.h"
+#include "net/tls.h"
 #include "ports.h"
 #include "route/session.h"
 #include "secret.h"
@@ -237,6 +238,7 @@ static int start_all(const struct conf *conf_in, struct conf *take_conf, char **
     }
     loops_start();
     loops_call(ready_for_crashes, NULL);
+    tls_tickets_start();
     server_use_tls(tls);
     server_clean_up();
     if (server.stopping) /* somebody did not want to wait */
@@ -276,6 +278,7 @@ static void stop_all(void)
     store_close();
     work_fini();
     loops_stop();
+    tls_tickets_stop();
     watchdog_stop();
     loops_drain();
     route_fini();

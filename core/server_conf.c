@@ -146,7 +146,8 @@ static void blame(const struct conf *conf, const struct tls_opts *all, char **wh
 int server_load_tls(const struct conf *conf, struct tls_ctx **out, char **why)
 {
     struct tls_cert *certs = gr_alloc((conf->host_count + 1) * sizeof(*certs));
-    struct tls_opts opts = { .certs = certs, .alpn = TLS_ALPN_CLIENT };
+    struct tls_opts opts = { .certs = certs, .alpn = TLS_ALPN_CLIENT,
+                             .tickets = conf->server.tls_tickets };
     bool needed = false;
     int rc = 0;
 

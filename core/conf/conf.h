@@ -22,6 +22,7 @@ struct conf_server {
     int64_t workers;            /* 0: one per two cores */
     int log_level;              /* enum gr_log_level */
     int64_t commit_delay, map_size;
+    bool tls_tickets;
 };
 
 /* [limits]; durations in ms, sizes in bytes, rates per second */

@@ -30,6 +30,8 @@ static const struct gr_opt server_options[] = {
                     .zero = "auto", .when = GR_RESTART),
     GR_OPT_SIZE(struct conf_server, map_size, 64 * GR_GIB, GR_MIB, 1024 * GR_GIB,
                 "largest size of the database: address space, not memory", .when = GR_RESTART),
+    GR_OPT_BOOL(struct conf_server, tls_tickets, true,
+                "clients that come back within 12 hours need a shorter TLS handshake (TLS 1.3; RFC 8446, 2.2)"),
     GR_OPT_END
 };
 

@@ -55,6 +55,9 @@ void conn_set_events(struct conn *c, const struct conn_events *ev, void *ctx);
  * Inside data() the whole input must be taken; bytes left over are an injection (reliability 6.7)
  * and end the conn with CONN_ERROR: the caller that wants to say why looks before. */
 int conn_start_tls(struct conn *c, struct tls_ctx *ctx);
+/* The next handshake of this client may go on from this one: a ticket leaves with the next output, once,
+ * where there is TLS 1.3 and the configuration has tickets on. */
+void conn_offer_ticket(struct conn *c);
 void conn_resume(struct conn *c); /* after a hold; safe at any time, never calls back */
 /* Appends to the output; written once per wake-up, before the loop sleeps. Quietly nothing once the
  * connection is broken: ended() says so. */

@@ -74,6 +74,7 @@ struct conn {
     bool read_wants_write, write_wants_read, shake_wants_write;
     bool watched;  /* attached to a loop */
     bool notified; /* close_notify is out */
+    bool ticketed; /* the client has a ticket, or is to get one */
 
     struct loop *move_to; /* conn_move: when the frame ends */
     void (*arrived)(void *ctx);

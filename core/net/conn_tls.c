@@ -115,6 +115,14 @@ int conn_start_tls(struct conn *c, struct tls_ctx *ctx)
     return 0;
 }
 
+void conn_offer_ticket(struct conn *c)
+{
+    if (c->sec != SEC_TLS || c->ticketed)
+        return;
+    c->ticketed = true;
+    tls_offer_ticket(c->tls, c->ssl);
+}
+
 void conn_tls_free(struct conn *c)
 {
     SSL_free(c->ssl);

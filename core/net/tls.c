@@ -2,7 +2,11 @@
  *
  * One SSL_CTX per pair of files; the first is where every handshake starts, SNI exchanges the
  * certificate. Built on the main thread, read-only afterwards, counted: any loop may hold one.
- * Specs: RFC 6120, 5 and 13.7; RFC 7590; XEP-0368, 3; RFC 5929, 4; RFC 9266. */
+ *
+ * Sessions can be resumed in TLS 1.3 only, with a key exchange (psk_dhe_ke), without early data. In
+ * TLS 1.2 they would do without forward secrecy, and a ticket would have to leave before anybody knows
+ * who the client is. So SSL_OP_NO_TICKET is on but where a ticket arrives or is to be sent.
+ * Specs: RFC 6120, 5 and 13.7; RFC 7590; XEP-0368, 3; RFC 5929, 4; RFC 9266; RFC 8446, 2.2. */
 #include "net/tls_priv.h"
 
 #include "base/table.h"
@@ -10,6 +14,7 @@
 #include <grapnel/log.h>
 
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -17,6 +22,7 @@ struct domain {
     struct table_node node; /* by name */
     char *name;             /* cert_host() form */
     SSL_CTX *ssl;           /* counted */
+    uint8_t scope[SHA256_DIGEST_LENGTH]; /* sessions that began in another are not resumed */
 };
 
 struct tls_ctx {
@@ -24,6 +30,7 @@ struct tls_ctx {
     struct table domains;
     struct domain *entry;
     size_t count;
+    bool tickets;
     const char *alpn; /* the one protocol we speak, length byte in front */
 };
 
@@ -43,26 +50,60 @@ const char *tls_error(void)
     return text != NULL ? text : "unknown error";
 }
 
-/* An unknown name gets the default certificate and, later, <host-unknown/> (reliability 6.7). */
-static int choose_cert(SSL *ssl, int *alert, void *arg)
+static const struct domain *find_domain(const struct tls_ctx *t, const char *name, size_t len)
 {
-    const struct tls_ctx *t = arg;
-    const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     struct table_node *n = NULL;
     char lower[256];
-    size_t len = sni != NULL ? strlen(sni) : 0;
 
-    (void)alert;
     if (len > 0 && len < sizeof(lower)) {
-        for (size_t i = 0; i <= len; i++)
-            lower[i] = (char)(sni[i] >= 'A' && sni[i] <= 'Z' ? sni[i] + ('a' - 'A') : sni[i]);
+        for (size_t i = 0; i < len; i++)
+            lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + ('a' - 'A') : name[i]);
         n = table_find(&t->domains, lower, len);
     }
-    if (n == NULL)
-        return SSL_TLSEXT_ERR_NOACK;
-    if (SSL_set_SSL_CTX(ssl, GR_CONTAINER_OF(n, struct domain, node)->ssl) == NULL)
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    return SSL_TLSEXT_ERR_OK;
+    return n != NULL ? GR_CONTAINER_OF(n, struct domain, node) : NULL;
+}
+
+/* The first name of the extension (RFC 6066, 3); NULL: none, or not ours. OpenSSL judges its form later. */
+static const struct domain *named_domain(const struct tls_ctx *t, SSL *ssl)
+{
+    const unsigned char *p;
+    size_t len, name_len;
+
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &len) != 1 || len < 5 ||
+        p[2] != TLSEXT_NAMETYPE_host_name)
+        return NULL;
+    name_len = (size_t)p[3] << 8 | p[4];
+    return name_len <= len - 5 ? find_domain(t, (const char *)p + 5, name_len) : NULL;
+}
+
+/* Before OpenSSL looks at tickets, which its callback for names is too late for. An unknown name gets
+ * the default certificate and, later, <host-unknown/> (reliability 6.7). */
+static int on_hello(SSL *ssl, int *alert, void *arg)
+{
+    const struct tls_ctx *t = arg;
+    const struct domain *d = named_domain(t, ssl);
+    const unsigned char *p;
+    size_t len;
+
+    if (d == NULL)
+        d = &t->entry[0];
+    if (t->tickets && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &len) == 1)
+        SSL_clear_options(ssl, SSL_OP_NO_TICKET);
+    if (SSL_set_SSL_CTX(ssl, d->ssl) != NULL &&
+        SSL_set_session_id_context(ssl, d->scope, sizeof(d->scope)) == 1)
+        return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+/* RFC 6066, 3: who used the name says so. */
+static int acknowledge_name(SSL *ssl, int *alert, void *arg)
+{
+    const char *sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+    (void)alert;
+    return sni != NULL && find_domain(arg, sni, strlen(sni)) != NULL ? SSL_TLSEXT_ERR_OK
+                                                                     : SSL_TLSEXT_ERR_NOACK;
 }
 
 /* XEP-0368, 3: ALPN is optional, but who sends it must mean us. Called only when it was sent. */
@@ -104,6 +145,8 @@ static SSL_CTX *policy(struct tls_ctx *t, const struct tls_opts *o)
                             SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_max_early_data(s, 0);
+    SSL_CTX_set_timeout(s, TLS_TICKET_S);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(s, tls_ticket_key);
     SSL_CTX_set_verify(s, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_read_ahead(s, 1); /* header and body of a record in one recv */
     SSL_CTX_set_alpn_select_cb(s, choose_alpn, (void *)t->alpn);
@@ -122,6 +165,20 @@ static bool same_files(const struct tls_cert *a, const struct tls_cert *b)
         return false;
     return (a->key_file == NULL && b->key_file == NULL) ||
            (a->key_file != NULL && b->key_file != NULL && strcmp(a->key_file, b->key_file) == 0);
+}
+
+/* The same name, certificate and policy. */
+static bool make_scope(struct domain *d, const struct tls_opts *o)
+{
+    uint8_t text[SHA256_DIGEST_LENGTH + 2 + 256] = { 0 };
+    size_t len = strlen(d->name);
+
+    gr_assert(len < 256);
+    text[SHA256_DIGEST_LENGTH] = o->modern;
+    text[SHA256_DIGEST_LENGTH + 1] = (uint8_t)o->alpn;
+    memcpy(text + SHA256_DIGEST_LENGTH + 2, d->name, len);
+    return X509_digest(SSL_CTX_get0_certificate(d->ssl), EVP_sha256(), text, NULL) == 1 &&
+           EVP_Digest(text, SHA256_DIGEST_LENGTH + 2 + len, d->scope, NULL, EVP_sha256(), NULL) == 1;
 }
 
 /* Fills t->entry[i]. Domains that name the same files share one SSL_CTX (21 KB each). */
@@ -153,6 +210,10 @@ static int add_domain(struct tls_ctx *t, const struct tls_opts *o, size_t i, cha
         }
         rc = cert_load(d->ssl, &o->certs[i], why);
     }
+    if (rc == 0 && !make_scope(d, o)) {
+        cert_problem(why, "OpenSSL cannot set up TLS for %s", d->name);
+        rc = GR_ENOMEM;
+    }
     return rc;
 }
 
@@ -165,6 +226,7 @@ int tls_ctx_new(const struct tls_opts *opts, struct tls_ctx **out, char **why)
     *why = NULL;
     atomic_init(&t->refs, 1);
     t->alpn = opts->alpn == TLS_ALPN_SERVER ? "\x0bxmpp-server" : "\x0bxmpp-client";
+    t->tickets = opts->tickets;
     t->count = opts->count;
     t->entry = gr_alloc(sizeof(*t->entry) * (opts->count > 0 ? opts->count : 1));
     if (opts->count == 0) {
@@ -181,7 +243,8 @@ int tls_ctx_new(const struct tls_opts *opts, struct tls_ctx **out, char **why)
         tls_ctx_unref(&t);
         return rc;
     }
-    SSL_CTX_set_tlsext_servername_callback(t->entry[0].ssl, choose_cert);
+    SSL_CTX_set_client_hello_cb(t->entry[0].ssl, on_hello, t);
+    SSL_CTX_set_tlsext_servername_callback(t->entry[0].ssl, acknowledge_name);
     SSL_CTX_set_tlsext_servername_arg(t->entry[0].ssl, t);
     *out = t;
     return 0;
@@ -217,6 +280,14 @@ SSL *tls_session(struct tls_ctx *t)
         SSL_set_accept_state(ssl);
     ERR_clear_error();
     return ssl;
+}
+
+void tls_offer_ticket(const struct tls_ctx *t, SSL *ssl)
+{
+    if (!t->tickets || SSL_version(ssl) < TLS1_3_VERSION)
+        return;
+    SSL_clear_options(ssl, SSL_OP_NO_TICKET);
+    SSL_new_session_ticket(ssl);
 }
 
 int tls_endpoint(SSL *ssl, uint8_t out[64])

@@ -45,7 +45,11 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
         return sasl2_hold(c, st, receipt);
     stanza_write(conn_out(c->conn), st);
     conn_wrote(c->conn);
-    if (session_is_kept_by(c->session) || (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE))
+    if (session_is_kept_by(c->session)) {
+        conn_offer_ticket(c->conn); /* the session outlives this connection: the client will be back */
+        return 0;
+    }
+    if (receipt == NULL && gr_stanza_kind(st) != GR_MESSAGE)
         return 0;
     struct out_mark *m = gr_alloc(sizeof(*m));
     m->mark.reached = reached;

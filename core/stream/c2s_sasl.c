@@ -87,8 +87,8 @@ void c2s_sasl_props(struct c2s *c)
                                   strcmp(conn_tls_version(c->conn), "TLSv1.3") != 0;
         /* COMPAT slixmpp: it binds to the client's Finished message under this name whatever the TLS
          * version, and looks at no list. RFC 5929 defines it up to TLS 1.2; in 1.3 that message covers
-         * the whole handshake as well (we resume nothing), so accepting it is safe; it is never
-         * advertised. */
+         * the whole handshake as well, with new keys also where a session is resumed, so accepting it
+         * is safe; it is never advertised. */
         add_binding(l, "tls-unique", l->unique, conn_cb_unique(c->conn, l->unique));
     }
     l->sasl = sasl_new(&l->props);

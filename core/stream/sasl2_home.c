@@ -58,6 +58,13 @@ void sasl2_drop_held(struct sasl2 *s, struct c2s *c)
 
 /* --- the answer --- */
 
+/* Whoever has a token means to come back. */
+static bool has_token(const struct sasl2 *s)
+{
+    return sasl2_asked(s, NS_FAST, "fast") != NULL ||
+           gr_stanza_child(s->success, NS_FAST, "token") != NULL;
+}
+
 static void answer(struct c2s *c)
 {
     struct sasl2 *s = c->login->sasl2;
@@ -67,6 +74,8 @@ static void answer(struct c2s *c)
 
     s->e.ev.acc = NULL;
     gr_el_set_text(s->success, s->identifier, bound ? session->jid->full : session->jid->bare);
+    if (c->conn != NULL && has_token(s))
+        conn_offer_ticket(c->conn);
     c2s_write_el(c, s->success);
     c->state = bound ? C2S_OPEN : C2S_BIND;
     if (!s->e.resumed)

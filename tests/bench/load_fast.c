@@ -163,5 +163,7 @@ enum fast_state fast_stanza(struct conn *c, const char *p, size_t len)
 
 void fast_cut(const struct conn *c)
 {
+    if (c->ssl != NULL) /* else OpenSSL takes its session for a broken one */
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     account_of(c)->got = c->got;
 }
