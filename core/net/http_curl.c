@@ -93,6 +93,7 @@ static struct client **here(void)
 struct transfer {
     struct http_req *req;
     CURL *easy;
+    struct timer due;           /* libcurl's does not run while it waits for a connection */
     struct curl_slist *headers;
     struct buf body;
     size_t max, head;
@@ -102,6 +103,7 @@ struct transfer {
 
 static void transfer_free(struct client *c, struct transfer *t)
 {
+    timer_stop(&t->due);
     lib.multi_remove_handle(c->multi, t->easy);
     lib.easy_cleanup(t->easy);
     lib.slist_free_all(t->headers);
@@ -131,6 +133,11 @@ static void end(struct client *c, struct transfer *t, CURLcode code)
     }
     http_done(req, &resp);
     transfer_free(c, t);
+}
+
+static void on_late(struct timer *timer)
+{
+    end(*here(), GR_CONTAINER_OF(timer, struct transfer, due), CURLE_OPERATION_TIMEDOUT);
 }
 
 /* Whatever libcurl has to do; then answers, which may lead to other requests. */
@@ -304,7 +311,6 @@ static void set_all(struct transfer *t, const struct gr_http_request *what)
     lib.easy_setopt(e, CURLOPT_URL, what->url);
     lib.easy_setopt(e, CURLOPT_FOLLOWLOCATION, what->redirects > 0 ? 1L : 0L);
     lib.easy_setopt(e, CURLOPT_MAXREDIRS, (long)what->redirects);
-    lib.easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)what->timeout_ms);
     lib.easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     lib.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     lib.easy_setopt(e, CURLOPT_WRITEDATA, t);
@@ -334,6 +340,7 @@ static int start(struct http_req *r, const struct gr_http_request *what)
     t->max = what->max_response;
     set_all(t, what);
     r->transfer = t;
+    timer_start(&t->due, what->timeout_ms, on_late);
     if (lib.multi_add_handle(c->multi, easy) == CURLM_OK)
         return 0;
     transfer_free(c, t);

@@ -40,6 +40,14 @@ static void repeat(int fd, const char *head, const char *line)
         ;
 }
 
+/* Not all at once. */
+static void drip(int fd)
+{
+    say(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    while (send(fd, "x", 1, MSG_NOSIGNAL) > 0)
+        usleep(20000);
+}
+
 /* One request; false: the connection is to be closed. */
 static bool serve(int fd, char *text)
 {
@@ -70,6 +78,8 @@ static bool serve(int fd, char *text)
         repeat(fd, "HTTP/1.1 200 OK\r\n", "X-More: and more\r\n");
     else if (strncmp(path, "/half", 5) == 0)
         say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345");
+    else if (strncmp(path, "/drip", 5) == 0)
+        drip(fd);
     else if (strncmp(path, "/hang", 5) == 0)
         while (recv(fd, answer, sizeof(answer), 0) > 0)
             ;
@@ -246,6 +256,27 @@ static void what_goes_wrong(void **state)
     assert_true(clock_monotonic_ms() - before >= 200);
 }
 
+/* One byte at a time is not progress enough; nor is waiting for a connection. */
+static void time_is_up(void **state)
+{
+    static struct call hanging[16];
+    struct call drip = { .what.timeout_ms = 300 }, waits = { .what.timeout_ms = 300 };
+    int64_t before = clock_monotonic_ms();
+
+    (void)state;
+    run(&drip, "/drip");
+    assert_int_equal(drip.rc, GR_EIO);
+    for (size_t i = 0; i < GR_COUNT(hanging); i++) {
+        hanging[i].what.timeout_ms = 3000;
+        begin(&hanging[i], "/hang");
+    }
+    run(&waits, "/ok");
+    assert_int_equal(waits.rc, GR_EIO);
+    assert_in_range(clock_monotonic_ms() - before, 600, 2800);
+    for (size_t i = 0; i < GR_COUNT(hanging); i++)
+        finish(&hanging[i]);
+}
+
 static void too_much(void **state)
 {
     struct call large = { .what.max_response = 1000 }, head = { .rc = 0 };
@@ -355,7 +386,8 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(answers), cmocka_unit_test(what_goes_wrong), cmocka_unit_test(too_much),
+        cmocka_unit_test(answers), cmocka_unit_test(what_goes_wrong), cmocka_unit_test(time_is_up),
+        cmocka_unit_test(too_much),
         cmocka_unit_test(redirects), cmocka_unit_test(many), cmocka_unit_test(called_off),
         cmocka_unit_test(closed_and_again),
     };
