@@ -1,8 +1,9 @@
 /* mod_event_pusher/devices.c: the rows of the devices that an account wants notified, from being
  * written to being forgotten. What requests make of them: enable.c.
  *
- * What becomes of a notification changes a row only if it is there still: reading and writing it
- * happen in one event, between which nobody else's write comes. */
+ * What becomes of a notification changes a row only if it is there still. A read that has to wait
+ * for the disk may show a row whose deletion waits as well: when devices have changed meanwhile, the
+ * answer is not noted. */
 #include "pusher.h"
 
 #include <string.h>
@@ -105,65 +106,65 @@ void device_write(struct gr_txn *t, const char *owner, const struct device *d)
 
 /* --- what app servers answer --- */
 
-struct outcome {
-    bool refused;
+struct answer {
+    enum outcome outcome;
+    int64_t since_us;
+    uint64_t changes;            /* when the row was asked for */
     char owner[];
 };
 
-static void forget(struct gr_mod *self, const char *owner, const void *key, size_t key_len)
+static void forget(struct gr_mod *self, const char *owner, const struct gr_row *row)
 {
     struct gr_txn *t = gr_txn_new(self);
 
-    gr_txn_del(t, DEVICES, owner, key, key_len);
+    gr_txn_del(t, DEVICES, owner, row->key, row->key_len);
     gr_txn_commit(t, NULL);
     gr_info("event_pusher.forgotten", "a device of %s is not notified any more: its app server %s "
-            "refuses", owner, (const char *)key);
+            "refuses", owner, (const char *)row->key);
+}
+
+static void note(struct gr_mod *self, const char *owner, struct device *d, uint32_t errors)
+{
+    struct gr_txn *t = gr_txn_new(self);
+
+    d->errors = errors;
+    device_write(t, owner, d);
+    gr_txn_commit(t, NULL);
 }
 
 static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     const struct pusher_conf *conf = gr_conf(self);
-    const struct outcome *o = gr_req_data(req);
+    const struct pusher *p = gr_state(self);
+    const struct answer *a = gr_req_data(req);
+    bool refused = a->outcome != ACCEPTED;
     struct device d;
 
-    if (rows->rc != 0 || !device_read(rows->row, &d))
-        return; /* it was disabled meanwhile */
-    if (o->refused && d.errors + 1 >= (uint32_t)conf->push_max_errors) {
-        forget(self, o->owner, rows->row->key, rows->row->key_len);
-    } else if (o->refused || d.errors > 0) {
-        struct gr_txn *t = gr_txn_new(self);
-
-        d.errors = o->refused ? d.errors + 1 : 0;
-        device_write(t, o->owner, &d);
-        gr_txn_commit(t, NULL);
+    if (rows->rc != 0 || a->changes != p->changes || !device_read(rows->row, &d))
+        return; /* it was disabled meanwhile, or may have been */
+    if (d.since_us != a->since_us) { /* and enabled anew */
+        device_fini(&d);
+        return;
     }
+    if (a->outcome == GONE || (refused && d.errors + 1 >= (uint32_t)conf->push_max_errors))
+        forget(self, a->owner, rows->row);
+    else if (refused || d.errors > 0)
+        note(self, a->owner, &d, refused ? d.errors + 1 : 0);
     device_fini(&d);
 }
 
-static void look_up(struct gr_mod *self, const char *owner, const void *key, size_t key_len,
-                    bool refused)
+void device_told(struct gr_mod *self, const struct notified *t, enum outcome outcome)
 {
-    size_t len = strlen(owner) + 1;
-    struct gr_req *req = gr_req_new(self, sizeof(struct outcome) + len, on_row);
-    struct outcome *o = gr_req_data(req);
+    const struct pusher *p = gr_state(self);
+    size_t len = strlen(t->owner) + 1;
+    struct gr_req *req = gr_req_new(self, sizeof(struct answer) + len, on_row);
+    struct answer *a = gr_req_data(req);
 
-    o->refused = refused;
-    memcpy(o->owner, owner, len);
-    gr_store_get(req, DEVICES, owner, key, key_len);
-}
-
-void device_refused(struct gr_mod *self, const char *owner, const void *key, size_t key_len,
-                    bool gone)
-{
-    if (gone)
-        forget(self, owner, key, key_len);
-    else
-        look_up(self, owner, key, key_len, true);
-}
-
-void device_accepted(struct gr_mod *self, const char *owner, const void *key, size_t key_len)
-{
-    look_up(self, owner, key, key_len, false);
+    a->outcome = outcome;
+    a->since_us = t->since_us;
+    a->changes = p->changes;
+    memcpy(a->owner, t->owner, len);
+    gr_store_get(req, DEVICES, t->owner, t->key, t->key_len);
 }
 
 /* --- the account goes; its owner wants a copy of everything; an admin looks --- */
@@ -186,7 +187,9 @@ enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
     struct gr_hold *hold = gr_hold(self, &ev->ev);
     struct gr_req *req = gr_req_new(self, sizeof(struct waiting), on_removed);
     struct gr_txn *t = gr_txn_new(self);
+    struct pusher *p = gr_state(self);
 
+    p->changes++;
     set_removed(self, ev->jid, true);
     ((struct waiting *)gr_req_data(req))->hold = hold;
     gr_txn_del_all(t, DEVICES, ev->jid->bare);

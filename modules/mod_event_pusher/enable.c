@@ -9,10 +9,20 @@
 #define NODE_MAX 1023            /* bytes */
 #define OPTIONS_MAX 4096         /* bytes of the form, as text */
 
+/* What is read before a write of ours and heard of after it is out of date: devices.c. */
+static void note_change(struct gr_mod *self)
+{
+    struct pusher *p = gr_state(self);
+
+    p->changes++;
+}
+
 /* --- enable --- */
 
 struct change {                  /* of a request, until it is answered */
     struct gr_iq_req *req;
+    int64_t asked_us;            /* disable: when, and */
+    uint64_t changes;            /* what was known then */
 };
 
 static struct gr_req *request_for(struct gr_mod *self, struct gr_iq_req *iq, gr_store_f done)
@@ -50,17 +60,12 @@ static int64_t age_of(const struct gr_row *row)
     return since;
 }
 
-static size_t oldest(const struct gr_rows *rows, const bool *gone)
+static size_t oldest(const int64_t *since, size_t count)
 {
-    size_t best = SIZE_MAX;
-    int64_t since = 0;
+    size_t best = 0;
 
-    for (size_t i = 0; i < rows->count; i++) {
-        if (gone[i] || (best != SIZE_MAX && age_of(&rows->row[i]) >= since))
-            continue;
-        best = i;
-        since = age_of(&rows->row[i]);
-    }
+    for (size_t i = 1; i < count; i++)
+        best = since[i] < since[best] ? i : best;
     return best;
 }
 
@@ -68,18 +73,21 @@ static void on_devices(struct gr_mod *self, struct gr_req *req, const struct gr_
 {
     const struct pusher_conf *conf = gr_conf(self);
     struct gr_iq_req *iq = iq_of(req);
-    bool gone[DEVICES_READ] = { false };
+    int64_t since[DEVICES_READ];
     struct gr_txn *t;
 
     if (rows->rc != 0 || rows->count <= (size_t)conf->push_max_devices) {
         on_done(self, req, rows);
         return;
     }
+    for (size_t i = 0; i < rows->count; i++)
+        since[i] = age_of(&rows->row[i]);
+    note_change(self);
     t = gr_txn_new(self);
     for (size_t n = rows->count; n > (size_t)conf->push_max_devices; n--) {
-        size_t i = oldest(rows, gone);
+        size_t i = oldest(since, rows->count);
 
-        gone[i] = true;
+        since[i] = INT64_MAX;
         gr_txn_del(t, DEVICES, gr_iq_req_to(iq)->bare, rows->row[i].key, rows->row[i].key_len);
     }
     gr_txn_commit(t, request_for(self, iq, on_done));
@@ -149,6 +157,7 @@ void on_enable(struct gr_mod *self, struct gr_iq_ev *ev)
     } else {
         struct gr_txn *t = gr_txn_new(self);
 
+        note_change(self);
         d.service = (char *)service->full;
         d.node = (char *)node;
         d.resource = (char *)ev->from->resource;
@@ -160,6 +169,14 @@ void on_enable(struct gr_mod *self, struct gr_iq_ev *ev)
 }
 
 /* --- disable: one node, or all of a service --- */
+
+/* Enabled behind the request, which waited for the disk? */
+static bool is_newer(struct gr_mod *self, const struct change *c, const struct gr_row *row)
+{
+    const struct pusher *p = gr_state(self);
+
+    return p->changes != c->changes && age_of(row) > c->asked_us;
+}
 
 static void on_found(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
@@ -175,10 +192,12 @@ static void on_found(struct gr_mod *self, struct gr_req *req, const struct gr_ro
     t = gr_txn_new(self);
     for (size_t i = 0; i < rows->count; i++) {
         if (rows->row[i].key_len > service->full_len &&
-            memcmp(rows->row[i].key, service->full, service->full_len + 1u) == 0)
+            memcmp(rows->row[i].key, service->full, service->full_len + 1u) == 0 &&
+            !is_newer(self, gr_req_data(req), &rows->row[i]))
             gr_txn_del(t, DEVICES, gr_iq_req_to(iq)->bare, rows->row[i].key, rows->row[i].key_len);
     }
     gr_jid_free(&service);
+    note_change(self);
     gr_txn_commit(t, request_for(self, iq, on_done));
 }
 
@@ -190,13 +209,18 @@ void on_disable(struct gr_mod *self, struct gr_iq_ev *ev)
     if (!is_offered(self, ev) || !read_target(ev, &service, &node))
         return;
     if (gr_el_attr(ev->payload, "node") == NULL) {
-        gr_store_range(request_for(self, ev->req, on_found), DEVICES, owner, NULL, 0,
-                       DEVICES_READ);
+        struct gr_req *req = request_for(self, ev->req, on_found);
+        struct change *c = gr_req_data(req);
+
+        c->asked_us = gr_wall_us();
+        c->changes = ((const struct pusher *)gr_state(self))->changes;
+        gr_store_range(req, DEVICES, owner, NULL, 0, DEVICES_READ);
     } else {
         struct gr_txn *t = gr_txn_new(self);
         size_t len;
         char *key = device_key(service->full, node, &len);
 
+        note_change(self);
         gr_txn_del(t, DEVICES, owner, key, len);
         gr_txn_commit(t, request_for(self, ev->req, on_done));
         gr_free(key);

@@ -317,63 +317,91 @@ int http_start(struct gr_mod *self, const char **why)
     return 0;
 }
 
+static void say_lost(struct gr_mod *self, uint64_t lost)
+{
+    if (lost > 0)
+        gr_warn("event_pusher.http_lost", "%llu events of %s were not told to web servers",
+                (unsigned long long)lost, gr_mod_host_jid(self)->domain);
+}
+
 void http_stop(struct gr_mod *self)
 {
     struct pusher *p = gr_state(self);
-    size_t lost = 0;
+    uint64_t lost = 0;
 
     for (size_t i = 0; i < p->handler_count; i++) {
         struct handler *h = &p->handlers[i];
 
-        lost += h->queued;
+        lost += p->saved ? 0 : h->queued;
         while (h->first != NULL)
             drop_first(h);
         gr_free(h->url);
     }
     gr_free(p->handlers);
-    if (lost > 0 && !p->saved)
-        gr_warn("event_pusher.http_lost", "%zu events of %s were not told to web servers", lost,
-                gr_mod_host_jid(self)->domain);
+    say_lost(self, lost);
 }
 
-/* Of each handler, under its URL: the bodies, each with its length. */
+/* Under what a handler's queue crosses a reload: its URL, with a number when it is not the first one
+ * that has it; free it. */
+static char *bag_key(const struct pusher *p, size_t handler)
+{
+    const char *url = p->handlers[handler].url;
+    size_t before = 0;
+
+    for (size_t i = 0; i < handler; i++)
+        before += strcmp(p->handlers[i].url, url) == 0;
+    return before == 0 ? gr_strdup(url) : gr_asprintf("%s %zu", url, before);
+}
+
+/* Of each handler the bodies, each with its length. */
 void http_save(struct gr_mod *self, struct gr_bag *bag)
 {
     struct pusher *p = gr_state(self);
+    uint64_t waiting = 0;
 
     p->saved = true;
     for (size_t i = 0; i < p->handler_count; i++) {
         const struct handler *h = &p->handlers[i];
         struct gr_writer w = gr_writer_new(h->bytes + 4 * h->queued + 1);
+        char *key = bag_key(p, i);
         size_t len;
         void *all;
 
         for (const struct event *e = h->first; e != NULL; e = e->next)
             gr_write_blob(&w, e->body, e->len);
         all = gr_writer_take(&w, &len);
-        gr_bag_put_blob(bag, h->url, all, len);
+        gr_bag_put_blob(bag, key, all, len);
         gr_free(all);
+        gr_free(key);
+        waiting += h->queued;
     }
+    gr_bag_put_u64(bag, "waiting", waiting);
 }
 
 void http_restore(struct gr_mod *self, const struct gr_bag *bag)
 {
     const struct pusher_conf *conf = gr_conf(self);
     struct pusher *p = gr_state(self);
+    uint64_t lost = gr_bag_u64(bag, "waiting", 0);
 
     for (size_t i = 0; i < p->handler_count; i++) {
         struct handler *h = &p->handlers[i];
+        char *key = bag_key(p, i);
         size_t len = 0;
-        const void *all = gr_bag_blob(bag, h->url, &len);
+        const void *all = gr_bag_blob(bag, key, &len);
         struct gr_reader r = gr_reader_of(all, all != NULL ? len : 0);
 
         while (!r.failed && r.at < r.end) {
             const void *body = gr_read_blob(&r, &len);
 
-            if (!r.failed)
-                append(conf, h, body, len);
+            if (r.failed)
+                break;
+            append(conf, h, body, len);
+            lost -= lost > 0;
         }
+        gr_free(key);
         if (h->first != NULL)
             gr_timer_start(self, &p->retry, 0, on_retry);
     }
+    say_lost(self, lost); /* what was for a URL that is not told any more */
 }

@@ -10,20 +10,15 @@
 #define NS_PUBSUB "http://jabber.org/protocol/pubsub"
 #define FORM_SUMMARY "urn:xmpp:push:summary"
 
-/* Which device it is about, until its app server has answered. */
-struct told {
-    size_t key_len;
-    char *key;                   /* behind the owner */
-    char owner[];
-};
-
-static struct told *told_new(const char *owner, const struct device *d)
+static struct notified *notified_new(const struct gr_jid *user, const struct device *d)
 {
-    size_t len, owner_len = strlen(owner) + 1;
+    size_t len, owner_len = user->bare_len + 1u;
     char *key = device_key(d->service, d->node, &len);
-    struct told *t = gr_alloc(sizeof(*t) + owner_len + len + 1);
+    struct notified *t = gr_alloc(sizeof(*t) + owner_len + len + 1);
 
-    memcpy(t->owner, owner, owner_len);
+    t->since_us = d->since_us;
+    t->share = pending_share(user);
+    memcpy(t->owner, user->bare, user->bare_len);
     t->key = memcpy(t->owner + owner_len, key, len + 1);
     t->key_len = len;
     gr_free(key);
@@ -32,24 +27,24 @@ static struct told *told_new(const char *owner, const struct device *d)
 
 /* --- what came of it --- */
 
-static void accepted(struct gr_mod *self, const struct told *t)
+static void accepted(struct gr_mod *self, const struct notified *t)
 {
     struct pusher *p = gr_state(self);
 
     p->pushed++;
-    device_accepted(self, t->owner, t->key, t->key_len);
+    device_told(self, t, ACCEPTED);
 }
 
-static void refused(struct gr_mod *self, const struct told *t, bool gone)
+static void refused(struct gr_mod *self, const struct notified *t, enum outcome outcome)
 {
     struct pusher *p = gr_state(self);
 
     p->refused++;
     gr_debug("event_pusher.refused", "%s refuses a notification for %s", t->key, t->owner);
-    device_refused(self, t->owner, t->key, t->key_len, gone);
+    device_told(self, t, outcome);
 }
 
-static void unanswered(struct gr_mod *self, const struct told *t, const char *why)
+static void unanswered(struct gr_mod *self, const struct notified *t, const char *why)
 {
     struct pusher *p = gr_state(self);
 
@@ -68,10 +63,9 @@ static bool is_transient(const struct gr_stanza *reply)
 
 static void on_answer(struct gr_mod *self, void *data, const struct gr_stanza *reply)
 {
-    struct pusher *p = gr_state(self);
-    const struct told *t = data;
+    const struct notified *t = data;
 
-    p->pending--;
+    pending_add(gr_state(self), t->share, -1);
     if (reply == NULL)
         unanswered(self, t, "no answer");
     else if (gr_stanza_type(reply) == GR_RESULT)
@@ -79,7 +73,7 @@ static void on_answer(struct gr_mod *self, void *data, const struct gr_stanza *r
     else if (is_transient(reply))
         unanswered(self, t, gr_cond_name(gr_stanza_cond(reply)));
     else
-        refused(self, t, false);
+        refused(self, t, REFUSED);
 }
 
 /* --- the notification --- */
@@ -113,7 +107,7 @@ static void publish_to(struct gr_mod *self, const struct gr_jid *service, const 
                        const struct summary *s)
 {
     const struct pusher_conf *conf = gr_conf(self);
-    struct pusher *p = gr_state(self);
+    struct notified *about = notified_new(s->user, d);
     struct gr_stanza *iq = gr_iq_new(GR_SET, gr_mod_host_jid(self), service, NULL);
     struct gr_el *pubsub = gr_el_add(iq, NULL, NS_PUBSUB, "pubsub");
     struct gr_el *el = gr_el_add(iq, pubsub, NULL, "publish");
@@ -126,8 +120,8 @@ static void publish_to(struct gr_mod *self, const struct gr_jid *service, const 
     if (options != NULL)
         gr_el_append(iq, gr_el_add(iq, pubsub, NULL, "publish-options"), gr_stanza_root(options));
     gr_stanza_unref(&options);
-    p->pending++;
-    gr_iq_ask(self, iq, conf->push_timeout, on_answer, told_new(s->user->bare, d));
+    pending_add(gr_state(self), about->share, 1);
+    gr_iq_ask(self, iq, conf->push_timeout, on_answer, about);
 }
 
 /* --- app servers that a module answers for --- */
@@ -137,49 +131,47 @@ struct notice {
     struct gr_stanza *st, *options;
     struct gr_jid *user;
     char *service, *node;
-    struct told *told;
+    struct notified *about;
 };
 
 static void on_noticed(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
 {
     struct gr_push_ev *push = GR_CONTAINER_OF(ev, struct gr_push_ev, ev);
     struct notice *n = GR_CONTAINER_OF(push, struct notice, ev);
-    struct pusher *p = gr_state(self);
 
     (void)verdict;
-    p->pending--;
+    pending_add(gr_state(self), n->about->share, -1);
     if (push->device_gone)
-        refused(self, n->told, true);
+        refused(self, n->about, GONE);
     else if (push->rc == 0)
-        accepted(self, n->told);
+        accepted(self, n->about);
     else
-        unanswered(self, n->told, gr_strerror(push->rc));
+        unanswered(self, n->about, gr_strerror(push->rc));
     gr_stanza_unref(&n->st);
     gr_stanza_unref(&n->options);
     gr_jid_free(&n->user);
     gr_free(n->service);
     gr_free(n->node);
-    gr_free(n->told);
+    gr_free(n->about);
     gr_free(n);
 }
 
 static void notice(struct gr_mod *self, const struct device *d, const struct summary *s)
 {
     struct notice *n = gr_alloc(sizeof(*n));
-    struct pusher *p = gr_state(self);
 
     n->st = gr_nonza_new(NS_PUSH, "notification");
     n->options = options_of(d);
     n->user = gr_jid_dup(s->user);
     n->service = gr_strdup(d->service);
     n->node = gr_strdup(d->node);
-    n->told = told_new(s->user->bare, d);
+    n->about = notified_new(s->user, d);
     n->ev = (struct gr_push_ev){
         .user = n->user, .form = add_summary(n->st, NULL, s), .service = n->service,
         .options = n->options != NULL ? gr_stanza_root(n->options) : NULL, .node = n->node,
         .rc = GR_ENOTSUP
     };
-    p->pending++;
+    pending_add(gr_state(self), n->about->share, 1);
     gr_hook_run(self, GR_HOOK_push_notifications, &n->ev.ev, on_noticed);
 }
 
@@ -194,8 +186,13 @@ static bool is_virtual(const struct pusher_conf *conf, const struct gr_jid *serv
 
 void publish(struct gr_mod *self, const struct device *d, const struct summary *s)
 {
+    struct pusher *p = gr_state(self);
     struct gr_jid *service;
 
+    if (!pending_room(self, pending_share(s->user))) {
+        p->dropped++;
+        return;
+    }
     if (gr_jid_parse(d->service, strlen(d->service), &service) != 0)
         return; /* was one when it was enabled */
     if (is_virtual(gr_conf(self), service))

@@ -24,6 +24,35 @@ struct push {
     size_t count;
 };
 
+/* --- how many are under way --- */
+
+#define SHARES 20                /* an account may have one part in so many */
+#define SHARE_MIN 10
+
+uint8_t pending_share(const struct gr_jid *user)
+{
+    return (uint8_t)(user->hash >> 56);
+}
+
+bool pending_room(struct gr_mod *self, uint8_t share)
+{
+    const struct pusher_conf *conf = gr_conf(self);
+    const struct pusher *p = gr_state(self);
+    int64_t own = conf->push_max_pending / SHARES;
+
+    return p->pending < conf->push_max_pending &&
+           p->pending_of[share] < (own > SHARE_MIN ? own : SHARE_MIN);
+}
+
+void pending_add(struct pusher *p, uint8_t share, int n)
+{
+    p->pending += (unsigned)n;
+    p->pending_of[share] += (unsigned)n;
+}
+
+/* --- a message --- */
+
+/* Counts until its notifications do. */
 static struct push *push_new(struct gr_mod *self, const struct gr_jid *user)
 {
     struct pusher *p = gr_state(self);
@@ -35,7 +64,7 @@ static struct push *push_new(struct gr_mod *self, const struct gr_jid *user)
     if (push->next != NULL)
         push->next->prev = push;
     p->pushes = push;
-    p->pending++;
+    pending_add(p, pending_share(user), 1);
     return push;
 }
 
@@ -49,7 +78,6 @@ static void push_free(struct push *push)
         p->pushes = push->next;
     if (push->next != NULL)
         push->next->prev = push->prev;
-    p->pending--;
     for (size_t i = 0; i < push->count; i++)
         device_fini(&push->devices[i]);
     gr_free(push->devices);
@@ -83,6 +111,7 @@ static void on_unread(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict ver
                                .count = inbox->unread };
 
     (void)verdict;
+    pending_add(gr_state(self), pending_share(push->user), -1);
     for (size_t i = 0; i < push->count; i++)
         publish(self, &push->devices[i], &s);
     push_free(push);
@@ -131,6 +160,7 @@ static void on_devices(struct gr_mod *self, struct gr_req *req, const struct gr_
     for (size_t i = 0; i < rows->count; i++)
         push->count += device_read(&rows->row[i], &push->devices[push->count]);
     if (push->count == 0) {
+        pending_add(gr_state(self), pending_share(push->user), -1);
         push_free(push);
         return;
     }
@@ -171,7 +201,7 @@ static void begin(struct gr_mod *self, const struct gr_event_ev *ev)
     struct pusher *p = gr_state(self);
     struct push *push;
 
-    if (p->pending >= (uint64_t)conf->push_max_pending) {
+    if (!pending_room(self, pending_share(ev->to))) {
         p->dropped++;
         gr_warn("event_pusher.push_dropped", "too many notifications are under way: a message for "
                 "%s is not pushed", ev->to->bare);

@@ -33,7 +33,9 @@ struct pusher {
     bool saved;                      /* what waits goes to the next version */
     struct push *pushes;             /* push.c: until every device's app server was asked */
     unsigned pending;                /* these, and answers that have not come */
-    uint64_t pushed, refused, unanswered, dropped; /* notifications; dropped: messages */
+    unsigned pending_of[256];        /* of these, those of the accounts with that pending_share */
+    uint64_t changes;                /* devices.c: how often devices came or went by request */
+    uint64_t pushed, refused, unanswered, dropped; /* notifications; dropped: messages too */
 };
 
 #define DEVICES_MAX 100              /* most that an account may have, whatever the option says */
@@ -65,6 +67,11 @@ void http_counts(struct gr_mod *self, struct gr_cmd *cmd);
 /* --- push.c --- */
 
 void push_event(struct gr_mod *self, const struct gr_event_ev *ev);
+/* Is there room for another one of that share? An account has its part of push_max_pending, which it
+ * may have in common with others: an app server that does not answer keeps few from theirs. */
+uint8_t pending_share(const struct gr_jid *user);
+bool pending_room(struct gr_mod *self, uint8_t share);
+void pending_add(struct pusher *p, uint8_t share, int n);
 void push_stop(struct gr_mod *self);
 
 /* --- publish.c --- */
@@ -94,11 +101,17 @@ void on_disable(struct gr_mod *self, struct gr_iq_ev *ev);
 bool device_read(const struct gr_row *row, struct device *out);
 void device_fini(struct device *d);
 void device_write(struct gr_txn *t, const char *owner, const struct device *d);
-/* What became of a notification for the device with that key. One that was refused once too often
- * in a row, or is `gone`, is forgotten. */
-void device_refused(struct gr_mod *self, const char *owner, const void *key, size_t key_len,
-                    bool gone);
-void device_accepted(struct gr_mod *self, const char *owner, const void *key, size_t key_len);
+/* What became of a notification for a device. One that has refused once too often in a row, or is
+ * gone, is forgotten. */
+enum outcome { ACCEPTED, REFUSED, GONE };
+struct notified {
+    int64_t since_us;            /* the registration: another one with that key is not meant */
+    uint8_t share;
+    size_t key_len;
+    char *key;                   /* behind the owner */
+    char owner[];
+};
+void device_told(struct gr_mod *self, const struct notified *t, enum outcome outcome);
 /* The key of a device; free it. */
 char *device_key(const char *service, const char *node, size_t *len);
 

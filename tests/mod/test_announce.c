@@ -183,6 +183,26 @@ static void motd(void **state)
     h_stop(&h);
 }
 
+/* Also when several clients are there at once, and the disk is slow. */
+static void motd_once_for_all_clients(void **state)
+{
+    struct h *h = start("");
+    struct hs *admin = h_login(h, "admin@localhost/a");
+    struct hs *bob = h_online(h, "bob@localhost/b"), *second = h_online(h, "bob@localhost/c");
+
+    (void)state;
+    h_drop_all(bob);
+    h_drop_all(second);
+    h_hold_store(h, true);
+    h_send(admin, "<message to='localhost/announce/motd'><body>Day</body></message>");
+    h_commit(h);
+    h_commit(h);
+    h_hold_store(h, false);
+    h_expect_among(bob, NORMAL("Day"));
+    h_expect_nothing(bob);
+    h_stop(&h);
+}
+
 /* The next owner of a name has seen nothing. */
 static void motd_goes_with_the_account(void **state)
 {
@@ -261,6 +281,7 @@ int main(void)
         cmocka_unit_test(rounds_are_bounded),
         cmocka_unit_test(a_reload_interrupts),
         cmocka_unit_test(motd),
+        cmocka_unit_test(motd_once_for_all_clients),
         cmocka_unit_test(motd_goes_with_the_account),
         cmocka_unit_test(as_commands_of_a_client),
         cmocka_unit_test(personal_data),

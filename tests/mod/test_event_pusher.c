@@ -288,12 +288,45 @@ static void reloaded(void **state)
         assert_string_equal(field(h, "id"), id);
         h_http_answer(h, 200, "");
     }
+    for (unsigned i = 0; i < 4; i++)
+        chat(alice, i);
+    h_reload(h, CONF "http_handlers = http://other.example\n", NULL);
+    assert_non_null(strstr(h_log(h), "event_pusher.http_lost: 2 events"));
+    h_advance(h, 10000);
+    h_reload(h, CONF "http_handlers = http://hooks.example\nhttp_pool = 1\n", NULL);
     for (unsigned i = 0; i < 3; i++)
         chat(alice, i);
     h_reload(h, "[host localhost]\n[mod_presence]\n", NULL);
     h_advance(h, 10000);
     assert_int_equal(h_http_count(h), 0);
     assert_non_null(strstr(h_log(h), "event_pusher.http_lost"));
+    h_stop(&h);
+}
+
+/* The same server twice, for this and for that: each has its own queue. */
+static void reloaded_with_two_of_a_url(void **state)
+{
+    static const char conf[] = "http_handlers = http://hooks.example sent, "
+                               "http://hooks.example received\nhttp_pool = 1\n";
+    struct h *h = start(conf);
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    char *ini = gr_asprintf("%s%shttp_timeout = 6s\n", CONF, conf);
+    unsigned sent = 0, received = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        chat(alice, i);
+    assert_int_equal(h_http_count(h), 2);
+    h_reload(h, ini, NULL);
+    gr_free(ini);
+    h_advance(h, 1);
+    while (h_http(h) != NULL) {
+        sent += strcmp(field(h, "event"), "sent") == 0;
+        received += strcmp(field(h, "event"), "received") == 0;
+        h_http_answer(h, 200, "");
+    }
+    assert_int_equal(sent, 3);
+    assert_int_equal(received, 3);
     h_stop(&h);
 }
 
@@ -319,6 +352,7 @@ int main(void)
         cmocka_unit_test(events), cmocka_unit_test(unacked), cmocka_unit_test(kept_messages_once),
         cmocka_unit_test(posted), cmocka_unit_test(vetoed), cmocka_unit_test(failing),
         cmocka_unit_test(bounds), cmocka_unit_test(bounded_by_bytes), cmocka_unit_test(reloaded),
+        cmocka_unit_test(reloaded_with_two_of_a_url),
         cmocka_unit_test(what_is_refused),
     };
     return H_RUN("event_pusher", cases);

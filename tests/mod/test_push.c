@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "store/store.h"
+
 #define CONF "[host localhost]\n[mod_presence]\n[mod_disco]\n[mod_event_pusher]\n"
 #define PUSH "urn:xmpp:push:0"
 #define OPTIONS "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>" \
@@ -395,6 +397,103 @@ static void gone_meanwhile(void **state)
     h_stop(&h);
 }
 
+/* An answer is about to be noted when the account is removed: a row that was read before, of which the
+ * deletion is not on disk yet, is not written again. */
+static void removed_while_the_disk_is_slow(void **state)
+{
+    struct gr_user_ev ev = { .jid = NULL };
+    struct gr_stanza *st;
+
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_send(bob, "<presence type='unavailable'/>");
+    write_to_bob("away");
+    st = h_next(app);
+    h_hold_store(h, true);
+    h_send(bob, "<iq type='set' id='e'><enable xmlns='" PUSH "' jid='a.example' node='2'/></iq>");
+    h_sendf(app, "<iq to='localhost' id='%s' type='error'>" ERROR("cancel", "gone") "</iq>",
+            gr_stanza_id(st)); /* waits behind that */
+    store_step(); /* it is on disk, which the loop hears next */
+    ev.jid = h_parse_jid(h, "bob@localhost");
+    gr_hook_run(h_mod(h, "event_pusher", "bob@localhost"), GR_HOOK_remove_user, &ev.ev, NULL);
+    h_run(h);
+    h_hold_store(h, false);
+    assert_int_equal(count_devices(), 0);
+    h_stop(&h);
+}
+
+/* "Disable all, then enable this one", without waiting in between. */
+static void disabled_and_enabled_again(void **state)
+{
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_advance(h, 10);
+    h_hold_store(h, true);
+    h_send(bob, "<iq type='set' id='1'><enable xmlns='" PUSH "' jid='a.example' node='2'/></iq>");
+    h_send(bob, "<iq type='set' id='2'><disable xmlns='" PUSH "' jid='app@localhost/srv'/></iq>");
+    h_advance(h, 10);
+    h_send(bob, "<iq type='set' id='3'><enable xmlns='" PUSH "' jid='app@localhost/srv' "
+                "node='n3'/></iq>");
+    h_hold_store(h, false);
+    assert_int_equal(count_devices(), 2);
+    assert_non_null(strstr(devices(), "node=n3"));
+    assert_null(strstr(devices(), "node=n1"));
+    h_stop(&h);
+}
+
+/* What is said about a registration does not concern the one that came after. */
+static void enabled_anew_meanwhile(void **state)
+{
+    struct gr_stanza *st;
+
+    (void)state;
+    start("push_max_errors = 1\n");
+    enable(bob, "n1");
+    h_send(bob, "<presence type='unavailable'/>");
+    write_to_bob("away");
+    st = h_next(app);
+    h_advance(h, 10);
+    enable(bob, "n1");
+    h_sendf(app, "<iq to='localhost' id='%s' type='error'>" ERROR("cancel", "gone") "</iq>",
+            gr_stanza_id(st));
+    assert_int_equal(count_devices(), 1);
+    write_to_bob("away");
+    expect_push("n1", 2, ERROR("cancel", "gone"));
+    assert_int_equal(count_devices(), 0);
+    h_stop(&h);
+}
+
+/* The longest addresses and nodes there may be. */
+static void long_names(void **state)
+{
+    char node[1024], jid[1 + 1023 + 1 + 1023 + 1 + 1023];
+    char *xml;
+
+    (void)state;
+    start("");
+    memset(node, 'n', 1023);
+    node[1023] = '\0';
+    snprintf(jid, sizeof(jid), "%.1023s@a.example/%.1023s", node, node);
+    for (int i = 0; i < 3; i++) {
+        node[1022] = (char)('0' + i);
+        xml = gr_asprintf("<enable xmlns='" PUSH "' jid='%s' node='%s'/>", jid, node);
+        h_iq_result(bob, "set", NULL, xml, NULL);
+        gr_free(xml);
+    }
+    assert_int_equal(count_devices(), 3);
+    xml = gr_asprintf("<disable xmlns='" PUSH "' jid='%s' node='%s'/>", jid, node);
+    h_iq_result(bob, "set", NULL, xml, NULL);
+    gr_free(xml);
+    assert_int_equal(count_devices(), 2);
+    xml = gr_asprintf("<disable xmlns='" PUSH "' jid='%s'/>", jid);
+    h_iq_result(bob, "set", NULL, xml, NULL);
+    gr_free(xml);
+    assert_int_equal(count_devices(), 0);
+    h_stop(&h);
+}
+
 static void removed_with_the_account(void **state)
 {
     (void)state;
@@ -502,6 +601,54 @@ static void bounds(void **state)
     h_stop(&h);
 }
 
+/* Many devices do not pass it together. */
+static void bounds_of_many_devices(void **state)
+{
+    (void)state;
+    start("push_max_pending = 3\n");
+    for (int i = 0; i < 5; i++) {
+        char node[16];
+
+        snprintf(node, sizeof(node), "n%d", i);
+        enable(bob, node);
+    }
+    h_disconnect(&bob, true);
+    write_to_bob("away");
+    assert_int_equal(h_count(app), 3);
+    h_stop(&h);
+}
+
+/* One account's app server that does not answer: the others are told, up to the bound of all. */
+static void bound_of_an_account(void **state)
+{
+    const struct gr_jid *other_one = NULL;
+    struct hs *carol;
+    char jid[40];
+
+    (void)state;
+    start("push_max_pending = 20\n");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    for (int i = 0; i < 12; i++)
+        write_to_bob("away");
+    assert_int_equal(h_count(app), 10);
+    assert_non_null(strstr(h_log(h), "event_pusher.push_dropped"));
+    h_drop_all(app);
+    for (int i = 0; other_one == NULL || h_home(h, jid) != h_home(h, "bob@localhost") ||
+                    other_one->hash >> 56 == h_parse_jid(h, "bob@localhost")->hash >> 56; i++) {
+        snprintf(jid, sizeof(jid), "carol%d@localhost", i);
+        other_one = h_parse_jid(h, jid);
+    }
+    h_user(h, jid);
+    strcat(jid, "/phone");
+    carol = h_online(h, jid);
+    enable(carol, "c1");
+    h_disconnect(&carol, true);
+    h_sendf(alice, "<message to='%s' type='chat'><body>hi</body></message>", jid);
+    expect_push("c1", 1, NULL);
+    h_stop(&h);
+}
+
 /* A new version while notifications are under way and messages are counted. */
 static void reloaded(void **state)
 {
@@ -533,6 +680,10 @@ int main(void)
         cmocka_unit_test(gone_meanwhile), cmocka_unit_test(removed_with_the_account),
         cmocka_unit_test(exported), cmocka_unit_test(unacknowledged),
         cmocka_unit_test(virtual_hosts), cmocka_unit_test(bounds), cmocka_unit_test(reloaded),
+        cmocka_unit_test(removed_while_the_disk_is_slow), cmocka_unit_test(enabled_anew_meanwhile),
+        cmocka_unit_test(disabled_and_enabled_again),
+        cmocka_unit_test(long_names), cmocka_unit_test(bound_of_an_account),
+        cmocka_unit_test(bounds_of_many_devices),
     };
     return H_RUN("push", cases);
 }
