@@ -212,3 +212,12 @@ struct table_node *table_after(const struct table *t, const struct table_node *n
 {
     return n->next != NULL ? n->next : first_from(t, slot_of(t, n->hash) + 1);
 }
+
+struct table_node *table_from(const struct table *t, uint64_t hash)
+{
+    struct table_node *n = t->count > 0 ? first_from(t, slot_of(t, hash)) : NULL;
+
+    while (n != NULL && n->hash < hash)
+        n = table_after(t, n);
+    return n;
+}

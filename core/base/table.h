@@ -37,3 +37,6 @@ void table_remove(struct table *t, struct table_node *n);
  * loop: fetch the next one before. */
 struct table_node *table_first(const struct table *t);
 struct table_node *table_after(const struct table *t, const struct table_node *n);
+/* The first one in that order whose hash is not below `hash`: to go on later, whatever has come and
+ * gone meanwhile. */
+struct table_node *table_from(const struct table *t, uint64_t hash);

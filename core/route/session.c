@@ -144,6 +144,24 @@ void gr_each_session(struct gr_mod *self,
     }
 }
 
+bool gr_some_sessions(struct gr_mod *self, uint64_t *at, size_t limit,
+                      bool (*f)(struct gr_mod *self, struct gr_session *s, void *ctx), void *ctx)
+{
+    struct table_node *n = table_from(&route_loop()->sessions, *at), *next;
+    bool go_on = true;
+
+    for (; n != NULL && go_on && limit > 0; n = next, limit--) {
+        struct gr_session *s = GR_CONTAINER_OF(n, struct gr_session, by_id);
+
+        next = table_after(&route_loop()->sessions, n);
+        if (s->state == GR_S_BOUND && s->host == gr_mod_host(self))
+            go_on = f(self, s, ctx);
+    }
+    if (n != NULL)
+        *at = n->hash; /* of no other: id_hash */
+    return n != NULL;
+}
+
 void session_authenticated(struct gr_session *s, struct gr_jid *take_bare, const char *mech)
 {
     gr_jid_free(&s->jid);

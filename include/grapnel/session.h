@@ -71,6 +71,12 @@ GR_API struct gr_session *gr_session_find(struct gr_mod *self, const struct gr_j
 GR_API void gr_each_session(struct gr_mod *self,
                             void (*f)(struct gr_mod *self, struct gr_session *s, void *ctx),
                             void *ctx);
+/* The same for a part of them, so that many do not keep the loop: looks at up to `limit` sessions, of
+ * whatever host, behind *at, which begins with 0 and is moved on; f returns false to stop behind that
+ * one. Whether there are more. Who comes or goes between two calls is seen or not, nobody twice. */
+GR_API bool gr_some_sessions(struct gr_mod *self, uint64_t *at, size_t limit,
+                             bool (*f)(struct gr_mod *self, struct gr_session *s, void *ctx),
+                             void *ctx);
 
 /* To the client behind `s`: takes the stanza. deliver runs user_receive_* and what follows (as the
  * session's next event); write goes straight to the stream, running only xmpp_send_element. */

@@ -389,7 +389,23 @@ static void test_table_iteration(void **state)
             item_insert(&t, &items[N + added++]);
     }
     assert_int_equal(met, N / 50);
+
+    /* Going on where one was, in a table that shrinks meanwhile. */
+    n = table_first(&t);
+    assert_ptr_equal(table_from(&t, 0), n);
+    for (met = 0; n != NULL; n = after != NULL ? table_from(&t, after->hash) : NULL) {
+        struct item *it = GR_CONTAINER_OF(n, struct item, node);
+
+        after = table_after(&t, n);
+        assert_ptr_equal(table_from(&t, n->hash), n);
+        if (it->value >= N)
+            table_remove(&t, n);
+        met++;
+    }
+    assert_int_equal(met, N / 50 + added);
+    assert_null(table_from(&t, UINT64_MAX));
     table_fini(&t);
+    assert_null(table_from(&t, 0));
     gr_free(items);
 }
 
