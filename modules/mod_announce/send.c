@@ -1,11 +1,11 @@
 /* mod_announce/send.c: announcements to many, a few every STEP_MS, so that nothing else waits for them
- * and the store can follow. */
+ * and the store can follow. Nobody is listed beforehand: that alone would take a while. */
 #include "announce.h"
 
 #include <string.h>
 
 #define STEP_MS 50
-#define PAGE_MAX 1000
+#define STEP_MAX 1000           /* sessions or accounts looked at in one step */
 
 enum what { ONLINE, ALL, MOTD };
 
@@ -15,8 +15,8 @@ struct round {
     struct gr_cmd *cmd;
     enum what what;
     unsigned id;
-    struct gr_jid **to;         /* ONLINE, MOTD: the sessions or accounts that there were */
-    size_t count, size, at;
+    uint64_t at;                /* ONLINE, MOTD: how far among the sessions */
+    size_t left;                /* how many more in this step */
     char *subject, *text;
     char *after;                /* ALL: the account behind which the next page begins */
     int64_t sent;
@@ -33,7 +33,7 @@ static size_t step_size(struct gr_mod *self)
     const struct announce_conf *conf = gr_conf(self);
     size_t n = (size_t)conf->rate * STEP_MS / 1000;
 
-    return n < 1 ? 1 : n > PAGE_MAX ? PAGE_MAX : n;
+    return n < 1 ? 1 : n > STEP_MAX ? STEP_MAX : n;
 }
 
 struct gr_stanza *announcement(struct gr_mod *self, enum gr_type type, const struct gr_jid *to,
@@ -58,9 +58,6 @@ static void round_free(struct gr_mod *self, struct round *r)
     *at = r->next;
     state_of(self)->count--;
     gr_timer_stop(&r->timer);
-    for (size_t i = r->at; i < r->count; i++)
-        gr_jid_free(&r->to[i]);
-    gr_free(r->to);
     gr_free(r->subject);
     gr_free(r->text);
     gr_free(r->after);
@@ -123,41 +120,31 @@ static void send_one(struct gr_mod *self, struct round *r, const struct gr_jid *
         gr_send(self, announcement(self, r->what == ALL ? GR_MSG_NORMAL : GR_MSG_HEADLINE, to, &w));
 }
 
+static bool send_to(struct gr_mod *self, struct gr_session *s, void *ctx)
+{
+    struct round *r = ctx;
+
+    if (!gr_session_available(s))
+        return true;
+    send_one(self, r, gr_session_jid(s));
+    return --r->left > 0;
+}
+
 static void step_online(struct gr_mod *self, struct gr_timer *t)
 {
     struct round *r = GR_CONTAINER_OF(t, struct round, timer);
 
-    for (size_t n = step_size(self); n > 0 && r->at < r->count; n--) {
-        send_one(self, r, r->to[r->at]);
-        gr_jid_free(&r->to[r->at++]);
-    }
-    if (r->at < r->count)
+    r->left = step_size(self);
+    if (gr_some_sessions(self, &r->at, STEP_MAX, send_to, r))
         gr_timer_start(self, t, STEP_MS, step_online);
     else
         round_done(self, r);
 }
 
-static void add_session(struct gr_mod *self, struct gr_session *s, void *ctx)
-{
-    struct round *r = ctx;
-    const struct gr_jid *jid = gr_session_jid(s);
-
-    (void)self;
-    if (!gr_session_available(s))
-        return;
-    if (r->count == r->size) {
-        r->size = r->size > 0 ? 2 * r->size : 64;
-        r->to = gr_realloc(r->to, r->size * sizeof(struct gr_jid *));
-    }
-    r->to[r->count++] = r->what == MOTD ? gr_jid_dup_bare(jid) : gr_jid_dup(jid);
-}
-
 static void start_online(struct gr_mod *self, struct round *r)
 {
-    if (r == NULL)
-        return;
-    gr_each_session(self, add_session, r);
-    step_online(self, &r->timer);
+    if (r != NULL)
+        step_online(self, &r->timer);
 }
 
 void send_online(struct gr_mod *self, struct gr_cmd *cmd, const struct words *w)

@@ -106,6 +106,37 @@ static void at_its_pace(void **state)
     h_stop(&h);
 }
 
+/* A step looks at so many sessions, available or not, whatever the rate: many do not keep the loop. */
+static void a_step_is_bounded(void **state)
+{
+    enum { N = 1100 };
+    static struct hs *users[N];
+    struct h *h = start("rate = 20000");
+    struct hs *admin = h_login(h, "admin@localhost/a");
+    unsigned got = 0, most[8] = { 0 };
+    char jid[40];
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        snprintf(jid, sizeof(jid), "u%d@localhost/r", i);
+        users[i] = h_login(h, jid);
+        if (i % 4 != 0)
+            h_set_available(users[i], 0);
+    }
+    h_send(admin, "<message to='localhost/announce/online'><body>x</body></message>");
+    for (int i = 0; i < N; i++)
+        most[h_home(h, h_full(users[i]))] += h_count(users[i]);
+    for (int i = 0; i < h_loops(h); i++)
+        assert_true(most[i] > 0 && most[i] <= 1000);
+    if (h_loops(h) == 1)
+        assert_in_range(most[0], 1000 - N / 4 - 1, N * 3 / 4 - 1);
+    h_advance(h, 50);
+    for (int i = 0; i < N; i++)
+        got += h_count(users[i]);
+    assert_int_equal(got, N * 3 / 4);
+    h_stop(&h);
+}
+
 static void rounds_are_bounded(void **state)
 {
     struct h *h = start("rate = 20");
@@ -278,6 +309,7 @@ int main(void)
         cmocka_unit_test(only_admins_and_only_sense),
         cmocka_unit_test(to_everybody),
         cmocka_unit_test(at_its_pace),
+        cmocka_unit_test(a_step_is_bounded),
         cmocka_unit_test(rounds_are_bounded),
         cmocka_unit_test(a_reload_interrupts),
         cmocka_unit_test(motd),
