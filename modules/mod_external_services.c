@@ -11,6 +11,8 @@
 #define ENTRY_MAX 512
 #define TYPE_MAX 64
 #define PUSH_MS 30000
+#define STEP_MS 20          /* pushes go out in steps, so that nothing else waits for them */
+#define STEP_MAX 200        /* sessions looked at in one */
 
 struct ext_conf {
     const char *const *services;
@@ -41,10 +43,9 @@ struct service {
 
 static bool is_port(const char *s)
 {
-    char *end;
-    long n = strtol(s, &end, 10);
+    long n = strspn(s, "0123456789") == strlen(s) ? strtol(s, NULL, 10) : 0;
 
-    return *end == '\0' && n >= 1 && n <= 65535;
+    return n >= 1 && n <= 65535;
 }
 
 static bool take_word(struct service *s, char *word)
@@ -93,9 +94,10 @@ static int check(const void *values, const char **why)
         if (!parse(*e, &s))
             *why = "a service is: TYPE HOST [PORT] [udp|tcp] [secret|login] [name=LABEL], e.g. "
                    "turn turn.example.org 3478 udp secret";
-        else if (s.login == LOGIN_SECRET && conf->secret == NULL)
+        else if (s.login == LOGIN_SECRET && (conf->secret == NULL || *conf->secret == '\0'))
             *why = "a service is marked `secret`: the option `secret` is needed";
-        else if (s.login == LOGIN_FIXED && (conf->username == NULL || conf->password == NULL))
+        else if (s.login == LOGIN_FIXED && (conf->username == NULL || conf->password == NULL ||
+                                            *conf->username == '\0'))
             *why = "a service is marked `login`: the options `username` and `password` are needed";
         if (*why != NULL)
             return GR_EINVAL;
@@ -246,6 +248,7 @@ static void on_credentials(struct gr_mod *self, struct gr_iq_ev *ev)
 struct ext {
     char *before;           /* the entries there were, each ended by a newline; NULL: none */
     struct gr_timer push;
+    uint64_t at;            /* how far among the sessions */
 };
 
 static bool same(const char *a, const char *b)
@@ -320,7 +323,7 @@ static void on_pushed(struct gr_mod *self, void *data, const struct gr_stanza *r
     (void)self, (void)data, (void)reply; /* nothing depends on it */
 }
 
-static void push(struct gr_mod *self, struct gr_session *s, void *ctx)
+static bool push(struct gr_mod *self, struct gr_session *s, void *ctx)
 {
     const struct asked *a = gr_session_slot_peek(self, s, &asked_slot);
     const struct gr_jid *jid = gr_session_jid(s);
@@ -329,7 +332,7 @@ static void push(struct gr_mod *self, struct gr_session *s, void *ctx)
 
     (void)ctx;
     if (a == NULL || !a->yes || !gr_session_available(s))
-        return;
+        return true;
     st = gr_iq_new(GR_SET, gr_mod_host_jid(self), jid, NULL);
     list = gr_el_add(st, NULL, NS_EXTDISCO, "services");
     gr_el_set(st, list, "type", *a->type != '\0' ? a->type : NULL);
@@ -338,14 +341,17 @@ static void push(struct gr_mod *self, struct gr_session *s, void *ctx)
         gr_iq_ask(self, st, PUSH_MS, on_pushed, NULL);
     else
         gr_stanza_unref(&st);
+    return true;
 }
 
 static void on_changed(struct gr_mod *self, struct gr_timer *t)
 {
     struct ext *x = gr_state(self);
 
-    (void)t;
-    gr_each_session(self, push, NULL);
+    if (gr_some_sessions(self, &x->at, STEP_MAX, push, NULL)) {
+        gr_timer_start(self, t, STEP_MS, on_changed);
+        return;
+    }
     gr_free(x->before);
     x->before = NULL;
 }

@@ -112,6 +112,37 @@ static void pushes(void **state)
     h_stop(&h);
 }
 
+/* Many who have asked are told in steps. */
+static void many_pushes(void **state)
+{
+    enum { N = 500 };
+    static struct hs *users[N];
+    struct h *h = h_start(HEAD LIST KEYS);
+    unsigned got = 0, most = 0, of_loop[8] = { 0 };
+    char jid[40];
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        snprintf(jid, sizeof(jid), "u%d@localhost/r", i);
+        users[i] = h_login(h, jid);
+        h_set_available(users[i], 0);
+        h_iq(users[i], "get", "localhost", "<services xmlns='" NS "'/>");
+        h_drop_all(users[i]);
+    }
+    h_reload(h, HEAD "services = stun s.test 3478 udp\n" KEYS, NULL);
+    h_advance(h, 1);
+    for (int i = 0; i < N; i++)
+        of_loop[h_home(h, h_full(users[i]))] += h_count(users[i]);
+    for (int i = 0; i < h_loops(h); i++)
+        most = of_loop[i] > most ? of_loop[i] : most;
+    assert_in_range(most, 1, 200);
+    h_advance(h, 1000);
+    for (int i = 0; i < N; i++)
+        got += h_count(users[i]);
+    assert_int_equal(got, N);
+    h_stop(&h);
+}
+
 static void refused(const char *options, const char *why)
 {
     char ini[1024], *errors = NULL;
@@ -129,7 +160,11 @@ static void configurations(void **state)
     refused("services = stun\n", "a service is: TYPE HOST");
     refused("services = stun s.test 99999\n", "a service is: TYPE HOST");
     refused("services = turn t.test 1 secret\n", "`secret` is needed");
+    refused("services = turn t.test 1 secret\nsecret =\n", "`secret` is needed");
     refused("services = turn t.test 1 login\nusername = x\n", "`password` are needed");
+    refused("services = turn t.test 1 login\nusername =\npassword = x\n", "`password` are needed");
+    refused("services = stun s.test +3478\n", "a service is: TYPE HOST");
+    refused("services = stun s.test 0\n", "a service is: TYPE HOST");
 }
 
 int main(void)
@@ -140,6 +175,7 @@ int main(void)
         cmocka_unit_test(credentials),
         cmocka_unit_test(for_accounts_of_the_host),
         cmocka_unit_test(pushes),
+        cmocka_unit_test(many_pushes),
         cmocka_unit_test(configurations),
     };
 
