@@ -42,11 +42,32 @@ static const char *behind_scheme(const char *url)
     return strncasecmp(url, "http://", 7) == 0 ? url + 7 : NULL;
 }
 
+/* No backslash: others take it for a slash. */
 static bool is_printable(const char *s)
 {
-    while (*s > ' ' && *s < 0x7f)
+    while (*s > ' ' && *s < 0x7f && *s != '\\')
         s++;
     return *s == '\0';
+}
+
+/* NAME, NAME:PORT, [ADDRESS] or [ADDRESS]:PORT. What is not, such as the half of a password that has a
+ * slash in it, is no host: it would be logged as one. */
+static bool is_host(const char *host, size_t len)
+{
+    const char *bracket = *host == '[' ? memchr(host, ']', len) : NULL;
+    size_t name = bracket != NULL ? (size_t)(bracket + 1 - host) : strcspn(host, ":/?#[]");
+    unsigned long port = 0;
+
+    if (name == 0 || name == len)
+        return name > 0;
+    if (host[name] != ':' || len - name > 6)
+        return false;
+    for (size_t i = name + 1; i < len; i++) {
+        if (!isdigit((unsigned char)host[i]))
+            return false;
+        port = 10 * port + (unsigned long)(host[i] - '0');
+    }
+    return port >= 1 && port <= 65535;
 }
 
 int gr_http_origin(const char *url, char out[GR_HTTP_ORIGIN_SIZE])
@@ -62,7 +83,7 @@ int gr_http_origin(const char *url, char out[GR_HTTP_ORIGIN_SIZE])
         len -= (size_t)(at + 1 - host);
         host = at + 1;
     }
-    if (len == 0 || *host == ':' || scheme + len >= GR_HTTP_ORIGIN_SIZE)
+    if (!is_host(host, len) || scheme + len >= GR_HTTP_ORIGIN_SIZE)
         return GR_EINVAL;
     for (size_t i = 0; i < scheme + len; i++)
         out[i] = (char)tolower((unsigned char)(i < scheme ? url[i] : host[i - scheme]));

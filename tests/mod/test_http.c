@@ -87,7 +87,10 @@ static void what_is_no_request(void **state)
 {
     static const char *const wrong[] = { "", "example.org", "file:///etc/passwd", "ftp://a/",
                                          "http://", "http:///x", "http://a b/", "https://:80/",
-                                         "http://a/\n", "http://user@/", "gopher://a" };
+                                         "http://a/\n", "http://user@/", "gopher://a",
+                                         "http://a:/", "http://a:x/", "http://a:0", "http://a:65536",
+                                         "http://a:+80", "http://me:pw/x@a/", "http://[::1",
+                                         "http://[::1]80", "http://a\\@b/" };
     static const char *const broken[] = { "X: a\r\nY: b", NULL };
     static const char *const bare[] = { "no colon", NULL };
     struct gr_http_request req = { .url = "http://a/", .headers = broken };
@@ -102,6 +105,10 @@ static void what_is_no_request(void **state)
     assert_int_equal(ask(h_mod(h, "asker", "localhost"), &req), GR_EINVAL);
     assert_int_equal(gr_http_origin("HTTPS://me:pw@x@Example.org:8443/p?q", origin), 0);
     assert_string_equal(origin, "https://example.org:8443");
+    assert_int_equal(gr_http_origin("http://[::1]:65535", origin), 0);
+    assert_string_equal(origin, "http://[::1]:65535");
+    assert_int_equal(gr_http_origin("http://[fe80::1]?x", origin), 0);
+    assert_string_equal(origin, "http://[fe80::1]");
     assert_int_equal(h_http_count(h), 0);
     h_stop(&h);
 }
