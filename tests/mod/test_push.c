@@ -561,6 +561,43 @@ static void unacknowledged(void **state)
     h_stop(&h);
 }
 
+#define SM "xmlns='urn:xmpp:sm:3'"
+
+/* The same by mod_stream_management: told once, when it comes, and not again when the client is given
+ * up and the message is kept for the next one. */
+static void waiting_for_its_client(void **state)
+{
+    (void)state;
+    start("[mod_offline]\n[mod_stream_management]\n");
+    enable(bob, "phone");
+    h_send(bob, "<enable " SM " resume='true'/>");
+    h_disconnect(&bob, false);
+    write_to_bob("one");
+    expect_push("phone", 1, NULL);
+    write_to_bob("two");
+    expect_push("phone", 2, NULL);
+    h_advance(h, 700 * 1000);
+    h_expect_nothing(app);
+    bob = h_login(h, "bob@localhost/phone");
+    h_send(bob, "<presence/>");
+    h_expect_among(bob, "<message from='*' to='*' type='chat' _='more'><body>one</body></message>");
+    h_expect_among(bob, "<message from='*' to='*' type='chat' _='more'><body>two</body></message>");
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+/* A client that says it is not looked at (XEP-0352) has its connection: it is told by that. */
+static void an_inactive_client(void **state)
+{
+    (void)state;
+    start("[mod_csi]\n");
+    enable(bob, "phone");
+    h_send(bob, "<inactive xmlns='urn:xmpp:csi:0'/>");
+    write_to_bob("one");
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
 static void virtual_hosts(void **state)
 {
     (void)state;
@@ -679,6 +716,7 @@ int main(void)
         cmocka_unit_test(refused_by_the_app_server), cmocka_unit_test(no_answer),
         cmocka_unit_test(gone_meanwhile), cmocka_unit_test(removed_with_the_account),
         cmocka_unit_test(exported), cmocka_unit_test(unacknowledged),
+        cmocka_unit_test(waiting_for_its_client), cmocka_unit_test(an_inactive_client),
         cmocka_unit_test(virtual_hosts), cmocka_unit_test(bounds), cmocka_unit_test(reloaded),
         cmocka_unit_test(removed_while_the_disk_is_slow), cmocka_unit_test(enabled_anew_meanwhile),
         cmocka_unit_test(disabled_and_enabled_again),

@@ -120,6 +120,11 @@ static void devices_that_cannot_be_told(void **state)
     }
 }
 
+static void ignore(struct gr_mod *self, void *data, const struct gr_http_response *resp)
+{
+    (void)self, (void)data, (void)resp;
+}
+
 static void bounds(void **state)
 {
     (void)state;
@@ -134,6 +139,33 @@ static void bounds(void **state)
     h_http_answer(h, 200, "");
     assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
                            "push_sent=3 push_refused=0 push_unanswered=1"));
+    h_stop(&h);
+}
+
+/* Others have so many requests to that server under way that the core takes no more: told later, by
+ * the next message. */
+static void no_room_in_the_core(void **state)
+{
+    struct gr_http_request req = { .url = "http://gw.example/x", .timeout_ms = 60000 };
+    struct gr_mod *self;
+
+    (void)state;
+    start("url = http://gw.example\n", PHONE);
+    self = h_mod(h, "presence", "bob@localhost");
+    for (int i = 0; i < GR_HTTP_HOST_MAX; i++)
+        assert_int_equal(gr_http_send(self, &req, ignore, NULL), 0);
+    chat("hi");
+    assert_int_equal(h_http_count(h), GR_HTTP_HOST_MAX);
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
+                           "push_sent=0 push_refused=0 push_unanswered=1 push_dropped=0 "
+                           "push_waiting=0"));
+    assert_true(is_enabled());
+    h_http_answer(h, 200, "");
+    chat("hi");
+    assert_int_equal(h_http_count(h), GR_HTTP_HOST_MAX);
+    while (h_http_count(h) > 0)
+        h_http_answer(h, 200, "");
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"), "push_sent=1"));
     h_stop(&h);
 }
 
@@ -169,7 +201,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(alerts), cmocka_unit_test(silent), cmocka_unit_test(a_device_that_is_gone),
         cmocka_unit_test(devices_that_cannot_be_told), cmocka_unit_test(bounds),
-        cmocka_unit_test(reloaded), cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(no_room_in_the_core), cmocka_unit_test(reloaded), cmocka_unit_test(what_is_refused),
     };
     return H_RUN("push_service", cases);
 }
