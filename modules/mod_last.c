@@ -94,6 +94,67 @@ static enum gr_verdict on_remove(struct gr_mod *self, struct gr_user_ev *ev)
     return hold != NULL ? GR_PENDING : GR_FAIL;
 }
 
+/* --- reading --- */
+
+/* When, and with which status (of the row); false: never, or the row is damaged. */
+static bool read_row(const struct gr_rows *rows, int64_t *us, const char **status, size_t *len)
+{
+    struct gr_reader r = rows->rc == 0 ? gr_reader_of(rows->row->val, rows->row->val_len)
+                                       : gr_reader_of(NULL, 0);
+
+    *us = gr_read_i64(&r);
+    *status = gr_read_rest(&r, len);
+    return gr_read_done(&r);
+}
+
+/* XEP-0012, 2. */
+static void add_query(struct gr_stanza *st, int64_t seconds, const char *status, size_t len)
+{
+    struct gr_el *query = gr_el_add(st, NULL, NS_LAST, "query");
+
+    gr_el_setf(st, query, "seconds", "%lld", (long long)(seconds > 0 ? seconds : 0));
+    if (len > 0)
+        gr_el_append_text(st, query, status, len);
+}
+
+static int64_t seconds_since(int64_t us)
+{
+    return (gr_wall_us() - us) / 1000000;
+}
+
+/* Its owner wants a copy of everything. */
+struct export {
+    struct gr_hold *hold;
+    struct gr_export_ev *ev;    /* while the hold waits */
+};
+
+static void on_exported(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    const struct export *x = gr_req_data(req);
+    bool ok = rows->rc == 0 || rows->rc == GR_ENOENT;
+    const char *status;
+    int64_t us;
+    size_t len;
+
+    (void)self;
+    if (ok && gr_hold_waits(x->hold) && read_row(rows, &us, &status, &len))
+        add_query(x->ev->data, seconds_since(us), status, len);
+    gr_resume(x->hold, ok ? GR_OK : GR_FAIL);
+}
+
+static enum gr_verdict on_personal_data(struct gr_mod *self, struct gr_export_ev *ev)
+{
+    struct gr_hold *hold = gr_hold(self, &ev->ev);
+    struct gr_req *req;
+
+    if (hold == NULL)
+        return GR_FAIL;
+    req = gr_req_new(self, sizeof(struct export), on_exported);
+    *(struct export *)gr_req_data(req) = (struct export){ hold, ev };
+    gr_store_get(req, &collections[0], ev->user->bare, row_key, sizeof(row_key) - 1);
+    return GR_PENDING;
+}
+
 /* --- may they see the user's presence? --- */
 
 struct asking;
@@ -149,11 +210,8 @@ static void ask(struct gr_mod *self, struct asking *a)
 static void reply(struct gr_iq_req *req, int64_t seconds, const char *status, size_t len)
 {
     struct gr_stanza *result = gr_iq_result(gr_iq_req_stanza(req));
-    struct gr_el *query = gr_el_add(result, NULL, NS_LAST, "query");
 
-    gr_el_setf(result, query, "seconds", "%lld", (long long)(seconds > 0 ? seconds : 0));
-    if (len > 0)
-        gr_el_append_text(result, query, status, len);
+    add_query(result, seconds, status, len);
     gr_iq_reply(req, result);
 }
 
@@ -164,21 +222,15 @@ struct reading {
 static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct gr_iq_req *iq = ((struct reading *)gr_req_data(req))->req;
-    struct gr_reader r;
     const char *status;
     int64_t us;
     size_t len;
 
     (void)self;
-    if (rows->rc != 0 && rows->rc != GR_ENOENT) {
+    if (rows->rc != 0 && rows->rc != GR_ENOENT)
         gr_iq_reply_error(iq, gr_cond_of(rows->rc), NULL);
-        return;
-    }
-    r = rows->rc == 0 ? gr_reader_of(rows->row->val, rows->row->val_len) : gr_reader_of(NULL, 0);
-    us = gr_read_i64(&r);
-    status = gr_read_rest(&r, &len);
-    if (gr_read_done(&r))
-        reply(iq, (gr_wall_us() - us) / 1000000, status, len);
+    else if (read_row(rows, &us, &status, &len))
+        reply(iq, seconds_since(us), status, len);
     else
         gr_iq_reply_error(iq, GR_SERVICE_UNAVAILABLE, NULL); /* never was online */
 }
@@ -339,6 +391,7 @@ static const struct gr_hook hooks[] = {
     GR_ON(register_user, GR_PRIO_NORMAL, account_on_register),
     GR_ON(remove_user, GR_PRIO_NORMAL, on_remove),
     GR_ON(anonymous_purge, GR_PRIO_NORMAL, on_remove),
+    GR_ON(get_personal_data, GR_PRIO_NORMAL, on_personal_data),
     GR_HOOK_END
 };
 

@@ -626,6 +626,29 @@ static void the_roster_may_take_its_time(void **state)
     h_stop(&h);
 }
 
+static void last_is_exported(void **state)
+{
+    struct h *h = start("[mod_last]\n");
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    struct gr_export_ev ev = { .data = gr_nonza_new("urn:example", "all") };
+
+    (void)state;
+    ev.user = h_parse_jid(h, "alice@localhost");
+    for (int i = 0; i < 2; i++) {
+        gr_hook_run(h_mod(h, "last", "alice@localhost"), GR_HOOK_get_personal_data, &ev.ev, NULL);
+        h_run(h);
+        if (i == 0)
+            h_assert_xml(ev.data, "<all xmlns='urn:example'/>"); /* never left */
+        if (i == 0)
+            leave(h, &alice, "bye");
+        h_advance(h, 60000);
+    }
+    h_assert_xml(ev.data, "<all xmlns='urn:example'><query xmlns='jabber:iq:last' seconds='60'>bye"
+                          "</query></all>");
+    gr_stanza_unref(&ev.data);
+    h_stop(&h);
+}
+
 static void last_goes_with_the_account(void **state)
 {
     struct h *h = start("[mod_last]\n");
@@ -686,6 +709,7 @@ int main(void)
         cmocka_unit_test(a_resource_hears_contacts_only),
         cmocka_unit_test(ones_own_resource),
         cmocka_unit_test(the_roster_may_take_its_time),
+        cmocka_unit_test(last_is_exported),
         cmocka_unit_test(last_goes_with_the_account),
         cmocka_unit_test(a_lost_session_counts),
     };
