@@ -13,7 +13,9 @@ struct words {
 };
 
 /* send.c: rounds: announcements under way on this loop, a few accounts at a time. */
+struct giving;
 struct announce {
+    struct giving *givings;     /* motd.c: accounts that are being looked up */
     struct round *rounds;
     unsigned count, sent_id;
 };

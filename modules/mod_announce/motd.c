@@ -51,15 +51,37 @@ static void motd_free(struct motd *m)
 
 /* --- to an account --- */
 
+/* One at a time for each account: a read that waits for the disk would not show what the one before it
+ * has led to. */
 struct giving {
+    struct giving *next;
     struct gr_jid *jid;
     struct motd motd;
 };
 
-static void giving_free(struct giving *g)
+static struct giving *giving_of(struct gr_req *req)
 {
+    return *(struct giving **)gr_req_data(req);
+}
+
+static struct gr_req *request_for(struct gr_mod *self, struct giving *g, gr_store_f done)
+{
+    struct gr_req *req = gr_req_new(self, sizeof(g), done);
+
+    *(struct giving **)gr_req_data(req) = g;
+    return req;
+}
+
+static void giving_free(struct gr_mod *self, struct giving *g)
+{
+    struct giving **at = &((struct announce *)gr_state(self))->givings;
+
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
     gr_jid_free(&g->jid);
     motd_free(&g->motd);
+    gr_free(g);
 }
 
 static void write_seen(struct gr_mod *self, const struct gr_jid *jid, const struct motd *m)
@@ -78,7 +100,7 @@ static bool has_seen(const struct gr_rows *rows, const struct motd *m)
 
 static void on_seen(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    struct giving *g = gr_req_data(req);
+    struct giving *g = giving_of(req);
     struct words w = { g->motd.subject, g->motd.text };
     bool readable = rows->rc == 0 || rows->rc == GR_ENOENT;
 
@@ -86,22 +108,18 @@ static void on_seen(struct gr_mod *self, struct gr_req *req, const struct gr_row
         write_seen(self, g->jid, &g->motd);
         gr_send(self, announcement(self, GR_MSG_NORMAL, g->jid, &w));
     }
-    giving_free(g);
+    giving_free(self, g);
 }
 
 static void on_motd(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
-    struct giving *g = gr_req_data(req);
-    struct gr_req *next;
+    struct giving *g = giving_of(req);
 
     g->motd = motd_read(rows);
-    if (g->motd.set_us == 0) {
-        giving_free(g);
-        return;
-    }
-    next = gr_req_new(self, sizeof(*g), on_seen);
-    *(struct giving *)gr_req_data(next) = *g;
-    gr_store_get(next, COLL, g->jid->bare, KEY(seen_key));
+    if (g->motd.set_us != 0)
+        gr_store_get(request_for(self, g, on_seen), COLL, g->jid->bare, KEY(seen_key));
+    else
+        giving_free(self, g);
 }
 
 static void read_motd(struct gr_mod *self, struct gr_req *take)
@@ -111,10 +129,18 @@ static void read_motd(struct gr_mod *self, struct gr_req *take)
 
 void motd_give(struct gr_mod *self, const struct gr_jid *jid)
 {
-    struct gr_req *req = gr_req_new(self, sizeof(struct giving), on_motd);
+    struct announce *a = gr_state(self);
+    struct giving *g = a->givings;
 
-    ((struct giving *)gr_req_data(req))->jid = gr_jid_dup_bare(jid);
-    read_motd(self, req);
+    while (g != NULL && !gr_jid_bare_equal(g->jid, jid))
+        g = g->next;
+    if (g != NULL)
+        return;
+    g = gr_alloc(sizeof(*g));
+    g->jid = gr_jid_dup_bare(jid);
+    g->next = a->givings;
+    a->givings = g;
+    read_motd(self, request_for(self, g, on_motd));
 }
 
 /* --- commands, on the home loop of the domain --- */
