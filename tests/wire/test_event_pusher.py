@@ -1,27 +1,59 @@
 #!/usr/bin/python3
 """tests/wire/test_event_pusher.py: mod_event_pusher with real web servers, also such as hang, fail
-and break off, over http and https; notifications for an app server, over a reload and a restart.
+and break off, over http and https; notifications for an app server, over a reload and a restart,
+and for a gateway (mod_push_service_mongoosepush).
 test-timeout: 240"""
 import http.server
+import json
+import os
 import queue
 import socket
 import ssl
+import subprocess
 import threading
 import time
 import unittest
 import urllib.parse
 
 import tap
-from server import HOST, TIMEOUT, Server, certificate
+from server import HOST, TIMEOUT, TMP, Server, certificate
 from xmpp import Client, q, text_of
 
 PUSH, PUBSUB, DATA = 'urn:xmpp:push:0', 'http://jabber.org/protocol/pubsub', 'jabber:x:data'
 MODULES = ('presence', 'offline', 'event_pusher')
 
 
+def authority(domain):
+    """Certificates of an authority of ours: its own, and (key and chain in one) domain's."""
+    root, leaf = f'{TMP}/authority', f'{TMP}/authority-{domain}'
+    ec = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes')
+    for args in (('req', '-x509', *ec, '-days', '30', '-subj', '/CN=Ours', '-keyout', f'{root}.key',
+                  '-out', f'{root}.crt'),
+                 ('req', '-x509', *ec, '-days', '30', '-subj', f'/CN={domain}', '-addext',
+                  f'subjectAltName=DNS:{domain}', '-addext', 'basicConstraints=critical,CA:FALSE',
+                  '-CA', f'{root}.crt', '-CAkey', f'{root}.key', '-keyout', f'{leaf}.key',
+                  '-out', f'{leaf}.crt')):
+        subprocess.run(['openssl', *args], check=True, capture_output=True)
+    return f'{root}.crt', leaf
+
+
+class Environment:
+    """What servers that are started meanwhile find in theirs."""
+
+    def __init__(self, **variables):
+        self.variables, self.before = variables, dict(os.environ)
+
+    def __enter__(self):
+        os.environ.update(self.variables)
+
+    def __exit__(self, *unused):
+        os.environ.clear()
+        os.environ.update(self.before)
+
+
 class Sink:
-    """A web server; what it was told, as (path, fields, headers). `how`: 200, 500, 'hang' (reads,
-    says nothing), 'close' (at once)."""
+    """A web server; what it was told, as (path, fields or JSON, headers). `how`: 200, 500, 'hang'
+    (reads, says nothing), 'close' (at once). `tls`: the name of a .crt and a .key."""
 
     def __init__(self, how=200, tls=None):
         sink = self
@@ -30,9 +62,13 @@ class Sink:
             protocol_version = 'HTTP/1.1'
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers['Content-Length'])).decode('ascii')
-                fields = dict(urllib.parse.parse_qsl(body, keep_blank_values=True,
-                                                     strict_parsing=True, errors='strict'))
+                body = self.rfile.read(int(self.headers['Content-Length'])).decode()
+                if self.headers['Content-Type'] == 'application/json':
+                    fields = json.loads(body)
+                else:
+                    fields = dict(urllib.parse.parse_qsl(body.encode('ascii').decode(),
+                                                         keep_blank_values=True,
+                                                         strict_parsing=True, errors='strict'))
                 sink.told.put((self.path, fields, dict(self.headers)))
                 if sink.how == 'close':
                     self.close_connection = True
@@ -56,7 +92,7 @@ class Sink:
         self.server = Quiet((('127.0.0.1'), 0), Handler)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate(tls) + '.crt', certificate(tls) + '.key')
+            context.load_cert_chain(tls + '.crt', tls + '.key')
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.url = f'http{"s" if tls else ""}://localhost:{self.server.server_address[1]}'
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -76,10 +112,13 @@ class Base(unittest.TestCase):
         self.addCleanup(sink.close)
         return sink
 
-    def serve(self, handlers=(), **options):
+    def serve(self, handlers=(), modules=(), environment=None, **options):
         self.server = Server(modules=MODULES)
         self.server.set('mod_event_pusher', http_handlers=', '.join(handlers), **options)
-        self.server.start()
+        for name, its_options in dict(modules).items():
+            self.server.set(name, **its_options)
+        with Environment(**(environment or {})):
+            self.server.start()
         self.addCleanup(self.server.stop)
         for name in ('alice', 'bob', 'app'):
             self.server.add_user(f'{name}@{HOST}')
@@ -176,7 +215,7 @@ class Web(Base):
         self.assertEqual(sink.next()[1]['id'], 'm3')
 
     def test_certificates_are_verified(self):
-        sink = self.sink(tls=HOST)
+        sink = self.sink(tls=certificate(HOST))
         self.serve([sink.url])
         alice = self.login('alice')
         since = self.server.log_now()
@@ -195,6 +234,37 @@ class Web(Base):
         self.chat(alice, 'alice', 'x', 'm3')
         self.server.wait_log(r'event_pusher\.http_failed', since)
         self.assertTrue(sink.told.empty())
+
+    def test_the_environment_has_no_say(self):
+        sink = self.sink()
+        with socket.socket() as s:                     # nobody listens there
+            s.bind(('127.0.0.1', 0))
+            proxy = f'http://127.0.0.1:{s.getsockname()[1]}'
+            names = ('http_proxy', 'https_proxy', 'all_proxy', 'HTTPS_PROXY', 'ALL_PROXY')
+            self.serve([sink.url], environment=dict.fromkeys(names, proxy))
+            alice = self.login('alice')
+            self.chat(alice, 'alice', 'x', 'm1')
+            self.assertEqual(sink.next()[1]['id'], 'm1')
+
+    def test_without_the_client_the_reason_is_told(self):
+        os.makedirs(f'{TMP}/broken', exist_ok=True)
+        with open(f'{TMP}/broken/libcurl.so.4', 'wb'):
+            pass
+        environment = {'LD_LIBRARY_PATH': f'{TMP}/broken'}
+        why = r'libcurl\.so\.4 cannot be loaded: install libcurl4'
+        self.serve(environment=environment)             # needs none
+        self.server.set('mod_event_pusher', http_handlers='http://127.0.0.1:1/')
+        since = self.server.log_now()
+        self.assertFalse(self.server.reload())
+        self.assertTrue(self.server.has_logged(why, since))
+        alice = self.login('alice')                    # goes on as it was
+        self.chat(alice, 'alice', 'x', 'm1')
+        self.assertEqual(alice.stanza('message').get('id'), 'm1')
+        self.server.stop()
+        with Environment(**environment):
+            since = self.server.spawn()
+            self.server.wait_log(why, since)
+            self.assertNotEqual(self.server.wait_end(), 0)
 
     def test_who_asks_nobody_does_not_load_the_client(self):
         sink = self.sink()
@@ -254,6 +324,42 @@ class Push(Base):
         self.until(push_refused=1)
         self.assertEqual(self.devices(), [])
         self.server.ctl_ok('user', 'delete', f'bob@{HOST}')
+
+    def test_a_gateway_is_asked(self):
+        root, leaf = authority(HOST)
+        sink = self.sink(tls=leaf)
+        self.serve(modules={'mod_push_service_mongoosepush': {'url': sink.url, 'ca_file': root,
+                                                              'authorization': 'Basic word'}},
+                   push_with_body='yes', push_virtual_hosts='push.example')
+        alice, bob = self.login('alice'), self.login('bob')
+        fields = {'FORM_TYPE': f'{PUBSUB}#publish-options', 'service': 'fcm',
+                  'device_id': 'TOKEN-1:x_y'}
+        form = ''.join(f"<field var='{k}'><value>{v}</value></field>" for k, v in fields.items())
+        answer = bob.request(f"<iq type='set' id='{{id}}'><enable xmlns='{PUSH}' node='n1' "
+                             f"jid='push.example'><x xmlns='{DATA}' type='submit'>{form}</x>"
+                             "</enable></iq>")
+        self.assertEqual(answer.get('type'), 'result')
+        bob.close()
+        text = '"quoted" \\ back, \t tab, \u00e4 \U0001f600'
+        self.chat(alice, 'bob', text)
+        path, told, headers = sink.next()
+        self.assertEqual(path, '/v3/notification/TOKEN-1:x_y')
+        self.assertEqual(headers['Authorization'], 'Basic word')
+        self.assertEqual(told, {'service': 'fcm', 'mode': 'prod',
+                                'alert': {'badge': 1, 'body': text}})
+        self.until(push_sent=1)
+        sink.how = 503
+        self.chat(alice, 'bob', 'two')
+        self.assertEqual(sink.next()[1]['alert']['badge'], 2)
+        self.until(push_unanswered=1)
+        self.assertEqual(self.devices(), ['n1'])
+        sink.how = 410
+        self.chat(alice, 'bob', 'three')
+        sink.next()
+        self.until(push_refused=1)
+        self.assertEqual(self.devices(), [])
+        for secret in ('TOKEN', 'word', 'quoted'):
+            self.assertFalse(self.server.has_logged(secret), secret)
 
     def test_devices_go_with_the_account(self):
         self.serve()
