@@ -38,8 +38,8 @@ static int check(const void *conf_in, const char **why)
     const struct gateway_conf *conf = conf_in;
     char origin[GR_HTTP_ORIGIN_SIZE];
 
-    *why = "url: the address of a web server is expected, http:// or https://";
-    return gr_http_origin(conf->url, origin);
+    *why = "url: the address of a web server is expected, http:// or https://, nothing behind a ? or #";
+    return strpbrk(conf->url, "?#") == NULL ? gr_http_origin(conf->url, origin) : GR_EINVAL;
 }
 
 static int start(struct gr_mod *self, const char **why)

@@ -176,11 +176,45 @@ static void contact_addresses(void **state)
     h_stop(&h);
 }
 
+/* XEP-0157, 7.1: each under its own name. */
+static void every_kind_of_contact(void **state)
+{
+    static const char *const kinds[] = { "abuse", "admin", "feedback", "sales", "security", "status",
+                                         "support" };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(kinds); i++) {
+        char *ini = gr_asprintf("%s_addresses = xmpp:%s@example.org\n", kinds[i], kinds[i]);
+        char *xml = gr_asprintf("<query xmlns='" INFO "' _='more'>"
+                                "<x xmlns='jabber:x:data' type='result'>"
+                                "<field var='FORM_TYPE' type='hidden'>"
+                                "<value>http://jabber.org/network/serverinfo</value></field>"
+                                "<field var='%s-addresses' type='list-multi'>"
+                                "<value>xmpp:%s@example.org</value></field></x></query>", kinds[i],
+                                kinds[i]);
+        struct h *h = start(ini);
+
+        h_iq_result(h_login(h, "alice@localhost/a"), "get", "localhost", GET_INFO, xml);
+        h_stop(&h);
+        gr_free(ini);
+        gr_free(xml);
+    }
+}
+
 static void contact_addresses_are_uris(void **state)
 {
+    static const char *const wrong[] = { "abuse", "mailto:", ":x", "mailto:a b", "xmpp:<a@b>" };
     char *errors;
 
     (void)state;
+    for (size_t i = 0; i < GR_COUNT(wrong); i++) {
+        char *ini = gr_asprintf("[host localhost]\n[mod_disco]\nadmin_addresses = %s\n", wrong[i]);
+
+        assert_null(h_start_try(ini, &errors));
+        assert_non_null(strstr(errors, "URI"));
+        gr_free(errors);
+        gr_free(ini);
+    }
     assert_null(h_start_try("[host localhost]\n[mod_disco]\nabuse_addresses = abuse\n", &errors));
     assert_non_null(strstr(errors, "URI"));
     gr_free(errors);
@@ -450,6 +484,7 @@ int main(void)
         cmocka_unit_test(host_info),
         cmocka_unit_test(features_are_sorted_and_unique),
         cmocka_unit_test(contact_addresses),
+        cmocka_unit_test(every_kind_of_contact),
         cmocka_unit_test(contact_addresses_are_uris),
         cmocka_unit_test(host_items),
         cmocka_unit_test(no_items_is_an_empty_list),

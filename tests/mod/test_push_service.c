@@ -183,7 +183,8 @@ static void reloaded(void **state)
 
 static void what_is_refused(void **state)
 {
-    static const char *const wrong[] = { "", "url = gw.example\n", "url = file:///x\n" };
+    static const char *const wrong[] = { "", "url = gw.example\n", "url = file:///x\n",
+                                         "url = http://gw.example/?x\n" };
 
     (void)state;
     for (size_t i = 0; i < GR_COUNT(wrong); i++) {

@@ -67,7 +67,9 @@ static bool serve(int fd, char *text)
         say(fd, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
         return true;
     }
-    if (strncmp(path, "/to-ok", 6) == 0)
+    if (strncmp(path, "/to-to-ok", 9) == 0)
+        say(fd, "HTTP/1.1 302 There\r\nLocation: /to-ok\r\nContent-Length: 0\r\n\r\n");
+    else if (strncmp(path, "/to-ok", 6) == 0)
         say(fd, "HTTP/1.1 302 There\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n");
     else if (strncmp(path, "/to-file", 8) == 0)
         say(fd, "HTTP/1.1 302 There\r\nLocation: file:///etc/hostname\r\n"
@@ -292,6 +294,7 @@ static void too_much(void **state)
 static void redirects(void **state)
 {
     struct call none = { .rc = 1 }, one = { .what.redirects = 1 }, file = { .what.redirects = 5 };
+    struct call two = { .what.redirects = 2 }, too_many = { .what.redirects = 1 };
 
     (void)state;
     run(&none, "/to-ok");
@@ -299,6 +302,10 @@ static void redirects(void **state)
     run(&one, "/to-ok");
     assert_int_equal(one.status, 200);
     assert_string_equal(one.body, "GET::no");
+    run(&two, "/to-to-ok");
+    assert_int_equal(two.status, 200);
+    run(&too_many, "/to-to-ok");
+    assert_int_equal(too_many.rc, GR_EIO);
     run(&file, "/to-file");
     assert_int_equal(file.rc, GR_EIO);
     assert_string_equal(file.body, "");
