@@ -12,6 +12,8 @@
 #include "net/http.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -21,6 +23,26 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* --- the resolver that libcurl's threads call: one name takes its time --- */
+
+static atomic_int lookups;
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *node, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **res)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    void *f = dlsym(RTLD_NEXT, "getaddrinfo");
+
+    memcpy(&real, &f, sizeof(real));
+    if (node != NULL && strcmp(node, "slow.example") == 0) {
+        atomic_fetch_add(&lookups, 1);
+        sleep(3);
+        return EAI_AGAIN;
+    }
+    return real(node, service, hints, res);
+}
 
 /* --- the server --- */
 
@@ -341,6 +363,77 @@ static void many(void **state)
     }
 }
 
+/* Nor have many origins more connections than a loop may have. (Names below localhost are looked up
+ * nowhere.) */
+static void many_origins(void **state)
+{
+    static struct call hanging[32], waiting[4];
+    int before = atomic_load(&connections);
+    char url[64];
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(hanging) + GR_COUNT(waiting); i++) {
+        struct call *c = i < GR_COUNT(hanging) ? &hanging[i] : &waiting[i - GR_COUNT(hanging)];
+
+        c->what.timeout_ms = i < GR_COUNT(hanging) ? 3000 : 1000;
+        snprintf(url, sizeof(url), "http://%c.localhost:%d/hang", (char)('a' + i % 4), port);
+        begin(c, url);
+    }
+    for (size_t i = 0; i < GR_COUNT(waiting); i++) {
+        finish(&waiting[i]);
+        assert_int_equal(waiting[i].rc, GR_EIO);
+    }
+    assert_in_range(atomic_load(&connections) - before, 17, 32);
+    for (size_t i = 0; i < GR_COUNT(hanging); i++)
+        finish(&hanging[i]);
+}
+
+/* A server that does not even accept: five seconds, whatever the request's time is. */
+static void nobody_accepts(void **state)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct call c = { .what.timeout_ms = 60000 };
+    int64_t before = clock_monotonic_ms();
+    int fd = socket(AF_INET, SOCK_STREAM, 0), fill[4];
+    socklen_t len = sizeof(a);
+    char url[64];
+
+    (void)state;
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    for (size_t i = 0; i < GR_COUNT(fill); i++) {
+        fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(fill[i], (struct sockaddr *)&a, len);
+    }
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(a.sin_port));
+    run(&c, url);
+    assert_int_equal(c.rc, GR_EIO);
+    assert_in_range(clock_monotonic_ms() - before, 4500, 20000);
+    for (size_t i = 0; i < GR_COUNT(fill); i++)
+        close(fill[i]);
+    close(fd);
+}
+
+/* A name server that says nothing keeps neither others, nor who has given up waiting. */
+static void names_that_take_their_time(void **state)
+{
+    struct call slow = { .what.timeout_ms = 500 }, other = { .rc = 1 };
+    int64_t before = clock_monotonic_ms();
+
+    (void)state;
+    begin(&slow, "http://slow.example/");
+    while (atomic_load(&lookups) == 0)
+        sched_yield();
+    run(&other, "/ok");
+    assert_int_equal(other.status, 200);
+    finish(&slow);
+    assert_int_equal(slow.rc, GR_EIO);
+    run(&other, "/ok");
+    assert_int_equal(other.status, 200);
+    assert_in_range(clock_monotonic_ms() - before, 500, 2500);
+}
+
 /* At once, also while a name is being looked up; the loop does not wait for either. */
 static void called_off(void **state)
 {
@@ -394,8 +487,9 @@ int main(void)
 {
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(answers), cmocka_unit_test(what_goes_wrong), cmocka_unit_test(time_is_up),
-        cmocka_unit_test(too_much),
-        cmocka_unit_test(redirects), cmocka_unit_test(many), cmocka_unit_test(called_off),
+        cmocka_unit_test(too_much), cmocka_unit_test(redirects), cmocka_unit_test(many),
+        cmocka_unit_test(names_that_take_their_time), cmocka_unit_test(many_origins),
+        cmocka_unit_test(nobody_accepts), cmocka_unit_test(called_off),
         cmocka_unit_test(closed_and_again),
     };
     return cmocka_run_group_tests_name("http", cases, start, stop);
