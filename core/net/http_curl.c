@@ -19,6 +19,7 @@
 #define CONNECTIONS_IDLE_MAX 16
 #define CONNECT_MS 5000
 #define HEADERS_MAX (64 * 1024) /* bytes, of one answer */
+#define CA_KEPT_S 5             /* what is read of ca_file; libcurl's own default is a day */
 
 /* --- the library --- */
 
@@ -289,6 +290,7 @@ static void set_trust(struct transfer *t, const char *ca_file)
     if (ca_file != NULL) {
         lib.easy_setopt(t->easy, CURLOPT_CAINFO, ca_file);
         lib.easy_setopt(t->easy, CURLOPT_CAPATH, (char *)NULL);
+        lib.easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_KEPT_S);
     } else if (lib.version_info(CURLVERSION_NOW)->capath != NULL) {
         lib.easy_setopt(t->easy, CURLOPT_CAINFO, (char *)NULL);
     }

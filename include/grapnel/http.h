@@ -34,7 +34,8 @@ struct gr_http_request {
     int64_t timeout_ms;          /* from here to the end of the answer; 0: 10 s */
     size_t max_response;         /* bytes of the answer's body; 0: 64 KiB */
     unsigned redirects;          /* to follow; 0: none, 3xx is the answer */
-    const char *ca_file;         /* PEM, instead of the system's; NULL: these */
+    const char *ca_file;         /* PEM, instead of the system's; NULL: these. What it says is kept
+                                  * for five seconds */
 };
 
 /* Borrowed until the callback returns. */

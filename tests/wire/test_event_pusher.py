@@ -10,6 +10,7 @@ import queue
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -24,17 +25,18 @@ MODULES = ('presence', 'offline', 'event_pusher')
 
 
 def authority(domain):
-    """Certificates of an authority of ours: its own, and (key and chain in one) domain's."""
-    root, leaf = f'{TMP}/authority', f'{TMP}/authority-{domain}'
+    """A new authority of ours: the file of its certificate, and the name of domain's files."""
+    root = tempfile.mkstemp(prefix='authority-', dir=TMP)[1]
+    leaf = f'{root}-{domain}'
     ec = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes')
     for args in (('req', '-x509', *ec, '-days', '30', '-subj', '/CN=Ours', '-keyout', f'{root}.key',
-                  '-out', f'{root}.crt'),
+                  '-out', root),
                  ('req', '-x509', *ec, '-days', '30', '-subj', f'/CN={domain}', '-addext',
                   f'subjectAltName=DNS:{domain}', '-addext', 'basicConstraints=critical,CA:FALSE',
-                  '-CA', f'{root}.crt', '-CAkey', f'{root}.key', '-keyout', f'{leaf}.key',
+                  '-CA', root, '-CAkey', f'{root}.key', '-keyout', f'{leaf}.key',
                   '-out', f'{leaf}.crt')):
         subprocess.run(['openssl', *args], check=True, capture_output=True)
-    return f'{root}.crt', leaf
+    return root, leaf
 
 
 class Environment:
@@ -234,6 +236,26 @@ class Web(Base):
         self.chat(alice, 'alice', 'x', 'm3')
         self.server.wait_log(r'event_pusher\.http_failed', since)
         self.assertTrue(sink.told.empty())
+
+    def test_another_authority_in_the_same_file(self):
+        (first, leaf), (second, other_leaf) = authority(HOST), authority(HOST)
+        sink, other = self.sink(tls=leaf), self.sink(tls=other_leaf)
+        self.serve([sink.url, other.url], http_ca_file=first)
+        alice = self.login('alice')
+        self.chat(alice, 'alice', 'x', 'm1')
+        self.assertEqual(sink.next()[1]['id'], 'm1')
+        self.until(http_sent=1, http_failed=1)
+        os.replace(second, first)
+        end = time.monotonic() + TIMEOUT
+        told = None
+        while told is None:                            # without a reload, within a few seconds
+            self.assertLess(time.monotonic(), end)
+            self.chat(alice, 'alice', 'x', 'm2')
+            try:
+                told = other.told.get(timeout=1)[1]['id']
+            except queue.Empty:
+                pass
+        self.assertEqual(told, 'm2')
 
     def test_the_environment_has_no_say(self):
         sink = self.sink()
