@@ -1,10 +1,10 @@
 /* xml/parse.c: feeding expat, and living without it.
  *
  * expat never gives memory back inside a stream, so a quiet stream has no expat parser: whenever it
- * stands between two elements with nothing pending, its parser may be thrown away (parse_keep.c
- * says when), to be made anew with the root tag that was kept. A callback that stops parsing ends
- * the expat parser as well: it can only do so at such a place, which is why nothing is ever lost or
- * seen twice. RFC 6120, 4.9.3 and 11. */
+ * stands between two elements with nothing pending, it gives its parser away, to go on with another
+ * like it (parse_keep.c) or with a new one and the root tag that was kept. A callback that stops
+ * parsing ends the expat parser: it can only do so at such a place, which is why nothing is ever
+ * lost or seen twice. RFC 6120, 4.9.3 and 11. */
 #include "xml/parse.h"
 
 #include <malloc.h>
@@ -152,24 +152,27 @@ void xml_parser_set_content_ns(struct xml_parser *p, const char *ns)
     p->content_ns = ns;
 }
 
+void xml_work_free(struct xml_work *take)
+{
+    struct budget before = budget;
+
+    budget.held = &take->memory;
+    if (take->expat != NULL)
+        XML_ParserFree(take->expat);
+    budget = before;
+    gr_stanza_unref(&take->st);
+    buf_fini(&take->text);
+    buf_fini(&take->raw);
+    buf_fini(&take->root_decls);
+    gr_free(take->root_default);
+    gr_free(take->root);
+    gr_free(take);
+}
+
 void xml_drop_work(struct xml_parser *p)
 {
-    struct xml_work *w = p->work;
-    struct budget before;
-
-    if (w == NULL)
-        return;
-    xml_unkeep(w);
-    before = budget_for(p);
-    if (w->expat != NULL)
-        XML_ParserFree(w->expat);
-    budget = before;
-    gr_stanza_unref(&w->st);
-    buf_fini(&w->text);
-    buf_fini(&w->raw);
-    buf_fini(&w->root_decls);
-    gr_free(w->root_default);
-    gr_free(w);
+    if (p->work != NULL)
+        xml_work_free(p->work);
     p->work = NULL;
 }
 
@@ -221,13 +224,16 @@ static enum xml_status wake(struct xml_parser *p)
 {
     static const XML_Memory_Handling_Suite memory = { expat_malloc, expat_realloc, expat_free };
     static const char sep[] = { XML_SEP, '\0' };
-    struct xml_work *w = gr_alloc(sizeof(*w));
+    struct xml_work *w = xml_take_kept(p);
     struct budget before;
 
-    p->work = w;
     p->halted = false;
-    if (p->woken < KEPT_AFTER)
-        p->woken++;
+    p->work = w;
+    if (w != NULL) {
+        XML_SetUserData(w->expat, p);
+        return XML_S_OK;
+    }
+    w = p->work = gr_alloc(sizeof(*w));
     before = budget_for(p);
     w->expat = XML_ParserCreate_MM("UTF-8", &memory, sep);
     budget = before;
@@ -348,7 +354,7 @@ static size_t skip_space(const struct xml_parser *p, const char *data, size_t le
 {
     size_t n = 0;
 
-    if (p->state == XML_OPEN && (p->work == NULL || p->work->keeper != NULL))
+    if (p->state == XML_OPEN && p->work == NULL)
         while (n < len && (data[n] == ' ' || data[n] == '\n' || data[n] == '\r' ||
                            data[n] == '\t'))
             n++;
@@ -371,9 +377,7 @@ enum xml_status xml_parser_feed(struct xml_parser *p, const char *data, size_t l
     if (status == XML_S_OK && p->state == XML_CLOSED)
         return XML_S_STOPPED;
     while (status == XML_S_OK && (done += skip_space(p, data + done, len - done)) < len) {
-        if (p->work != NULL)
-            xml_unkeep(p->work);
-        else if ((status = wake(p)) != XML_S_OK)
+        if (p->work == NULL && (status = wake(p)) != XML_S_OK)
             break;
         n = len - done < PIECE || p->whole ? len - done : PIECE;
         status = feed_piece(p, data + done, n, &used);
@@ -383,8 +387,7 @@ enum xml_status xml_parser_feed(struct xml_parser *p, const char *data, size_t l
     if (status != XML_S_OK && status != XML_S_STOPPED) {
         p->status = (uint8_t)status;
         xml_drop_work(p);
-    } else if (p->work != NULL && p->work->keeper == NULL && p->work->depth == 1 &&
-               pending(p->work) == 0 && !xml_keep(p)) {
+    } else if (p->work != NULL && p->work->depth == 1 && pending(p->work) == 0 && !xml_keep(p)) {
         xml_drop_work(p);
     }
     return status;

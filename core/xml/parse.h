@@ -1,9 +1,8 @@
 /* xml/parse.h: bytes of a stream to top-level elements. One thread per parser.
  *
  * A stream that is quiet between elements holds no expat parser and no buffers; only this struct's
- * few bytes and the root tag, from which an equal one is made when bytes arrive. On a loop, streams
- * that spoke in the last seconds keep theirs, up to a number: such a parser is restarted or freed
- * before its owner goes to another loop.
+ * few bytes and the root tag, from which an equal one is made when bytes arrive. A loop keeps a few
+ * expat parsers for that, each for any stream with the same root.
  *
  * Events depend on the bytes, not on how they are cut into reads; only where two mistakes meet may
  * it differ which one is reported. */

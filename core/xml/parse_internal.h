@@ -4,22 +4,19 @@
 #include <expat.h>
 
 #include "base/buf.h"
-#include "base/list.h"
 #include "xml/parse.h"
 #include "xml/stanza_internal.h"
 
 #define XML_SEP '\x01'
 #define ROOT_DECLS 16
 #define ROOT_BYTES 2048
-#define KEPT_AFTER 32  /* logging in and looking round is not yet activity */
+#define KEPT_MAX 16    /* per loop, of 12 KiB each as a rule */
 #define INNER_DECLS 16 /* tracked; with more in scope the payload is just not raw */
 
 /* What exists while bytes are being worked on. Positions count bytes given to expat. */
 struct xml_work {
-    struct xml_keeper *keeper; /* NULL but between reads */
-    struct link kept;
-    struct xml_parser *parser;
-    int64_t kept_at;
+    char *root;              /* as the stream's; NULL before it was kept */
+    uint32_t root_len;
     XML_Parser expat;
     size_t memory;           /* held by expat */
     uint64_t fed, piece_at;  /* before and at the beginning of the current piece */
@@ -53,7 +50,6 @@ struct xml_parser {
     uint32_t limits[LIM_COUNT];
     uint32_t root_len;
     uint8_t state, status;
-    uint8_t woken;           /* how often an expat parser was made, up to KEPT_AFTER */
     bool halted;             /* by a callback or an error: nothing is reported any more */
     bool busy, restart_due, close_due, whole;
 };
@@ -66,6 +62,8 @@ void xml_fail(struct xml_parser *p, enum xml_status status);
 /* Bytes that the element being built may take (parse.c). */
 size_t xml_element_memory(const struct xml_parser *p);
 void xml_drop_work(struct xml_parser *p);
-/* Of a parser with nothing pending: whether its work may stay until bytes arrive (parse_keep.c). */
+void xml_work_free(struct xml_work *take);
+/* parse_keep.c: gives the work of a parser with nothing pending to the loop; false: it is not worth
+ * keeping. And takes one that stands where this stream does; NULL: there is none. */
 bool xml_keep(struct xml_parser *p);
-void xml_unkeep(struct xml_work *w); /* it is being used, or freed */
+struct xml_work *xml_take_kept(const struct xml_parser *p);

@@ -60,7 +60,6 @@ static enum xml_status run(struct seen *seen, const struct xml_limits *limits, c
     size_t at = 0, end = 0, used, logged;
 
     seen->p = xml_parser_new(limits, &events, seen);
-    seen->p->woken = KEPT_AFTER;
     while (end < len && !seen->closed && (status == XML_S_OK || status == XML_S_STOPPED)) {
         seed = seed * 1103515245u + 12345u;
         end = seen->cuts ? end + 1 + (seed >> 16) % (1 + seed % 37) : len;

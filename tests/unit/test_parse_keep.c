@@ -1,9 +1,11 @@
-/* Unit tests of xml/parse_keep.c: who keeps an expat parser between reads, and for how long. */
+/* Unit tests of xml/parse_keep.c: which expat parsers a loop keeps, and that whoever gets one sees
+ * nothing of those who had it before. */
 #include "xml/parse_internal.h"
 
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -11,7 +13,7 @@
 #include "loop/loop.h"
 
 #define HEADER "<s:s xmlns='jabber:client' xmlns:s='urn:s' version='1.0'>"
-#define PLACES 1024
+#define OTHER_HEADER "<s:s xmlns:s='urn:s' xmlns:t='urn:t' xmlns='jabber:client'>"
 #define MEMORY_MAX 24576
 
 static unsigned elements;
@@ -51,13 +53,30 @@ static enum xml_status feed(struct xml_parser *p, const char *s)
     return xml_parser_feed(p, s, strlen(s), &used);
 }
 
-static struct xml_parser *opened(void)
+static struct xml_parser *opened(const char *header)
 {
     struct xml_parser *p = parser_new(NULL);
 
-    p->woken = KEPT_AFTER;
-    assert_int_equal(feed(p, HEADER), XML_S_OK);
+    assert_int_equal(feed(p, header), XML_S_OK);
     return p;
+}
+
+/* They outlive the loops. A stream that keeps nothing, because of its limit, takes one without it, and the
+ * root's end tag ends that one. */
+static void drop_kept(const char *header)
+{
+    size_t before = xml_parsers_kept() + 1;
+
+    while (xml_parsers_kept() < before) {
+        struct xml_parser *p = parser_new(NULL);
+
+        before = xml_parsers_kept();
+        xml_parser_set_limits(p, &(struct xml_limits){ .memory = 65536 });
+        assert_int_equal(feed(p, header), XML_S_OK);
+        xml_parser_set_limits(p, &(struct xml_limits){ 0 });
+        assert_int_equal(feed(p, "</s:s>"), XML_S_STOPPED);
+        xml_parser_free(&p);
+    }
 }
 
 static int setup(void **state)
@@ -73,120 +92,88 @@ static int teardown(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         loop_enter(loop_at(i));
+        drop_kept(HEADER);
+        drop_kept(OTHER_HEADER);
         assert_int_equal(xml_parsers_kept(), 0);
     }
     loops_fini();
     return 0;
 }
 
-/* A login, the roster and a few questions do not make a stream active. */
-static void test_not_at_first(void **state)
+/* --- who takes and gives --- */
+
+static void test_one_for_many(void **state)
 {
-    struct xml_parser *p = parser_new(NULL);
+    struct xml_parser *p[100];
 
     (void)state;
-    assert_int_equal(feed(p, HEADER), XML_S_OK);
-    for (int i = 1; i < KEPT_AFTER; i++) {
-        assert_true(xml_parser_is_idle(p));
-        assert_int_equal(feed(p, "<a/>"), XML_S_OK);
+    for (int i = 0; i < 100; i++) {
+        p[i] = opened(HEADER);
+        assert_int_equal(feed(p[i], " <s:a/> "), XML_S_OK);
+        assert_true(xml_parser_is_idle(p[i]));
     }
-    assert_false(xml_parser_is_idle(p));
-    loops_advance(60000);
-    assert_true(xml_parser_is_idle(p));
-    assert_int_equal(feed(p, "<a/>"), XML_S_OK); /* has been active before */
-    assert_false(xml_parser_is_idle(p));
-    xml_parser_free(&p);
+    /* Each header was read by one of its own, which was kept while there was room. */
+    assert_int_equal(xml_parsers_kept(), KEPT_MAX);
+    assert_int_equal(elements, 100);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(feed(p[i], "<a/>"), XML_S_OK);
+        assert_int_equal(feed(p[i], " \r\n\t"), XML_S_OK);
+        assert_true(xml_parser_is_idle(p[i]));
+    }
+    assert_int_equal(xml_parsers_kept(), KEPT_MAX);
+    assert_int_equal(elements, 200);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(feed(p[i], "</s:s>"), XML_S_STOPPED);
+        xml_parser_free(&p[i]);
+    }
+    assert_int_equal(xml_parsers_kept(), 0); /* each took one with it, while there were any */
 }
 
-/* Kept while there are stanzas, whatever lies between them; given up when there are none. */
-static void test_kept_until_quiet(void **state)
+/* Who is in the middle of an element has one to itself. */
+static void test_pending_is_not_shared(void **state)
 {
-    struct xml_parser *p = opened();
-    const struct xml_work *work = p->work;
+    struct xml_parser *p[KEPT_MAX + 4];
 
     (void)state;
-    assert_int_equal(xml_parsers_kept(), 1);
-    for (int i = 0; i < 10; i++) {
-        loops_advance(1900);
-        assert_int_equal(feed(p, " <s:a/> "), XML_S_OK);
-        assert_ptr_equal(p->work, work);
-        assert_int_equal(xml_parsers_kept(), 1);
+    for (int i = 0; i < KEPT_MAX + 4; i++)
+        p[i] = opened(HEADER);
+    for (int i = 0; i < KEPT_MAX + 4; i++) {
+        assert_int_equal(feed(p[i], "<a><b>x"), XML_S_OK);
+        assert_false(xml_parser_is_idle(p[i]));
     }
-    loops_advance(2999);
-    assert_false(xml_parser_is_idle(p));
-    loops_advance(1001);
-    assert_true(xml_parser_is_idle(p));
     assert_int_equal(xml_parsers_kept(), 0);
-    assert_int_equal(feed(p, "<s:a/>"), XML_S_OK);
-    assert_int_equal(elements, 11);
-    assert_int_equal(feed(p, "</s:s>"), XML_S_STOPPED);
-    assert_true(xml_parser_is_idle(p));
-    xml_parser_free(&p);
-}
-
-static void test_keepalives_keep_nothing(void **state)
-{
-    struct xml_parser *p = opened();
-
-    (void)state;
-    for (int i = 0; i < 4; i++) {
-        loops_advance(1000);
-        assert_int_equal(feed(p, " \r\n\t"), XML_S_OK);
-    }
-    assert_true(xml_parser_is_idle(p));
-    xml_parser_free(&p);
-}
-
-/* Half a stanza is nobody's to drop, and no place is taken by it. */
-static void test_pending_is_not_swept(void **state)
-{
-    struct xml_parser *p = opened();
-
-    (void)state;
-    assert_int_equal(feed(p, "<a><b>x"), XML_S_OK);
-    assert_int_equal(xml_parsers_kept(), 0);
-    loops_advance(60000);
-    assert_int_equal(feed(p, "y</b></a>"), XML_S_OK);
-    assert_int_equal(elements, 1);
-    assert_int_equal(xml_parsers_kept(), 1);
-    xml_parser_free(&p);
-}
-
-/* At the bound newcomers keep nothing, unless somebody has been quiet for a second: the one who
- * was so for longest gives way. */
-static void test_bound_in_number(void **state)
-{
-    static struct xml_parser *p[PLACES + 2];
-
-    (void)state;
-    for (int i = 0; i < PLACES + 2; i++)
-        p[i] = opened();
-    assert_int_equal(xml_parsers_kept(), PLACES);
-    assert_false(xml_parser_is_idle(p[0]));
-    assert_true(xml_parser_is_idle(p[PLACES]));
-    assert_true(xml_parser_is_idle(p[PLACES + 1]));
-    loops_advance(500);
-    assert_int_equal(feed(p[0], "<a/>"), XML_S_OK); /* now the youngest */
-    assert_int_equal(feed(p[PLACES], "<a/>"), XML_S_OK);
-    assert_true(xml_parser_is_idle(p[PLACES]));
-    loops_advance(500);
-    assert_int_equal(feed(p[PLACES], "<a/>"), XML_S_OK);
-    assert_int_equal(xml_parsers_kept(), PLACES);
-    assert_false(xml_parser_is_idle(p[0]));
-    assert_true(xml_parser_is_idle(p[1]));
-    assert_false(xml_parser_is_idle(p[2]));
-    assert_false(xml_parser_is_idle(p[PLACES]));
-    assert_int_equal(elements, 3);
-    for (int i = 0; i < PLACES + 2; i++)
+    for (int i = 0; i < KEPT_MAX + 4; i++)
+        assert_int_equal(feed(p[i], "y</b></a>"), XML_S_OK);
+    assert_int_equal(elements, KEPT_MAX + 4);
+    assert_int_equal(xml_parsers_kept(), KEPT_MAX);
+    for (int i = 0; i < KEPT_MAX + 4; i++)
         xml_parser_free(&p[i]);
 }
 
-/* expat remembers every name; a stream that goes on inventing them starts anew now and then. */
+/* Only behind the same root tag. */
+static void test_roots(void **state)
+{
+    struct xml_parser *a = opened(HEADER), *b = opened(OTHER_HEADER);
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(xml_parsers_kept(), 2);
+        assert_int_equal(feed(a, "<s:a/>"), XML_S_OK);
+        assert_int_equal(feed(b, "<t:a/>"), XML_S_OK);
+    }
+    assert_int_equal(elements, 6);
+    assert_int_equal(feed(a, "<t:a/>"), XML_S_NOT_WELL_FORMED); /* not declared there */
+    assert_int_equal(xml_parsers_kept(), 1);
+    assert_int_equal(feed(b, "<t:a/>"), XML_S_OK);
+    xml_parser_free(&a);
+    xml_parser_free(&b);
+}
+
+/* expat remembers every name; who goes on inventing them ends a parser now and then. */
 static void test_bound_in_memory(void **state)
 {
-    struct xml_parser *p = opened();
+    struct xml_parser *p = opened(HEADER);
     unsigned dropped = 0;
-    size_t most = 0;
 
     (void)state;
     for (int i = 0; i < 1000; i++) {
@@ -194,22 +181,17 @@ static void test_bound_in_memory(void **state)
 
         snprintf(xml, sizeof(xml), "<a%d b%d=''/>", i, i);
         assert_int_equal(feed(p, xml), XML_S_OK);
-        if (xml_parser_is_idle(p))
-            dropped++;
-        else if (p->work->memory > most)
-            most = p->work->memory;
+        dropped += xml_parsers_kept() == 0;
     }
     assert_int_equal(elements, 1000);
     assert_in_range(dropped, 5, 100);
-    assert_in_range(most, MEMORY_MAX / 2, MEMORY_MAX);
     xml_parser_free(&p);
 }
 
 /* The usual stanzas do not come near that bound, however long they go on. */
 static void test_steady_memory(void **state)
 {
-    struct xml_parser *p = opened();
-    const struct xml_work *work = p->work;
+    struct xml_parser *p = opened(HEADER);
     char body[9000];
 
     (void)state;
@@ -220,67 +202,150 @@ static void test_steady_memory(void **state)
 
         snprintf(xml, sizeof(xml), "<message to='a@b' id='%d'><body>%s</body></message>", i, body);
         assert_int_equal(feed(p, xml), XML_S_OK);
-        assert_ptr_equal(p->work, work);
+        assert_int_equal(xml_parsers_kept(), 1);
     }
-    print_message("kept: %zu bytes\n", work->memory + work->text.cap + work->raw.cap);
     xml_parser_free(&p);
 }
 
 static void test_who_keeps_nothing(void **state)
 {
     struct xml_limits limits = { .memory = 65536 };
-    struct xml_parser *p = xml_parser_new(&limits, &events, NULL);
+    struct xml_parser *p = xml_parser_new(&limits, &events, NULL), *kept;
     struct gr_stanza *st;
     bool stops = true;
 
     (void)state;
-    p->woken = KEPT_AFTER;
-    assert_int_equal(feed(p, HEADER), XML_S_OK); /* before login */
-    assert_true(xml_parser_is_idle(p));
+    assert_int_equal(feed(p, HEADER "<a/>"), XML_S_OK); /* before login */
+    assert_int_equal(xml_parsers_kept(), 0);
+    kept = opened(HEADER);
+    assert_int_equal(feed(p, "<a><b>"), XML_S_OK); /* nor does it take one */
+    assert_int_equal(xml_parsers_kept(), 1);
+    drop_kept(HEADER);
+    xml_parser_free(&kept);
     xml_parser_free(&p);
     assert_int_equal(gr_stanza_parse("<a/>", 4, &st), 0);
     gr_stanza_unref(&st);
     assert_int_equal(xml_parsers_kept(), 0);
-    p = parser_new(&stops); /* stopped */
-    p->woken = KEPT_AFTER;
+    p = parser_new(&stops);
     assert_int_equal(feed(p, HEADER), XML_S_OK);
     assert_int_equal(feed(p, "<a/>"), XML_S_STOPPED);
-    assert_true(xml_parser_is_idle(p));
+    assert_int_equal(xml_parsers_kept(), 0);
     stops = false;
     assert_int_equal(feed(p, "<a/>"), XML_S_OK);
     assert_int_equal(xml_parsers_kept(), 1);
     assert_int_equal(feed(p, "</a>"), XML_S_NOT_WELL_FORMED);
-    assert_true(xml_parser_is_idle(p));
+    assert_int_equal(xml_parsers_kept(), 0);
     xml_parser_free(&p);
-    loop_enter(NULL); /* a thread without a loop */
-    p = opened();
-    assert_true(xml_parser_is_idle(p));
-    xml_parser_free(&p);
-    loop_enter(loop_main());
-    p = opened();
-    assert_true(xml_parser_is_idle(p));
-    xml_parser_free(&p);
+    for (int i = 0; i < 2; i++) {
+        loop_enter(i == 0 ? NULL : loop_main()); /* NULL: a thread without a loop */
+        p = opened(HEADER);
+        assert_int_equal(feed(p, "<a/>"), XML_S_OK);
+        xml_parser_free(&p);
+    }
 }
 
-static void test_restart_and_move(void **state)
+/* --- nothing is left of who had it before --- */
+
+/* What may follow what: declarations, names and text that must be gone with the element. */
+static const char *const pieces[] = {
+    "<message to='a@b'><body>x &amp; y</body></message>",
+    "<a xmlns='urn:other'><b/><c xmlns='jabber:client'/></a>",
+    "<s:a xmlns:s='urn:hidden' xmlns:t='urn:t'><t:b s:x='1'/><s:c/></s:a>",
+    "<s:a/>",
+    "<a xmlns:u='urn:u'><u:b><![CDATA[<c/>]]></u:b>text</a>",
+    "<iq id='1' xml:lang='de'><q xmlns='urn:q' xml:lang='fr'>&lt;&#65;</q></iq>",
+    "<a xmlns=''><b/></a>",
+    "<a/>",
+    "<u:a/>",            /* not well-formed: the prefix is somebody else's */
+    "<a><b></a>",
+    "<!-- no -->",
+    "<a b='1' b='2'/>",
+};
+enum { STREAMS = 24, ELEMENTS = 40 };
+struct stream {
+    struct xml_parser *p;
+    struct buf in, log;
+    size_t at;
+    enum xml_status status;
+};
+
+static int log_element(void *ctx, struct gr_stanza *take)
 {
-    struct xml_parser *p = opened();
+    struct stream *s = ctx;
+    char *text = gr_el_xml(gr_stanza_root(take), NULL);
+
+    buf_puts(&s->log, text);
+    gr_free(text);
+    buf_puts(&s->log, gr_stanza_xml(take, NULL));
+    gr_stanza_unref(&take);
+    return 0;
+}
+
+static const struct xml_events logging = { on_open, log_element, on_close };
+
+static void begin(struct stream *s)
+{
+    s->p = xml_parser_new(&(struct xml_limits){ 0 }, &logging, s);
+    s->status = XML_S_OK;
+    s->at = 0;
+}
+
+static void go_on(struct stream *s, size_t n)
+{
+    size_t left = buf_len(&s->in) - s->at, used;
+
+    if (s->status != XML_S_OK)
+        return;
+    n = n < left ? n : left;
+    s->status = xml_parser_feed(s->p, buf_data(&s->in) + s->at, n, &used);
+    s->at += used;
+}
+
+/* Streams in turns, a few bytes each, on a loop: each says what it says alone and without one. */
+static void test_nothing_is_left(void **state)
+{
+    static struct stream s[STREAMS];
+    char *mixed[STREAMS];
+    enum xml_status status[STREAMS];
+    size_t most = 0;
 
     (void)state;
-    xml_parser_restart(p);
-    assert_true(xml_parser_is_idle(p));
-    assert_int_equal(xml_parsers_kept(), 0);
-    loop_enter(loop_at(1));
-    assert_int_equal(feed(p, HEADER "<a/>"), XML_S_OK);
-    assert_int_equal(xml_parsers_kept(), 1);
-    loop_enter(loop_at(0));
-    assert_int_equal(xml_parsers_kept(), 0);
-    loops_advance(4000); /* each loop sweeps its own */
-    assert_true(xml_parser_is_idle(p));
-    loop_enter(loop_at(1));
-    assert_int_equal(feed(p, "<a/>"), XML_S_OK);
-    xml_parser_free(&p);
+    srand(7);
+    for (int i = 0; i < STREAMS; i++) {
+        buf_puts(&s[i].in, i % 3 == 0 ? OTHER_HEADER : HEADER);
+        /* The last four pieces are mistakes: rare, but all of them are made by somebody. */
+        for (int n = 0; n < ELEMENTS; n++)
+            buf_puts(&s[i].in, pieces[rand() % 200 == 0 ? 8 + i % 4 : rand() % 8]);
+        if (i % 5 == 0)
+            buf_puts(&s[i].in, pieces[8 + i % 4]);
+        begin(&s[i]);
+    }
+    for (int round = 0; round < 4000; round++) {
+        go_on(&s[rand() % STREAMS], (size_t)(1 + rand() % 60));
+        most = xml_parsers_kept() > most ? xml_parsers_kept() : most;
+    }
+    for (int i = 0; i < STREAMS; i++) {
+        go_on(&s[i], SIZE_MAX);
+        mixed[i] = gr_strdup(buf_str(&s[i].log));
+        status[i] = s[i].status;
+        xml_parser_free(&s[i].p);
+        buf_fini(&s[i].log);
+    }
+    assert_true(most > 1);
+    loop_enter(NULL);
+    for (int i = 0; i < STREAMS; i++) {
+        begin(&s[i]);
+        go_on(&s[i], SIZE_MAX);
+        assert_int_equal(s[i].status, status[i]);
+        assert_string_equal(buf_str(&s[i].log), mixed[i]);
+        xml_parser_free(&s[i].p);
+        buf_fini(&s[i].log);
+        buf_fini(&s[i].in);
+        gr_free(mixed[i]);
+    }
 }
+
+/* --- threads --- */
 
 /* A stream that logs in on one thread and goes on on another. */
 struct mover {
@@ -326,7 +391,6 @@ static void test_threads(void **state)
     for (size_t i = 0; i < GR_COUNT(m); i++) {
         m[i] = (struct mover){ .post.run = move, .rounds = 100, .done = &done };
         m[i].p = xml_parser_new(&(struct xml_limits){ 0 }, &quiet, NULL);
-        m[i].p->woken = KEPT_AFTER;
         loop_post(loop_at((int)(i % 2)), &m[i].post);
     }
     for (size_t i = 0; i < GR_COUNT(m); i++)
@@ -341,12 +405,10 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_LOOPS(test_not_at_first),
-        IN_LOOPS(test_kept_until_quiet),  IN_LOOPS(test_keepalives_keep_nothing),
-        IN_LOOPS(test_pending_is_not_swept), IN_LOOPS(test_bound_in_number),
-        IN_LOOPS(test_bound_in_memory),   IN_LOOPS(test_steady_memory),
-        IN_LOOPS(test_who_keeps_nothing), IN_LOOPS(test_restart_and_move),
-        cmocka_unit_test(test_threads),
+        IN_LOOPS(test_one_for_many),      IN_LOOPS(test_pending_is_not_shared),
+        IN_LOOPS(test_roots),             IN_LOOPS(test_bound_in_memory),
+        IN_LOOPS(test_steady_memory),     IN_LOOPS(test_who_keeps_nothing),
+        IN_LOOPS(test_nothing_is_left),   cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests_name("parse_keep", tests, NULL, NULL);
