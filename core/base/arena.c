@@ -52,7 +52,7 @@ static struct arena_block *block_for(struct arena *a, size_t size)
     b = block_new(size > regular ? size : regular);
     b->prev = a->last;
     a->last = b;
-    if (regular < BLOCK_MAX)
+    if (b->prev != NULL && regular < BLOCK_MAX)
         a->next_size = regular * 2 < BLOCK_MAX ? regular * 2 : BLOCK_MAX;
     return b;
 }
