@@ -138,6 +138,7 @@ void gr_stanza_unref(struct gr_stanza **take)
     if (st == NULL || atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) > 1)
         return;
     gr_free(atomic_load_explicit(&st->cache, memory_order_relaxed));
+    gr_free(st->before);
     base = st->base;
     arena = st->arena; /* which holds st */
     arena_fini(&arena);

@@ -1,8 +1,9 @@
 /* xml/stanza_build.c: making and changing stanzas; for the sole holder, which is asserted.
  *
- * Changes drop the cached text. The raw payload of a parsed stanza survives changes to the root's
- * attributes and children appended to the root (the writer adds those behind it); any other change
- * below the root drops it too. RFC 6120, 8.1 and 8.2; XEP-0203. */
+ * Changes drop the cached text; that from before children were appended to the root is kept as the
+ * beginning of the next. The raw payload of a parsed stanza survives changes to the root's attributes
+ * and children appended to the root (the writer adds those behind it); any other change below the
+ * root drops it too. RFC 6120, 8.1 and 8.2; XEP-0203. */
 #include <stdio.h>
 #include <string.h>
 
@@ -106,19 +107,48 @@ void stanza_add_text(struct gr_stanza *st, struct gr_el *el, const char *text, s
     el->node.len += (uint32_t)len;
 }
 
-/* A change at or below `at`, which must belong to st. */
-static void changing(struct gr_stanza *st, const struct gr_el *at, bool keeps_raw)
+/* Is that child of the root, or NULL, none of those in st->before? */
+static bool is_late(const struct gr_stanza *st, const struct gr_el *child)
 {
-    const struct gr_el *top = at;
+    const struct node *n = st->after != NULL ? st->after->next : st->root->first;
+
+    while (n != NULL && n != &child->node)
+        n = n->next;
+    return n != NULL && child != NULL;
+}
+
+enum change { APPEND, ROOT, INSIDE }; /* a child to the root; its attributes; anything else */
+
+/* What was written so far is the beginning of what will be written when children come behind. */
+static void change_text(struct gr_stanza *st, const struct gr_el *child, enum change what)
+{
+    struct xml_cache *cache = atomic_exchange_explicit(&st->cache, NULL, memory_order_relaxed);
+
+    if (what == APPEND && cache != NULL && cache->end > 0 && st->before == NULL && !st->shares) {
+        st->before = cache;
+        st->after = st->root->last;
+        return;
+    }
+    gr_free(cache);
+    if (what != APPEND && st->before != NULL && !is_late(st, child)) {
+        gr_free(st->before);
+        st->before = NULL;
+    }
+}
+
+/* A change at or below `at`, which must belong to st. */
+static void changing(struct gr_stanza *st, const struct gr_el *at, enum change what)
+{
+    const struct gr_el *top = at, *child = NULL;
 
     gr_assert(atomic_load_explicit(&st->refs, memory_order_acquire) == 1);
-    while (top->parent != NULL)
-        top = top->parent;
+    for (; top->parent != NULL; top = top->parent)
+        child = top;
     gr_assert(top == st->root);
-    gr_free(atomic_exchange_explicit(&st->cache, NULL, memory_order_relaxed));
+    change_text(st, child, what);
     if (st->shares)
         stanza_detach(st);
-    if (!keeps_raw && !at->node.fresh && !st->opaque)
+    if (what == INSIDE && !at->node.fresh && !st->opaque)
         st->raw = NULL;
 }
 
@@ -130,7 +160,7 @@ struct gr_el *gr_el_add(struct gr_stanza *st, struct gr_el *parent, const char *
     if (parent == NULL)
         parent = st->root;
     gr_assert(name_ok(name));
-    changing(st, parent, parent == st->root);
+    changing(st, parent, parent == st->root ? APPEND : INSIDE);
     el = stanza_add_el(st, parent, span_of(ns != NULL ? ns : parent->ns), span_of(name));
     el->node.fresh = 1;
     return el;
@@ -148,7 +178,7 @@ struct gr_el *gr_el_add_text(struct gr_stanza *st, struct gr_el *parent, const c
 
 void gr_el_append_text(struct gr_stanza *st, struct gr_el *el, const char *text, size_t len)
 {
-    changing(st, el, false);
+    changing(st, el, INSIDE);
     stanza_add_text(st, el, text, len);
 }
 
@@ -156,7 +186,7 @@ void gr_el_set_text(struct gr_stanza *st, struct gr_el *el, const char *text)
 {
     struct node **at = &el->first;
 
-    changing(st, el, false);
+    changing(st, el, INSIDE);
     el->last = NULL;
     while (*at != NULL) {
         if ((*at)->name == NULL) {
@@ -180,7 +210,7 @@ static void set_attr(struct gr_stanza *st, struct gr_el *el, const char *name, c
     struct attr **at = &el->attrs;
 
     gr_assert(name_ok(local) && strcmp(name, "xmlns") != 0);
-    changing(st, el, el == st->root);
+    changing(st, el, el == st->root ? ROOT : INSIDE);
     while (*at != NULL && !(strcmp((*at)->name, local) == 0 &&
                             (xml ? (*at)->ns != NULL && strcmp((*at)->ns, XML_NS) == 0
                                  : (*at)->ns == NULL)))
@@ -257,7 +287,7 @@ struct gr_el *gr_el_append(struct gr_stanza *st, struct gr_el *parent, const str
         parent = st->root;
     for (const struct gr_el *up = parent; up != NULL; up = up->parent)
         gr_assert(up != src); /* it would never end */
-    changing(st, parent, parent == st->root);
+    changing(st, parent, parent == st->root ? APPEND : INSIDE);
     el = stanza_copy_el(st, parent, src);
     el->node.fresh = 1;
     return el;
@@ -265,7 +295,7 @@ struct gr_el *gr_el_append(struct gr_stanza *st, struct gr_el *parent, const str
 
 void gr_stanza_set_payload(struct gr_stanza *st, const char *xml, size_t len)
 {
-    changing(st, st->root, true);
+    changing(st, st->root, ROOT);
     for (struct node *n = st->root->first; n != NULL; n = n->next)
         n->fresh = 0;
     st->raw = arena_strndup(&st->arena, xml, len);
@@ -279,7 +309,7 @@ void gr_el_remove(struct gr_stanza *st, struct gr_el *child)
     struct node **at, *before = NULL;
 
     gr_assert(parent != NULL);
-    changing(st, child, false);
+    changing(st, child, INSIDE);
     for (at = &parent->first; *at != &child->node; at = &before->next)
         before = *at;
     *at = child->node.next;

@@ -44,6 +44,7 @@ struct gr_el {
 struct xml_cache {
     size_t len;
     size_t to, rest;       /* where the root's ` to='...'` is or could be; what follows it */
+    size_t end;            /* where the root's end tag begins; 0: it has none */
     char text[];
 };
 
@@ -61,6 +62,8 @@ struct gr_stanza {
     const char *raw;       /* NULL: serialise from the tree */
     size_t raw_len;
     _Atomic(struct xml_cache *) cache;
+    struct xml_cache *before; /* what was the cache until children were appended; NULL: none */
+    const struct node *after; /* the last child that is in it; NULL: it has none */
     struct gr_stanza *base; /* NULL: none; kept to the end, whoever read an element may use it */
 };
 

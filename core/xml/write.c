@@ -3,7 +3,8 @@
  * Every element declares its namespace as the default one when it differs from its parent's; only
  * attributes get (generated) prefixes, and top-level elements of the stream namespace get stream:.
  * A parsed stanza with untouched payload is a new start tag around the bytes that came, a copy to
- * another address its base's text with that address.
+ * another address its base's text with that address, and one that was written and then got more
+ * children that text with them.
  * RFC 6120, 4.8 (namespaces), 11 (what may be sent); XML 1.0, 2.2 and 3.3.3. */
 #include "xml/write.h"
 
@@ -214,20 +215,25 @@ static void put_rest(struct buf *out, const struct gr_el *el, const char *prefix
 }
 
 /* After the root's start tag: the raw payload and what was appended to it, or the tree. */
-static void put_root_rest(struct buf *out, const struct gr_stanza *st)
+static void put_root_rest(struct buf *out, const struct gr_stanza *st, struct xml_cache *mark)
 {
-    const struct node *n = st->root->first;
+    const struct gr_el *root = st->root;
+    const struct node *n = root->first;
 
     while (st->raw != NULL && n != NULL && !(n->name != NULL && n->fresh))
         n = n->next;
-    if (st->raw == NULL || (st->raw_len == 0 && n == NULL)) {
-        put_rest(out, st->root, "", st->root->ns);
+    if (root->first == NULL && (st->raw == NULL || st->raw_len == 0)) {
+        buf_append(out, "/>", 2);
         return;
     }
     buf_append(out, ">", 1);
-    buf_append(out, st->raw, st->raw_len);
-    put_nodes(out, st->root, n, st->root->ns);
-    put_end(out, "", st->root->node.name);
+    if (st->raw != NULL && (st->raw_len > 0 || n != NULL))
+        buf_append(out, st->raw, st->raw_len);
+    else
+        n = root->first;
+    put_nodes(out, root, n, root->ns);
+    mark->end = buf_len(out);
+    put_end(out, "", root->node.name);
 }
 
 /* Addresses of stanzas go out in their prepared form. mark: where `to` is, if out was empty. */
@@ -237,7 +243,6 @@ static void put_root_start(struct buf *out, const struct gr_stanza *st, struct x
     const char *value;
 
     mark->rest = 0;
-
     buf_append(out, "<", 1);
     buf_puts(out, root->node.name);
     if (strcmp(root->ns, GR_NS_CLIENT) != 0)
@@ -259,19 +264,41 @@ static void put_root_start(struct buf *out, const struct gr_stanza *st, struct x
         mark->to = mark->rest = buf_len(out);
 }
 
+/* What was written before, and the children that came since. */
+static void put_longer(struct buf *out, const struct gr_stanza *st, struct xml_cache *mark)
+{
+    const struct gr_el *root = st->root;
+
+    *mark = *st->before;
+    buf_append(out, st->before->text, st->before->end);
+    put_nodes(out, root, st->after != NULL ? st->after->next : root->first, root->ns);
+    mark->end = buf_len(out);
+    put_end(out, "", root->node.name);
+}
+
 static void put_stanza(struct buf *out, const struct gr_stanza *st, struct xml_cache *mark)
 {
     const struct xml_cache *base;
 
+    if (st->before != NULL) {
+        put_longer(out, st, mark);
+        return;
+    }
     if (!st->shares) {
         put_root_start(out, st, mark);
-        put_root_rest(out, st);
+        put_root_rest(out, st, mark);
         return;
     }
     base = stanza_cached(st->base);
     buf_append(out, base->text, base->to);
     put_attr(out, "", "to", st->to->full);
     buf_append(out, base->text + base->rest, base->len - base->rest);
+}
+
+/* About what a stanza takes, so that the text is not moved while it grows. */
+static size_t guess(const struct gr_stanza *st)
+{
+    return 256 + st->raw_len + (st->before != NULL ? st->before->len : 0);
 }
 
 const struct xml_cache *stanza_cached(const struct gr_stanza *st)
@@ -284,6 +311,7 @@ const struct xml_cache *stanza_cached(const struct gr_stanza *st)
 
     if (cache != NULL)
         return cache;
+    buf_reserve(&text, guess(st));
     put_stanza(&text, st, &mark);
     made = gr_realloc(NULL, sizeof(*made) + buf_len(&text) + 1);
     *made = mark;

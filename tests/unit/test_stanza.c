@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -971,9 +972,110 @@ static void test_error_reply_type(void **state)
     gr_stanza_unref(&st);
 }
 
+/* --- text that is written again after changes --- */
+
+/* A random element of the stanza, or its root. */
+static struct gr_el *some_el(struct gr_stanza *st)
+{
+    struct gr_el *el = gr_stanza_root(st), *next;
+
+    while (rand() % 3 != 0 && (next = gr_el_child(el, NULL, NULL)) != NULL) {
+        for (el = next; rand() % 2 != 0 && (next = gr_el_next(el, NULL, NULL)) != NULL;)
+            el = next;
+    }
+    return el;
+}
+
+static void change(struct gr_stanza *st)
+{
+    struct gr_el *el = some_el(st);
+    char value[16];
+
+    snprintf(value, sizeof(value), "%d'<", rand() % 100);
+    switch (rand() % 9) {
+    case 0:
+        gr_stanza_set_id(st, value);
+        break;
+    case 1:
+        gr_el_set(st, el, "a", rand() % 2 == 0 ? value : NULL);
+        break;
+    case 2:
+        gr_el_set_text(st, el, value);
+        break;
+    case 3:
+        gr_el_append_text(st, el, value, strlen(value));
+        break;
+    case 4:
+        if (el != gr_stanza_root(st))
+            gr_el_remove(st, el);
+        break;
+    case 5:
+        gr_el_add_text(st, el, "urn:n", "n", value);
+        break;
+    case 6:
+        if (rand() % 20 == 0)
+            gr_stanza_set_payload(st, "<o xmlns='urn:o'/>", 18);
+        break;
+    default:
+        gr_el_set(st, gr_el_add(st, NULL, "urn:c", "c"), "b", value);
+        break;
+    }
+}
+
+/* Whatever was written before: the text is that of a copy of which nothing was. */
+static void test_text_after_changes(void **state)
+{
+    static const char *const from[] = {
+        "<message to='a@b'><body>x</body><x xmlns='urn:x'><y/></x></message>",
+        "<message to='a@b'/>", "<message to='a@b'>text</message>",
+        "<iq id='1'><q xmlns='urn:q'><![CDATA[<]]></q></iq>",
+    };
+
+    (void)state;
+    srand(11);
+    for (int round = 0; round < 2000; round++) {
+        struct gr_stanza *st = parse(from[round % 4]), *same;
+
+        for (int i = 0; i < 12; i++) {
+            change(st);
+            same = gr_stanza_copy(st);
+            if (rand() % 2 == 0)
+                assert_string_equal(gr_stanza_xml(st, NULL), gr_stanza_xml(same, NULL));
+            check_written(st, NULL, gr_stanza_xml(same, NULL));
+            check_written(st, "c@d", (gr_el_set(same, gr_stanza_root(same), "to", "c@d"),
+                                      gr_stanza_xml(same, NULL)));
+            gr_stanza_unref(&same);
+        }
+        gr_stanza_unref(&st);
+    }
+}
+
+/* Children that come after it was written are written behind it, and nothing else is done again. */
+static void test_text_grows(void **state)
+{
+    struct gr_stanza *st = parse("<message to='a@b'><body>x</body></message>");
+    struct gr_el *el;
+
+    (void)state;
+    gr_stanza_xml(st, NULL);
+    el = gr_el_add(st, NULL, "urn:c", "c");
+    assert_non_null(st->before);
+    gr_el_set(st, el, "d", "1");
+    check_written(st, NULL, "<message to='a@b'><body>x</body><c xmlns='urn:c' d='1'/></message>");
+    gr_stanza_xml(st, NULL);
+    gr_el_remove(st, el);
+    assert_non_null(st->before);
+    check_written(st, NULL, "<message to='a@b'><body>x</body></message>");
+    gr_stanza_set_id(st, "7");
+    assert_null(st->before);
+    check_written(st, NULL, "<message to='a@b' id='7'><body>x</body></message>");
+    gr_stanza_unref(&st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text_after_changes), cmocka_unit_test(test_text_grows),
         cmocka_unit_test(test_payload_as_text),
         cmocka_unit_test(test_reading),          cmocka_unit_test(test_types),
         cmocka_unit_test(test_set_text),         cmocka_unit_test(test_error_reply_type),
