@@ -7,6 +7,19 @@
 
 #include "mod/provider_priv.h"
 
+/* --- which accounts are not what they were ---
+ * A login that began before a removal or a new password is not to end behind it. Those that stand on
+ * the home loop by then are ended by the hooks; the others were still being proved elsewhere, and
+ * compare this count from before the proof with the one that they find at home. Accounts may share one:
+ * then a login has to be repeated. */
+#define COUNTS 4096
+static _Atomic uint32_t counts[COUNTS];
+
+uint32_t provider_auth_changes(const struct gr_jid *jid)
+{
+    return counts[jid->hash % COUNTS];
+}
+
 struct account_op {
     struct gr_user_ev ev;
     struct post post;
@@ -58,6 +71,8 @@ static void run_hooks(struct post *p)
 {
     struct account_op *op = GR_CONTAINER_OF(p, struct account_op, post);
 
+    if (op->hook != GR_HOOK_register_user)
+        counts[op->jid->hash % COUNTS]++;
     op->ev.ev.host = host_find(op->jid->domain);
     op->ev.jid = op->jid;
     if (op->ev.ev.host == NULL) { /* gone by a reload meanwhile */
@@ -125,8 +140,8 @@ void gr_auth_create(struct gr_mod *self, struct gr_ask *take, const char *user,
     provider_create_user(self->host, ask_new(provider_answered, op), op->jid->node, password);
 }
 
-void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
-                          const char *password)
+static void set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
+                         const char *password, uint64_t session)
 {
     struct account_op *op;
 
@@ -136,8 +151,22 @@ void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *
         return;
     }
     op = op_new(self, take, user, GR_HOOK_password_changed);
-    if (op != NULL)
-        provider_set_password(self->host, ask_new(provider_answered, op), op->jid->node, password);
+    if (op == NULL)
+        return;
+    op->ev.session = session;
+    provider_set_password(self->host, ask_new(provider_answered, op), op->jid->node, password);
+}
+
+void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
+                          const char *password)
+{
+    set_password(self, take, user, password, 0);
+}
+
+void gr_auth_change_password(struct gr_mod *self, struct gr_ask *take, const struct gr_session *own,
+                             const char *password)
+{
+    set_password(self, take, gr_session_jid(own)->node, password, gr_session_id(own));
 }
 
 void gr_auth_delete(struct gr_mod *self, struct gr_ask *take, const char *user)

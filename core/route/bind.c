@@ -12,6 +12,7 @@ struct bind_op {
     struct post post;
     struct gr_session *s;
     struct gr_jid *full;
+    char *resource;                  /* asked for; NULL: none */
     struct gr_stanza *request;
     session_bound_f done;
     int tries;
@@ -43,6 +44,7 @@ static void bind_free(struct bind_op *b)
     struct gr_session *s = b->s;
 
     gr_jid_free(&b->full);
+    gr_free(b->resource);
     gr_stanza_unref(&b->request);
     acc_free(&b->e.ev.acc);
     gr_free(b);
@@ -233,6 +235,29 @@ static void bind_try(struct bind_op *b, const char *resource)
     provider_session_bind(b->s->host, &b->s->providers, b->s, b->full, on_provided, b);
 }
 
+void session_turn_away(struct gr_session *s)
+{
+    session_request_close(s, "not-authorized", "The account may not log in any more", true);
+}
+
+static void on_state(void *arg, const struct gr_answer *a)
+{
+    struct bind_op *b = arg;
+
+    if (a->result == GR_R_OK && !b->s->ending) {
+        bind_try(b, b->resource);
+    } else if (a->result == GR_R_ERROR) {
+        bind_answer(b, a->cond, a->text);
+    } else {
+        session_turn_away(b->s);
+        bind_free(b);
+    }
+}
+
+/* Who it is was proved a while ago, on another loop. Since it stands on its home loop, a removal of the
+ * account ends it (remove_user); whether there was one before, or the account is disabled, the provider is
+ * asked from here. Whatever it answers, a removal that it did not know of yet comes later and finds
+ * the session. */
 void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *request,
                   session_bound_f done)
 {
@@ -241,9 +266,10 @@ void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *
     gr_assert(s->state == GR_S_AUTHENTICATED);
     b->s = s;
     b->done = done;
+    b->resource = resource != NULL ? gr_strdup(resource) : NULL;
     b->request = gr_stanza_ref(request);
     session_pin(s);
-    bind_try(b, resource);
+    provider_auth_may_open(s->host, s->jid->node, on_state, b);
 }
 
 /* --- ending --- */

@@ -63,6 +63,7 @@ void gr_session_detach(struct gr_mod *self, struct gr_session *s, const char *co
 struct resume_post {
     struct post post;
     uint64_t kept, fresh;
+    enum gr_result state;            /* of the account */
 };
 
 static void exchange(char **a, char **b)
@@ -112,13 +113,29 @@ static void run_resume(struct post *p)
     struct resume_post *r = GR_CONTAINER_OF(p, struct resume_post, post);
     struct gr_session *kept = session_by_id(r->kept), *fresh = session_by_id(r->fresh);
 
+    if (fresh != NULL)
+        fresh->unhandled--;
     if (may_be_taken(fresh)) {
-        if (kept != NULL && !kept->ending)
+        if (r->state == GR_R_NONE || r->state == GR_R_FALSE) {
+            session_turn_away(fresh);
+            if (kept != NULL)
+                session_turn_away(kept);
+        } else if (r->state == GR_R_OK && kept != NULL && !kept->ending) {
             take_over(kept, fresh);
-        else /* ended in the same moment: it tries again, and is told */
+        } else { /* ended in the same moment, or nobody can tell: it tries again, and is told */
             session_request_close(fresh, "reset", NULL, true);
+        }
     }
     gr_free(r);
+}
+
+static void on_state(void *arg, const struct gr_answer *a)
+{
+    struct resume_post *r = arg;
+
+    r->state = a->result;
+    r->post.run = run_resume;
+    loop_defer(&r->post);
 }
 
 int gr_session_resume(struct gr_mod *self, struct gr_session *kept, struct gr_session *fresh)
@@ -130,9 +147,9 @@ int gr_session_resume(struct gr_mod *self, struct gr_session *kept, struct gr_se
         !gr_jid_bare_equal(kept->jid, fresh->jid))
         return GR_EINVAL;
     r = gr_alloc(sizeof(*r));
-    r->post.run = run_resume;
     r->kept = kept->id;
     r->fresh = fresh->id;
-    loop_defer(&r->post);
+    fresh->unhandled++; /* nothing more is read from it meanwhile */
+    provider_auth_may_open(fresh->host, fresh->jid->node, on_state, r); /* as in session_bind */
     return 0;
 }

@@ -97,6 +97,9 @@ typedef void (*session_bound_f)(struct gr_session *s, enum gr_cond cond, const c
 void session_bind(struct gr_session *s, const char *resource, struct gr_stanza *request,
                   session_bound_f done);
 
+/* Its stream ends after the current event: it may not open. */
+void session_turn_away(struct gr_session *s);
+
 /* Into the table, under that address, which is free. */
 void session_enter(struct gr_session *s, struct gr_jid *take_full);
 

@@ -116,12 +116,31 @@ static enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev
     return GR_OK;
 }
 
+/* --- password_changed(1): whoever came in with the old one, before he can ask for anything else that
+ * would let him in again --- */
+
+static void end_if_old(void *ctx, struct gr_session *s)
+{
+    const struct gr_user_ev *ev = ctx;
+
+    if (!s->ending && s->jid != NULL && s->id != ev->session && gr_jid_bare_equal(s->jid, ev->jid))
+        session_request_close(s, "reset", "The password was changed", true);
+}
+
+static enum gr_verdict on_password(struct gr_mod *self, struct gr_user_ev *ev)
+{
+    (void)self;
+    session_each(end_if_old, ev);
+    return GR_OK;
+}
+
 static const struct gr_hook hooks[] = {
     GR_ON(user_open_session, 10, on_open),
     GR_ON(does_user_exist, GR_PRIO_NORMAL, on_exist),
     GR_ON(roster_in_subscription, 20, on_subscription),
     GR_ON(offline_message, GR_PRIO_LAST, on_undelivered),
     GR_ON(offline_groupchat_message, GR_PRIO_LAST, on_undelivered),
+    GR_ON(password_changed, GR_PRIO_FIRST, on_password),
     GR_ON(remove_user, GR_PRIO_LAST, on_remove_user),
     GR_HOOK_END
 };

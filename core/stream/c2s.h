@@ -47,6 +47,7 @@ struct c2s_login {
     unsigned bind_tries, exchanges;
     int64_t guesses;         /* failed logins that named a user */
     enum gr_result account;  /* what the provider last said: NONE is no such account */
+    uint32_t changes;        /* of the account, when the provider was asked (provider.h) */
     bool by_password;        /* what it was asked about, and not a token in its place */
     bool by_key;             /* the proof is measured by stored_key, which may be another now */
     uint8_t stored_key[CREDS_KEY_MAX];

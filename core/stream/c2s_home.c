@@ -27,6 +27,8 @@ static void arrive(struct post *p)
     timer_start(&c->login->deadline, c2s_limits()->login_timeout, c->login->deadline.fire);
     if (c2s_stopping())
         c2s_error(c, "system-shutdown", NULL);
+    else if (c->login->changes != provider_auth_changes(c->session->jid))
+        c2s_error(c, "reset", "The account was changed meanwhile");
     else if (c->login->sasl2 != NULL)
         sasl2_at_home(c);
     else

@@ -254,10 +254,25 @@ static void on_oauth(void *arg, const struct oauth_answer *a)
     c2s_continue(c);
 }
 
+/* The address of who says to be somebody. */
+static struct gr_jid *claimed(const struct c2s *c)
+{
+    char name[GR_JID_PART_MAX + 1];
+    struct gr_jid *jid;
+
+    if (provider_login_name(c->session->host, sasl_username(c->login->sasl), name) != 0 ||
+        gr_jid_make(name, c->login->props.host, NULL, &jid) != 0)
+        return NULL;
+    return jid;
+}
+
 static struct lookup *lookup_new(struct c2s *c)
 {
     struct lookup *k = gr_alloc(sizeof(*k));
+    struct gr_jid *jid = claimed(c);
 
+    c->login->changes = jid != NULL ? provider_auth_changes(jid) : 0;
+    gr_jid_free(&jid);
     k->session = c->session->id;
     k->ticket = sasl_ticket(c->login->sasl);
     c->waiting = true;
@@ -354,11 +369,9 @@ static void fail(struct c2s *c)
 void c2s_sasl_succeed(struct c2s *c)
 {
     struct c2s_login *l = c->login;
-    char name[GR_JID_PART_MAX + 1];
-    struct gr_jid *jid;
+    struct gr_jid *jid = claimed(c);
 
-    if (provider_login_name(c->session->host, sasl_username(l->sasl), name) != 0 ||
-        gr_jid_make(name, l->props.host, NULL, &jid) != 0) {
+    if (jid == NULL) {
         c2s_error(c, "internal-server-error", NULL);
         return;
     }

@@ -174,6 +174,7 @@ struct gr_user_ev {             /* about an account, with or without sessions */
     const struct gr_jid *jid;
     bool with_anonymous;        /* does_user_exist: anonymous sessions count */
     bool exists;                /* does_user_exist: result */
+    uint64_t session;           /* password_changed: who changed it, and goes on; 0: no session */
 };
 struct gr_domain_ev {
     struct gr_ev ev;

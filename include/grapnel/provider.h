@@ -93,7 +93,9 @@ struct gr_auth_provider {
      * gr_session_set_http_identity) belong to this user? Answers as check_password. */
     void (*check_http)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user,
                        const char *identity);
-    /* OK: exists and is active; FALSE: exists, is not; NONE: does not exist. */
+    /* OK: exists and is active; FALSE: exists, is not; NONE: does not exist. Also asked whenever a
+     * session is about to open, or to go on over another connection: whoever lets accounts in that
+     * nobody below knows has this as well. (Not asked then of one below whoever checks passwords.) */
     void (*user_state)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
     void (*valid_contact)(struct gr_mod *self, void *inst, struct gr_ask *ask, const char *user);
     /* FALSE: taken. A provider that maps names itself gets one that maps to nothing yet as it
@@ -217,11 +219,15 @@ GR_API const char *gr_provider_name(const struct gr_host *host, enum gr_provider
 GR_API int gr_auth_account_of(struct gr_mod *self, const char *username, char *out);
 GR_API int gr_auth_username_of(struct gr_mod *self, const char *account, char *out);
 /* create/delete also run register_user / remove_user and end the deleted account's sessions;
- * set_password runs password_changed: ERROR may mean that only its handlers failed. */
+ * set_password runs password_changed: ERROR may mean that only its handlers failed. The account's
+ * sessions end with it, which were opened with the old one. */
 GR_API void gr_auth_create(struct gr_mod *self, struct gr_ask *take, const char *user,
                            const char *password);
 GR_API void gr_auth_set_password(struct gr_mod *self, struct gr_ask *take, const char *user,
                                  const char *password);
+/* The same for the account of this session, which goes on. The session's loop. */
+GR_API void gr_auth_change_password(struct gr_mod *self, struct gr_ask *take,
+                                    const struct gr_session *own, const char *password);
 GR_API void gr_auth_delete(struct gr_mod *self, struct gr_ask *take, const char *user);
 GR_API void gr_auth_check(struct gr_mod *self, struct gr_ask *take, const char *user,
                           const char *password);

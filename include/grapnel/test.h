@@ -124,7 +124,8 @@ GR_API const char *h_user_near(struct h *h, const char *bare, bool same_loop);
 
 /* Connected to that host, nobody yet; on some loop. What it sends reaches user_send_xmlel only. */
 GR_API struct hs *h_accept(struct h *h, const char *host);
-/* Then it is somebody, and moves to its home loop. The account need not exist. */
+/* Then it is somebody, and moves to its home loop. An account that the test has not made (and perhaps
+ * deleted) is made, without a password and without any hook: nobody else gets a session. */
 GR_API void h_authenticate(struct hs *s, const char *bare);
 /* Both: authenticated, without a resource. */
 GR_API struct hs *h_connect(struct h *h, const char *bare);

@@ -114,7 +114,10 @@ static void change(struct gr_mod *self, struct gr_iq_ev *ev)
     } else {
         ask = gr_ask_new(self, sizeof(struct changing), on_changed);
         ((struct changing *)gr_ask_data(ask))->req = ev->req;
-        gr_auth_set_password(self, ask, ev->from->node, password);
+        if (ev->session != NULL)
+            gr_auth_change_password(self, ask, ev->session, password);
+        else
+            gr_auth_set_password(self, ask, ev->from->node, password);
     }
 }
 

@@ -235,6 +235,7 @@ static void release(struct h *h)
         gr_jid_free(&k->jid);
         gr_free(k);
     }
+    h_forget_accounts(h);
     h_http_close();
     store_close();
     ev_prepare_stop(loop_ev(loop_main()), &h->committer);

@@ -6,6 +6,41 @@
 
 #define TEMPLATE "harness-template"
 
+/* --- which ones the test knows of --- */
+
+struct known {
+    struct table_node by_jid;
+    struct gr_jid *jid;
+};
+
+/* False: it did already. */
+static bool note_account(struct h *h, const struct gr_jid *jid)
+{
+    struct known *k;
+
+    if (table_find_str(&h->accounts, jid->bare) != NULL)
+        return false;
+    k = gr_alloc(sizeof(*k));
+    k->jid = gr_jid_dup_bare(jid);
+    table_insert(&h->accounts, &k->by_jid, k->jid->bare, k->jid->bare_len);
+    return true;
+}
+
+void h_forget_accounts(struct h *h)
+{
+    struct table_node *next;
+
+    for (struct table_node *n = table_first(&h->accounts); n != NULL; n = next) {
+        struct known *k = GR_CONTAINER_OF(n, struct known, by_jid);
+
+        next = table_after(&h->accounts, n);
+        table_remove(&h->accounts, n);
+        gr_jid_free(&k->jid);
+        gr_free(k);
+    }
+    table_fini(&h->accounts);
+}
+
 /* --- through the provider --- */
 
 static void on_answer(void *arg, const struct gr_answer *a)
@@ -28,6 +63,7 @@ enum gr_result h_user_create(struct h *h, const char *bare, const char *password
     enum gr_result result = GR_R_ERROR;
 
     *(enum gr_result **)gr_ask_data(ask) = &result;
+    note_account(h, h_parse_jid(h, bare));
     gr_auth_create(self, ask, h_parse_jid(h, bare)->node, password);
     h_run(h);
     return result;
@@ -103,22 +139,39 @@ static void make_template(struct h *h, const struct gr_jid *jid)
     h_run(h);
 }
 
-void h_user(struct h *h, const char *bare)
+static void put_account(struct h *h, const char *domain, const char *account, enum store_op op,
+                        const void *row, size_t len)
 {
-    const struct gr_jid *jid = h_parse_jid(h, bare);
-    struct store_txn *t;
+    struct store_txn *t = store_txn_new();
     bool held = h->hold_store;
 
-    h_mod(h, "auth", bare);
     h->hold_store = false;
-    if (h->template == NULL)
-        make_template(h, jid);
-    t = store_txn_new();
-    store_txn_add(t, STORE_PUT, accounts(), jid->domain, jid->node, strlen(jid->node), h->template,
-                  h->template_len);
+    store_txn_add(t, op, accounts(), domain, account, strlen(account), row, len);
     store_commit(t, NULL);
     h_run(h);
     h->hold_store = held;
+}
+
+void h_user(struct h *h, const char *bare)
+{
+    const struct gr_jid *jid = h_parse_jid(h, bare);
+
+    h_mod(h, "auth", bare);
+    if (h->template == NULL)
+        make_template(h, jid);
+    note_account(h, jid);
+    put_account(h, jid->domain, jid->node, STORE_PUT, h->template, h->template_len);
+}
+
+/* Without keys: nobody knows its password. */
+void h_ensure_account(struct h *h, const struct gr_jid *jid)
+{
+    static const uint8_t row[10] = { 1 }; /* stream/auth.c: version, flags, created */
+    char account[GR_JID_PART_MAX + 1];
+
+    if (!note_account(h, jid) || provider_account_of(host_find(jid->domain), jid->node, account) != 0)
+        return;
+    put_account(h, jid->domain, account, STORE_PUT_NEW, row, sizeof(row));
 }
 
 const char *h_user_near(struct h *h, const char *bare, bool same_loop)

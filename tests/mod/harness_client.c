@@ -168,6 +168,8 @@ void h_authenticate(struct hs *s, const char *bare)
 {
     gr_jid_free(&s->jid);
     s->jid = gr_jid_dup(h_parse_jid(s->h, bare));
+    loop_enter(loop_home(s->jid->hash));
+    h_ensure_account(s->h, s->jid);
     loop_enter(s->loop);
     session_detach(s->s);
     s->loop = loop_home(s->jid->hash);

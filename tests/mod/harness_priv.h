@@ -21,6 +21,7 @@ struct h {
     bool hold_store;
     struct link clients;         /* struct hs */
     struct link jids;            /* struct h_kept */
+    struct table accounts;       /* that the test knows of: harness_account.c */
     struct buf log;
     char *log_text;              /* what h_log returned last */
     char *answer;                /* what h_command returned last */
@@ -69,6 +70,9 @@ void h_http_open(void);
 void h_http_close(void);
 /* What a test that failed has left running. */
 void h_stop_leftover(void);
+/* harness_account.c: who logs in without having been mentioned has an account, too. */
+void h_ensure_account(struct h *h, const struct gr_jid *jid);
+void h_forget_accounts(struct h *h);
 /* The connection is gone: what was not read is lost. */
 void hs_lose(struct hs *s);
 void hs_free(struct hs **take);
