@@ -91,6 +91,7 @@ static void take_over(struct gr_session *s, struct gr_session *fresh)
     s->out = fresh->out;
     s->out_ctx = fresh->out_ctx;
     exchange(&s->auth_mech, &fresh->auth_mech);
+    s->auth_until_s = fresh->auth_until_s;
     exchange(&s->lang, &fresh->lang);
     exchange(&s->http_identity, &fresh->http_identity);
     exchange(&s->client_id, &fresh->client_id);

@@ -207,6 +207,11 @@ bool gr_session_is_tls(const struct gr_session *s)
     return s->out->is_tls(s->out_ctx);
 }
 
+int64_t gr_session_auth_until(const struct gr_session *s)
+{
+    return s->auth_until_s;
+}
+
 const char *gr_session_auth_mech(const struct gr_session *s)
 {
     return s->auth_mech;

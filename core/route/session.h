@@ -50,6 +50,7 @@ struct gr_session {
     const struct session_out *out;
     void *out_ctx;
     char *lang, *auth_mech;
+    int64_t auth_until_s;            /* when that by which it logged in ends; 0: not by itself */
     char *client_id, *client_software, *client_device; /* <user-agent/> of XEP-0388; or NULL */
     char *http_identity;             /* whose web session it came with; NULL: none */
     struct gr_stanza *presence;

@@ -49,6 +49,7 @@ struct c2s_login {
     enum gr_result account;  /* what the provider last said: NONE is no such account */
     uint32_t changes;        /* of the account, when the provider was asked (provider.h) */
     bool by_password;        /* what it was asked about, and not a token in its place */
+    int64_t until_s;         /* when what was shown in its place ends (gr_session_auth_until) */
     bool by_key;             /* the proof is measured by stored_key, which may be another now */
     uint8_t stored_key[CREDS_KEY_MAX];
     bool start_tls;          /* <proceed/> is written, the handshake comes next */

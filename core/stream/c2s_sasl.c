@@ -202,17 +202,19 @@ static void on_checked(void *arg, const struct gr_answer *a)
     c2s_continue(c);
 }
 
-/* What stands in the place of the password (backends.md 2, "Which password kind goes where"). */
-static void ask_check(struct gr_session *s, const char *user, const char *password,
-                      struct lookup *k, bool *by_password)
+/* What stands in the place of the password (backends.md 2, "Which password kind goes where"). It is good
+ * for a short while, nobody here knows how short: as if it ended now. */
+static void ask_check(struct gr_session *s, struct c2s_login *l, struct lookup *k)
 {
+    const char *user = sasl_username(l->sasl), *password = sasl_password(l->sasl, NULL);
     const char *token = token_in_password(password);
     enum provider_proof kind = token != NULL       ? PROOF_TOKEN
                                : *password == '\0' ? PROOF_HTTP
                                                    : PROOF_PASSWORD;
     const char *proof = token != NULL ? token : kind == PROOF_HTTP ? s->http_identity : password;
 
-    *by_password = kind == PROOF_PASSWORD;
+    l->by_password = kind == PROOF_PASSWORD;
+    l->until_s = l->by_password ? 0 : gr_wall_us() / 1000000;
     provider_auth_check(s->host, &s->providers, s, kind, user, proof, on_checked, k);
 }
 
@@ -227,6 +229,7 @@ static void on_token(void *arg, const struct fast_answer *a)
         return;
     if (c->login->sasl2 != NULL)
         c->login->sasl2->e.renew = a->renew;
+    c->login->until_s = a->until_s;
     if (a->refusal == SASL_NONE || a->refusal == SASL_NOT_AUTHORIZED)
         step = sasl_token_checked(c->login->sasl, k.ticket, a->refusal == SASL_NONE, a->proof,
                                   sizeof(a->proof));
@@ -245,6 +248,7 @@ static void on_oauth(void *arg, const struct oauth_answer *a)
     gr_free(arg);
     if (c == NULL)
         return;
+    c->login->until_s = a->until_s;
     if (a->refusal == SASL_NONE || a->refusal == SASL_NOT_AUTHORIZED)
         step = sasl_token_checked(c->login->sasl, k.ticket, a->refusal == SASL_NONE, a->answer,
                                   a->len);
@@ -303,7 +307,7 @@ static void ask_provider(struct c2s *c, enum sasl_step step)
     else if (step == SASL_NEED_TOKEN)
         sasl2_ask_token(c, on_token, k);
     else
-        ask_check(s, user, sasl_password(c->login->sasl, NULL), k, &c->login->by_password);
+        ask_check(s, c->login, k);
 }
 
 /* --- outcomes --- */
@@ -380,6 +384,7 @@ void c2s_sasl_succeed(struct c2s *c)
             sasl_mech_name(l->sasl), conn_is_tls(c->conn) ? conn_tls_version(c->conn) : "none");
     c->session->jid = jid; /* until session_authenticated on the home loop */
     c->session->auth_mech = gr_strdup(sasl_mech_name(l->sasl));
+    c->session->auth_until_s = l->until_s;
     c2s_sasl_fini(l);
     c2s_go_home(c);
 }
@@ -433,6 +438,7 @@ bool c2s_sasl_begin(struct c2s *c, const struct c2s_profile *profile)
     }
     l->account = GR_R_OK;
     l->by_key = false;
+    l->until_s = 0;
     l->profile = profile;
     c->state = C2S_SASL;
     return true;

@@ -85,6 +85,7 @@ static void go_back(struct fast_op *op, enum sasl_condition refusal)
 {
     op->answer.refusal = refusal;
     op->answer.renew = op->e.renew;
+    op->answer.until_s = op->e.until_s;
     op->post.run = returned;
     loop_post(op->back, &op->post);
 }

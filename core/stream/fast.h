@@ -11,6 +11,7 @@
 struct fast_answer {
     enum sasl_condition refusal;       /* SASL_NONE: it is one of theirs */
     bool renew;                        /* and old */
+    int64_t until_s;                   /* gr_session_auth_until */
     uint8_t proof[FAST_PROOF_SIZE];    /* that we know it as well */
 };
 bool fast_available(const struct gr_host *h);

@@ -30,7 +30,7 @@ static void forget(void *secret, size_t len)
 static void returned(struct post *p)
 {
     struct oauth_op *op = GR_CONTAINER_OF(p, struct oauth_op, post);
-    struct oauth_answer a = { op->refusal, op->e.answer, op->e.answer_len };
+    struct oauth_answer a = { op->refusal, op->e.answer, op->e.answer_len, op->e.until_s };
 
     op->done(op->arg, &a);
     forget(op->e.answer, op->e.answer_len);

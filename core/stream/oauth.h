@@ -8,6 +8,7 @@ struct oauth_answer {
     enum sasl_condition refusal;    /* SASL_NONE: it is good */
     const void *answer;             /* for the client; NULL: nothing */
     size_t len;
+    int64_t until_s;                /* gr_session_auth_until */
 };
 bool oauth_available(const struct gr_host *h);
 /* The login's mechanism waits for it. done runs once, on this loop, later. */

@@ -145,8 +145,10 @@ static bool is_made_with(const void *key, size_t len, const char *bare, int64_t 
 {
     char expected[GR_TOKEN_SIZE];
     size_t n = token_text(expected, key, len, bare, seconds);
+    bool yes = strlen(token) == n && gr_equal_secret(expected, token, n);
 
-    return strlen(token) == n && gr_equal_secret(expected, token, n);
+    gr_wipe(expected, n);
+    return yes;
 }
 
 /* Under the previous key only what was issued before the change: who has got hold of that key can

@@ -154,6 +154,7 @@ struct gr_fast_ev {
     bool invalidate;            /* it is used for the last time */
     enum gr_fast_result result; /* starts GR_FAST_UNKNOWN */
     bool renew;                 /* result: it is time for another; sasl2_success hears of it */
+    int64_t until_s;            /* result: gr_session_auth_until, where the token comes from such a login */
 };
 /* A login shows a token (X-OAUTH): is it this account's, and good? */
 struct gr_token_ev {
@@ -165,6 +166,7 @@ struct gr_token_ev {
     void *answer;               /* result: told to the client with the success; gr_alloc'ed, the core
                                  * frees it */
     size_t answer_len;
+    int64_t until_s;            /* result: when it ends (gr_session_auth_until); 0: it is as a password */
 };
 /* Is the proof that came made with this token? Takes the same time whatever the answer. */
 GR_API bool gr_fast_matches(struct gr_fast_ev *ev, const char *token);

@@ -37,6 +37,9 @@ GR_API struct gr_account *gr_session_account(const struct gr_session *s); /* NUL
 GR_API const char *gr_session_ip(const struct gr_session *s);
 GR_API bool gr_session_is_tls(const struct gr_session *s);
 GR_API const char *gr_session_auth_mech(const struct gr_session *s); /* NULL before SASL */
+/* When that by which it logged in ends, in seconds since 1970; 0: not by itself, it was a password. What
+ * lets somebody in must not be given to it for longer. */
+GR_API int64_t gr_session_auth_until(const struct gr_session *s);
 GR_API const char *gr_session_lang(const struct gr_session *s);  /* stream's xml:lang or NULL */
 /* What a client said of itself when it logged in (XEP-0388, 2.3), for its own account's eyes only: the id
  * of its installation, a UUID in lower case; its name; the device it runs on. NULL: nothing. */

@@ -36,6 +36,7 @@ struct token {
     const char *body, *mac;
     size_t body_len;
     char *copy;
+    size_t len;
 };
 /* 0 or GR_EINVAL; token_free in any case. */
 int token_parse(const void *data, size_t len, struct token *out);
@@ -45,9 +46,9 @@ bool token_is_ours(struct gr_mod *self, const struct token *t, const struct gr_j
                    const struct secrets *s);
 /* The same for somebody else who has this key. */
 bool token_is_of(const struct token *t, const void *key, size_t len);
-/* gr_alloc'ed. */
+/* It ends at until_s at the latest (0: when the configuration says). gr_alloc'ed. */
 char *token_make(struct gr_mod *self, enum token_type type, const struct gr_jid *jid,
-                 const struct secrets *s, size_t *len);
+                 const struct secrets *s, int64_t until_s, size_t *len);
 
 /* provision.c: a token from outside, whose MAC is right: makes the account. Ends the hold. */
 void provision(struct gr_mod *self, struct gr_hold *hold, struct gr_token_ev *ev,

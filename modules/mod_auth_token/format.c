@@ -37,6 +37,7 @@ int token_parse(const void *data, size_t len, struct token *out)
 
     *out = (struct token){ .vcard = "" };
     out->copy = gr_alloc(len + 1);
+    out->len = len;
     memcpy(out->copy, data, len);
     n = split(out->copy, len, field);
     while (n > 0 && type < GR_COUNT(names) && strcmp(names[type], field[0]) != 0)
@@ -60,6 +61,8 @@ int token_parse(const void *data, size_t len, struct token *out)
 
 void token_free(struct token *t)
 {
+    if (t->copy != NULL)
+        gr_wipe(t->copy, t->len);
     gr_free(t->copy);
     t->copy = NULL;
 }
@@ -78,9 +81,12 @@ static void mac_text(char out[MAC_TEXT + 1], const void *key, size_t key_len, co
 bool token_is_of(const struct token *t, const void *key, size_t len)
 {
     char expected[MAC_TEXT + 1];
+    bool yes;
 
     mac_text(expected, key, len, t->body, t->body_len);
-    return gr_equal_secret(expected, t->mac, MAC_TEXT);
+    yes = gr_equal_secret(expected, t->mac, MAC_TEXT);
+    gr_wipe(expected, sizeof(expected));
+    return yes;
 }
 
 /* Of the host's secret, the account, and what the account has by chance. */
@@ -100,32 +106,34 @@ static void key_of(struct gr_mod *self, const struct gr_jid *jid, const struct s
     gr_free(data);
 }
 
+/* The same work for an account that has none, or is none. */
 bool token_is_ours(struct gr_mod *self, const struct token *t, const struct gr_jid *jid,
                    const struct secrets *s)
 {
     uint8_t key[GR_DERIVED_SIZE];
     bool yes;
 
-    if (!s->there || strcmp(t->jid, jid->bare) != 0)
-        return false;
     key_of(self, jid, s, key);
     yes = token_is_of(t, key, sizeof(key));
     gr_wipe(key, sizeof(key));
-    return yes;
+    return yes && s->there && strcmp(t->jid, jid->bare) == 0;
 }
 
 char *token_make(struct gr_mod *self, enum token_type type, const struct gr_jid *jid,
-                 const struct secrets *s, size_t *len)
+                 const struct secrets *s, int64_t until_s, size_t *len)
 {
     const struct token_conf *conf = gr_conf(self);
     int64_t life = type == TOKEN_ACCESS ? conf->access_validity : conf->refresh_validity;
+    int64_t expiry_s = (gr_wall_us() / 1000 + life) / 1000;
     struct gr_writer w = gr_writer_new(256);
     uint8_t key[GR_DERIVED_SIZE];
     char number[24], mac[MAC_TEXT + 1];
 
     gr_write_bytes(&w, names[type], strlen(names[type]) + 1);
     gr_write_bytes(&w, jid->bare, strlen(jid->bare) + 1);
-    snprintf(number, sizeof(number), "%lld", (long long)((gr_wall_us() / 1000 + life) / 1000));
+    if (until_s != 0 && until_s < expiry_s)
+        expiry_s = until_s;
+    snprintf(number, sizeof(number), "%lld", (long long)expiry_s);
     gr_write_bytes(&w, number, strlen(number));
     if (type == TOKEN_REFRESH) {
         snprintf(number, sizeof(number), "%lld", (long long)s->sequence);

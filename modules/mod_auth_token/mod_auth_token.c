@@ -46,17 +46,18 @@ struct secrets secrets_read(const struct gr_rows *rows)
 
 struct issue {
     struct gr_iq_req *req;
+    int64_t until_s;            /* gr_session_auth_until of who asks */
     unsigned tries;
 };
 
-static void read_for_issue(struct gr_mod *self, struct gr_iq_req *req, unsigned tries);
+static void read_for_issue(struct gr_mod *self, const struct issue *from);
 
 static void add_token(struct gr_mod *self, struct gr_stanza *st, struct gr_el *to,
-                      const char *name, enum token_type type, const struct gr_jid *jid,
+                      const char *name, enum token_type type, const struct issue *i,
                       const struct secrets *s)
 {
     size_t len;
-    char *token = token_make(self, type, jid, s, &len);
+    char *token = token_make(self, type, gr_iq_req_to(i->req), s, i->until_s, &len);
     char *text = gr_alloc(4 * ((len + 2) / 3) + 1);
 
     gr_base64_encode(text, token, len);
@@ -67,15 +68,14 @@ static void add_token(struct gr_mod *self, struct gr_stanza *st, struct gr_el *t
     gr_free(token);
 }
 
-static void reply(struct gr_mod *self, struct gr_iq_req *req, const struct secrets *s)
+static void reply(struct gr_mod *self, const struct issue *i, const struct secrets *s)
 {
-    const struct gr_jid *jid = gr_iq_req_to(req);
-    struct gr_stanza *st = gr_iq_result(gr_iq_req_stanza(req));
+    struct gr_stanza *st = gr_iq_result(gr_iq_req_stanza(i->req));
     struct gr_el *items = gr_el_add(st, NULL, NS_TOKEN, "items");
 
-    add_token(self, st, items, "access_token", TOKEN_ACCESS, jid, s);
-    add_token(self, st, items, "refresh_token", TOKEN_REFRESH, jid, s);
-    gr_iq_reply(req, st);
+    add_token(self, st, items, "access_token", TOKEN_ACCESS, i, s);
+    add_token(self, st, items, "refresh_token", TOKEN_REFRESH, i, s);
+    gr_iq_reply(i->req, st);
 }
 
 static void on_made(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
@@ -83,7 +83,7 @@ static void on_made(struct gr_mod *self, struct gr_req *req, const struct gr_row
     struct issue *i = gr_req_data(req);
 
     if (rows->rc == 0 || rows->rc == GR_EEXIST) /* by another session */
-        read_for_issue(self, i->req, i->tries);
+        read_for_issue(self, i);
     else
         gr_iq_reply_error(i->req, gr_cond_of(rows->rc), NULL);
 }
@@ -108,24 +108,32 @@ static void on_secrets(struct gr_mod *self, struct gr_req *req, const struct gr_
     if (rows->rc != 0)
         gr_iq_reply_error(i->req, gr_cond_of(rows->rc), NULL);
     else if (s.there)
-        reply(self, i->req, &s);
+        reply(self, i, &s);
     else if (++i->tries <= TRIES_MAX)
         make_id(self, i);
     else
         gr_iq_reply_error(i->req, GR_INTERNAL_SERVER_ERROR, NULL);
 }
 
-static void read_for_issue(struct gr_mod *self, struct gr_iq_req *req, unsigned tries)
+static void read_for_issue(struct gr_mod *self, const struct issue *from)
 {
     struct gr_req *r = gr_req_new(self, sizeof(struct issue), on_secrets);
 
-    *(struct issue *)gr_req_data(r) = (struct issue){ req, tries };
-    secrets_get(r, gr_iq_req_to(req));
+    *(struct issue *)gr_req_data(r) = *from;
+    secrets_get(r, gr_iq_req_to(from->req));
 }
 
+/* From a login with a token nothing comes that lasts longer than the token: else who finds an access
+ * token would be in for good. */
 static void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
 {
-    read_for_issue(self, ev->req, 0);
+    struct issue i = { .req = ev->req };
+
+    i.until_s = ev->session != NULL ? gr_session_auth_until(ev->session) : 1;
+    if (i.until_s != 0 && i.until_s <= gr_wall_us() / 1000000)
+        gr_iq_reply_error(ev->req, GR_NOT_AUTHORIZED, "log in with the password");
+    else
+        read_for_issue(self, &i);
 }
 
 /* --- logging in with one --- */
@@ -150,8 +158,9 @@ static void judge_ours(struct gr_mod *self, struct gr_token_ev *ev, const struct
                        const struct secrets *s)
 {
     ev->result = judge(t, token_is_ours(self, t, ev->jid, s), s);
+    ev->until_s = t->expiry_s;
     if (ev->result == GR_FAST_OK && t->type == TOKEN_REFRESH)
-        ev->answer = token_make(self, TOKEN_ACCESS, ev->jid, s, &ev->answer_len);
+        ev->answer = token_make(self, TOKEN_ACCESS, ev->jid, s, ev->until_s, &ev->answer_len);
 }
 
 static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)

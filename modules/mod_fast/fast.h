@@ -32,6 +32,7 @@ struct token {
     uint8_t salt[SALT_SIZE];
     int64_t issued_s, expires_s;
     int64_t count;              /* the largest that it was used with; -1: none */
+    int64_t until_s;            /* nor do those that come after it live longer; 0: as long as they like */
 };
 /* XEP-0484, 5.1: `next` was given out and not used yet; when it is, it becomes `current`. */
 struct client {

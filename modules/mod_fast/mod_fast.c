@@ -26,6 +26,7 @@ struct op {
     struct gr_fast_ev *check;   /* one of the two */
     struct gr_inline_ev *give;
     uint8_t mechanism;
+    int64_t until_s;            /* of the login that it is given to */
     enum gr_fast_result result;
     struct token fresh;
     char software[NAME_SIZE], device[NAME_SIZE];
@@ -142,6 +143,7 @@ static void use(struct gr_mod *self, struct op *op, struct client *c, bool is_ne
     struct gr_txn *t;
 
     op->check->renew = now_s() - used->issued_s >= conf->token_rotation / 1000;
+    op->check->until_s = used->until_s;
     if (op->check->invalidate) {
         t = gr_txn_new(self);
         (*writes_of(self, op->jid))++;
@@ -299,7 +301,10 @@ static void on_clients(struct gr_mod *self, struct gr_req *req, const struct gr_
     }
     find_own(op, rows, &c);
     op->fresh = (struct token){ .mechanism = op->mechanism, .issued_s = now_s(),
-                                .expires_s = now_s() + conf->token_lifetime / 1000, .count = -1 };
+                                .expires_s = now_s() + conf->token_lifetime / 1000, .count = -1,
+                                .until_s = op->until_s };
+    if (op->until_s != 0 && op->until_s < op->fresh.expires_s)
+        op->fresh.expires_s = op->until_s;
     gr_random(op->fresh.salt, SALT_SIZE);
     c.next = op->fresh; /* one that was never used ends here (3.5) */
     memcpy(c.software, op->software, NAME_SIZE);
@@ -358,19 +363,24 @@ static void copy_name(char out[NAME_SIZE], const char *name)
         memcpy(out, name, strlen(name) + 1);
 }
 
+/* Whoever came in with something that ends gets nothing that lasts longer, and nothing when it is over. */
 static enum gr_verdict on_success(struct gr_mod *self, struct gr_inline_ev *ev)
 {
     const char *id = gr_session_client_id(ev->session);
+    int64_t until_s = gr_session_auth_until(ev->session);
     uint8_t mechanism = wanted(ev);
     struct op *op;
 
     if (mechanism == 0 || id == NULL) /* 4.1: the client has to say who it is */
+        return GR_OK;
+    if (until_s != 0 && until_s <= now_s())
         return GR_OK;
     op = op_new(self, &ev->ev, gr_session_jid(ev->session), id);
     if (op == NULL)
         return GR_FAIL;
     op->give = ev;
     op->mechanism = mechanism;
+    op->until_s = until_s;
     copy_name(op->software, gr_session_client_software(ev->session));
     copy_name(op->device, gr_session_client_device(ev->session));
     begin_giving(self, op);

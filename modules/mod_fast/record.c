@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define VERSION 1
+#define VERSION 2 /* 1: tokens without until_s */
 
 static const char *const mechanisms[] = { "HT-SHA-256-EXPR", "HT-SHA-256-UNIQ", "HT-SHA-256-ENDP",
                                           "HT-SHA-256-NONE" };
@@ -42,7 +42,8 @@ static uint8_t *put_token(uint8_t *p, const struct token *t)
     memcpy(p, t->salt, SALT_SIZE);
     p = put_number(p + SALT_SIZE, t->issued_s);
     p = put_number(p, t->expires_s);
-    return put_number(p, t->count);
+    p = put_number(p, t->count);
+    return put_number(p, t->until_s);
 }
 
 size_t client_encode(const struct client *c, uint8_t out[RECORD_MAX])
@@ -68,13 +69,14 @@ static const uint8_t *get_number(const uint8_t *p, int64_t *value)
     return p;
 }
 
-static const uint8_t *get_token(const uint8_t *p, struct token *t)
+static const uint8_t *get_token(const uint8_t *p, bool has_until, struct token *t)
 {
     t->mechanism = *p++;
     memcpy(t->salt, p, SALT_SIZE);
     p = get_number(p + SALT_SIZE, &t->issued_s);
     p = get_number(p, &t->expires_s);
-    return get_number(p, &t->count);
+    p = get_number(p, &t->count);
+    return has_until ? get_number(p, &t->until_s) : p;
 }
 
 /* NULL: it does not end in time. */
@@ -91,13 +93,14 @@ static const uint8_t *get_name(const uint8_t *p, const uint8_t *end, char out[NA
 int client_decode(const void *data, size_t len, struct client *out)
 {
     const uint8_t *p = data, *end = p + len;
-    const size_t fixed = 1 + 2 * (1 + SALT_SIZE + 3 * 8) + 8;
+    bool has_until = len > 0 && *p == VERSION;
+    const size_t fixed = 1 + 2 * (1 + SALT_SIZE + (has_until ? 4 : 3) * 8) + 8;
 
     memset(out, 0, sizeof(*out));
-    if (len < fixed || *p++ != VERSION)
+    if (len < fixed || *p == 0 || *p++ > VERSION)
         return GR_EINVAL;
-    p = get_token(p, &out->current);
-    p = get_token(p, &out->next);
+    p = get_token(p, has_until, &out->current);
+    p = get_token(p, has_until, &out->next);
     p = get_number(p, &out->used_s);
     p = get_name(p, end, out->software);
     if (p != NULL)
