@@ -9,7 +9,7 @@
 
 /* --- which accounts are not what they were ---
  * A login that began before a removal or a new password is not to end behind it. Those that stand on
- * the home loop by then are ended by the hooks; the others were still being proved elsewhere, and
+ * the home loop by then are ended (route/sm.c); the others were still being proved elsewhere, and
  * compare this count from before the proof with the one that they find at home. Accounts may share one:
  * then a login has to be repeated. */
 #define COUNTS 4096
@@ -18,6 +18,11 @@ static _Atomic uint32_t counts[COUNTS];
 uint32_t provider_auth_changes(const struct gr_jid *jid)
 {
     return counts[jid->hash % COUNTS];
+}
+
+void provider_auth_changed(const struct gr_jid *jid)
+{
+    counts[jid->hash % COUNTS]++;
 }
 
 struct account_op {
@@ -71,8 +76,6 @@ static void run_hooks(struct post *p)
 {
     struct account_op *op = GR_CONTAINER_OF(p, struct account_op, post);
 
-    if (op->hook != GR_HOOK_register_user)
-        counts[op->jid->hash % COUNTS]++;
     op->ev.ev.host = host_find(op->jid->domain);
     op->ev.jid = op->jid;
     if (op->ev.ev.host == NULL) { /* gone by a reload meanwhile */

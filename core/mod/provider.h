@@ -56,6 +56,7 @@ void provider_auth_may_open(struct gr_host *h, const char *user, provider_done_f
 /* How often the account was removed or got another password (account.c): asked before who logs in is
  * asked for a proof, and again once the session stands on its home loop. */
 uint32_t provider_auth_changes(const struct gr_jid *jid);
+void provider_auth_changed(const struct gr_jid *jid); /* on its home loop */
 void provider_session_bind(struct gr_host *h, struct provider_insts *p, struct gr_session *s,
                            const struct gr_jid *full, provider_done_f done, void *arg);
 void provider_session_unbind(struct gr_host *h, struct provider_insts *p, struct gr_session *s,

@@ -182,6 +182,17 @@ static void on_bound(void *arg, const struct gr_answer *a)
     end(v);
 }
 
+/* The account may have gone while nobody was here. Who cannot tell ends no session. */
+static void on_state(void *arg, const struct gr_answer *a)
+{
+    struct revival *v = arg;
+
+    if (v->s->ending || a->result == GR_R_NONE || a->result == GR_R_FALSE)
+        on_bound(v, &(struct gr_answer){ .result = GR_R_FALSE });
+    else
+        provider_session_bind(v->s->host, &v->s->providers, v->s, v->full, on_bound, v);
+}
+
 static bool read_presence(struct gr_session *s, const char *xml, int64_t us, int64_t since_us)
 {
     if (xml == NULL)
@@ -258,5 +269,5 @@ void gr_session_revive(struct gr_mod *self, const void *image, size_t len, gr_re
         return;
     }
     session_pin(s);
-    provider_session_bind(s->host, &s->providers, s, full, on_bound, v);
+    provider_auth_may_open(s->host, full->node, on_state, v);
 }

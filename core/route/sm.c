@@ -100,7 +100,11 @@ static enum gr_verdict on_undelivered(struct gr_mod *self, struct gr_stanza_ev *
     return GR_STOP;
 }
 
-/* --- remove_user(100): sessions end last, so that replies still reach them --- */
+/* --- remove_user, password_changed: nobody stays or comes in by what was good before ---
+ * provider_auth_changes tells those that are still on their way. Sessions go at once with their password,
+ * before they can ask for anything else that would let them in again; with their account last, so that
+ * replies still reach them. Both are done again at the end: until then modules may have taken the tokens
+ * that are going. */
 
 static void end_if_removed(void *ctx, struct gr_session *s)
 {
@@ -108,16 +112,21 @@ static void end_if_removed(void *ctx, struct gr_session *s)
         session_request_close(s, "not-authorized", "User removed", true);
 }
 
+static enum gr_verdict before_removal(struct gr_mod *self, struct gr_user_ev *ev)
+{
+    (void)self;
+    provider_auth_changed(ev->jid);
+    return GR_OK;
+}
+
 /* Also those that have not bound a resource, which are in no account. */
 static enum gr_verdict on_remove_user(struct gr_mod *self, struct gr_user_ev *ev)
 {
     (void)self;
+    provider_auth_changed(ev->jid);
     session_each(end_if_removed, (void *)(uintptr_t)ev->jid);
     return GR_OK;
 }
-
-/* --- password_changed(1): whoever came in with the old one, before he can ask for anything else that
- * would let him in again --- */
 
 static void end_if_old(void *ctx, struct gr_session *s)
 {
@@ -130,6 +139,7 @@ static void end_if_old(void *ctx, struct gr_session *s)
 static enum gr_verdict on_password(struct gr_mod *self, struct gr_user_ev *ev)
 {
     (void)self;
+    provider_auth_changed(ev->jid);
     session_each(end_if_old, ev);
     return GR_OK;
 }
@@ -141,6 +151,8 @@ static const struct gr_hook hooks[] = {
     GR_ON(offline_message, GR_PRIO_LAST, on_undelivered),
     GR_ON(offline_groupchat_message, GR_PRIO_LAST, on_undelivered),
     GR_ON(password_changed, GR_PRIO_FIRST, on_password),
+    GR_ON(password_changed, GR_PRIO_LAST, on_password),
+    GR_ON(remove_user, GR_PRIO_FIRST, before_removal),
     GR_ON(remove_user, GR_PRIO_LAST, on_remove_user),
     GR_HOOK_END
 };

@@ -517,6 +517,7 @@ static const struct gr_auth_provider provider = {
 static int start(struct gr_mod *self, const char **why)
 {
     (void)why;
+    ((struct token_used *)gr_state(self))->since_s = gr_wall_us() / 1000000;
     gr_provide_auth(self, &provider, 0);
     return 0;
 }

@@ -220,11 +220,14 @@ static void forget_expired(struct token_used *used, int64_t now_s)
     }
 }
 
-/* OK; FALSE: it was used before; ERROR: too many to remember. */
-static enum gr_result spend(struct token_used *used, const char *mac, int64_t until_s)
+/* OK; FALSE: it was used before, or may have been; ERROR: too many to remember. */
+static enum gr_result spend(struct token_used *used, const char *mac, int64_t issued_s,
+                            int64_t until_s)
 {
     struct spent *s;
 
+    if (issued_s < used->since_s)
+        return GR_R_FALSE;
     if (used->in_order.next == NULL)
         list_init(&used->in_order);
     forget_expired(used, gr_wall_us() / 1000000);
@@ -248,7 +251,7 @@ struct check {
     struct gr_ask *ask;
     struct gr_jid *jid;
     enum gr_result result;
-    int64_t until_s;
+    int64_t issued_s, until_s;
     char mac[MAC_TEXT];
 };
 
@@ -281,7 +284,7 @@ static void remember(struct post *p)
     if (h != NULL)
         list_each (mod, &h->instances, struct gr_mod, of_host)
             if (mod->desc == &auth_module)
-                c->result = spend(gr_state(mod), c->mac, c->until_s);
+                c->result = spend(gr_state(mod), c->mac, c->issued_s, c->until_s);
     c->post.run = returned;
     loop_post(c->back, &c->post);
 }
@@ -324,6 +327,7 @@ void token_check(struct gr_host *h, struct gr_ask *take, const char *user, const
     c = gr_alloc(sizeof(*c));
     c->ask = take;
     c->jid = jid;
+    c->issued_s = t;
     c->until_s = t + life_s + SKEW_S;
     mac = strrchr(token, '.');
     memcpy(c->mac, mac + 1, MAC_TEXT); /* genuine: it has that length */

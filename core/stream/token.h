@@ -20,5 +20,6 @@ void token_check(struct gr_host *h, struct gr_ask *take, const char *user, const
 struct token_used {
     struct table by_mac;
     struct link in_order;    /* struct spent, oldest first; 0: nothing yet */
+    int64_t since_s;         /* what was used before is not known */
 };
 void token_used_fini(struct token_used *used);

@@ -143,7 +143,20 @@ static int start_tester(struct gr_mod *self, const char **why)
     return 0;
 }
 
-static const struct gr_module tester = { .name = "tester", .start = start_tester };
+/* Somebody who takes his time, in front of those whose tokens are to go. */
+static bool slow;
+static struct gr_hold *slow_hold;
+
+static enum gr_verdict on_change(struct gr_mod *self, struct gr_user_ev *ev)
+{
+    slow_hold = slow ? gr_hold(self, &ev->ev) : NULL;
+    return slow_hold != NULL ? GR_PENDING : GR_OK;
+}
+
+static const struct gr_hook hooks[] = {
+    GR_ON(password_changed, GR_PRIO_POLICY, on_change), GR_HOOK_END
+};
+static const struct gr_module tester = { .name = "tester", .start = start_tester, .hooks = hooks };
 
 static struct h *begin(const struct gr_auth_provider *with)
 {
@@ -536,6 +549,31 @@ static void resumption_asks_as_well(void **state)
     h_stop(&h);
 }
 
+/* The account went while the server was down. */
+static void no_session_comes_back_without_an_account(void **state)
+{
+    static const enum gr_result now[] = { GR_R_OK, GR_R_NONE, GR_R_FALSE };
+    struct h *h = begin(&provider);
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(now); i++) {
+        char id[64];
+        struct raw r = resumable(h, "secret", "x", id);
+
+        raw_close(&r);
+        assert_int_equal(bound(h), 1);
+        juliet.state = now[i];
+        h_restart(h);
+        assert_int_equal(bound(h), now[i] == GR_R_OK);
+        destine(LIVES, NOWHERE, 0);
+        resume(&r, h, "secret", id, false);
+        raw_expect(&r, now[i] == GR_R_OK ? "<resumed" : "<item-not-found");
+        raw_say(&r, "</stream:stream>");
+        raw_close(&r);
+    }
+    h_stop(&h);
+}
+
 /* Stanzas behind <resume/> wait for the provider, too. */
 static void resumption_waits_for_the_answer(void **state)
 {
@@ -652,6 +690,33 @@ static void all_sessions_end(void **state)
     assert_true(r.eof);
     raw_close(&r);
     h_hold_store(h, false);
+    expect_tokens_refused(h, &t, "<not-authorized");
+    h_stop(&h);
+}
+
+/* The old tokens go one after the other; who logs in with one that is still there does not stay. */
+static void in_the_midst_of_a_change(void **state)
+{
+    struct h *h = begin(NULL);
+    struct tokens t = get_tokens(h);
+    struct gr_mod *self = h_mod(h, "fast", "juliet@localhost");
+    struct raw r;
+
+    (void)state;
+    slow = true;
+    gr_auth_set_password(self, gr_ask_new(self, 1, on_done), "juliet", "calliope-2");
+    h_run(h);
+    slow = false;
+    assert_non_null(slow_hold);
+    r = raw_open(h);
+    say_first(&r, true, "X-OAUTH", t.access, BIND2);
+    raw_expect(&r, "<bound");
+    h_enter(h, "juliet@localhost");
+    gr_resume(slow_hold, GR_OK);
+    raw_run(&r);
+    raw_expect(&r, "<reset");
+    assert_true(r.eof);
+    raw_close(&r);
     expect_tokens_refused(h, &t, "<not-authorized");
     h_stop(&h);
 }
@@ -1014,9 +1079,11 @@ int main(void)
         cmocka_unit_test(the_provider_cannot_tell),
         cmocka_unit_test(the_provider_does_not_say),
         cmocka_unit_test(resumption_asks_as_well),
+        cmocka_unit_test(no_session_comes_back_without_an_account),
         cmocka_unit_test(resumption_waits_for_the_answer),
         cmocka_unit_test(other_sessions_end),
         cmocka_unit_test(all_sessions_end),
+        cmocka_unit_test(in_the_midst_of_a_change),
         cmocka_unit_test(tokens_of_a_disabled_account),
         cmocka_unit_test(tokens_of_the_last_owner),
         cmocka_unit_test(tokens_of_a_host_that_went),

@@ -433,6 +433,10 @@ static void tokens_that_are_good_once(void **state)
     logged(h, "token.reused: user=bob@localhost");
     h_advance(h, 1000);
     accepted(h, "bob", issue(h, "bob"), "bob@localhost/x");
+    h_advance(h, 1000);
+    h_restart(h); /* who knows any more? */
+    assert_string_equal(refused(h, "bob", token), NOT_AUTHORIZED);
+    accepted(h, "bob", issue(h, "bob"), "bob@localhost/x");
     end(&h);
 }
 
