@@ -121,10 +121,10 @@ static void run_resume(struct post *p)
             session_turn_away(fresh);
             if (kept != NULL)
                 session_turn_away(kept);
-        } else if (r->state == GR_R_OK && kept != NULL && !kept->ending) {
-            take_over(kept, fresh);
-        } else { /* ended in the same moment, or nobody can tell: it tries again, and is told */
+        } else if (r->state != GR_R_OK) { /* nobody can tell: it tries again */
             session_request_close(fresh, "reset", NULL, true);
+        } else if (kept != NULL && !kept->ending) { /* else its keeper has answered */
+            take_over(kept, fresh);
         }
     }
     gr_free(r);

@@ -57,25 +57,39 @@ void life_rearm(struct gr_mod *self, struct sm *sm)
 
 /* --- without a stream --- */
 
-/* The longest away ends, when there are more than an account may have. */
-static void make_room(struct gr_mod *self, const struct gr_account *a)
+/* Who has been away longest, of those that nobody has ended yet; and how many they are. */
+static struct gr_session *longest_away(struct gr_mod *self, const struct gr_account *a,
+                                       int64_t *kept)
 {
-    const struct sm_conf *conf = gr_conf(self);
     struct gr_session *oldest = NULL;
-    int64_t kept = 0, since = 0;
+    int64_t since = 0;
 
+    *kept = 0;
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s)) {
         const struct sm *sm = sm_of(self, s);
 
-        if (sm == NULL || !sm->gone)
+        if (sm == NULL || !sm->gone || sm->closing)
             continue;
-        if (kept++ == 0 || sm->gone_ms < since) {
+        if ((*kept)++ == 0 || sm->gone_ms < since) {
             oldest = s;
             since = sm->gone_ms;
         }
     }
-    if (kept > conf->kept_sessions)
+    return oldest;
+}
+
+/* The longest away end, as many as there are more than an account may have: in this order, but not
+ * before the current event is over. */
+static void make_room(struct gr_mod *self, const struct gr_account *a)
+{
+    const struct sm_conf *conf = gr_conf(self);
+    struct gr_session *oldest;
+    int64_t kept;
+
+    while ((oldest = longest_away(self, a, &kept)) != NULL && kept > conf->kept_sessions) {
+        sm_of(self, oldest)->closing = true;
         gr_session_close(self, oldest, NULL, NULL, true);
+    }
 }
 
 static bool keep(struct gr_mod *self, struct gr_session *s)
@@ -159,7 +173,7 @@ void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm)
     fresh = gr_session_find(self, gr_session_jid(s), r->session);
     r->going = fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED &&
                gr_hold_waits(r->hold) && gr_session_resume(self, s, fresh) == 0;
-    if (!r->going || r->login == NULL)
+    if (!r->going)
         let_go(sm);
     life_rearm(self, sm); /* until it has a stream */
 }
@@ -194,12 +208,15 @@ static struct gr_session *wanted(struct gr_mod *self, const struct gr_session *f
     return NULL;
 }
 
-/* Its next stream is about to take it: whoever comes in this moment has to try again. */
+/* Its next stream is about to take it: whoever comes in this moment has to try again. Unless that one
+ * has gone meanwhile. */
 static bool is_going(struct gr_mod *self, const struct gr_session *s)
 {
-    const struct sm *sm = sm_of(self, s);
+    const struct resuming *r = sm_of(self, s)->resuming;
+    const struct gr_session *fresh =
+        r != NULL && r->going ? gr_session_find(self, NULL, r->session) : NULL;
 
-    return sm->resuming != NULL && sm->resuming->going;
+    return fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED;
 }
 
 /* What the client says of itself and of the session. */
@@ -316,6 +333,7 @@ enum gr_verdict resume_inline(struct gr_mod *self, struct gr_inline_ev *ev)
 void resumed(struct gr_mod *self, struct gr_session *s)
 {
     struct sm *sm = sm_of(self, s);
+    struct resuming *r = sm->resuming;
     struct gr_stanza *st = gr_nonza_new(NS_SM, "resumed");
 
     sm->gone = false;
@@ -323,12 +341,12 @@ void resumed(struct gr_mod *self, struct gr_session *s)
     sm->armed = false;
     gr_el_set_int(st, gr_stanza_root(st), "h", gr_session_handled(s));
     gr_el_set(st, gr_stanza_root(st), "previd", sm->previd);
-    if (sm->resuming != NULL && sm->resuming->going)
-        answer_inline(sm->resuming, st, true);
+    if (r != NULL && r->login != NULL)
+        answer_inline(r, st, true);
     else
         gr_session_write(self, s, st);
     queue_again(self, s, sm);
-    if (sm->resuming != NULL && sm->resuming->going)
+    if (r != NULL)
         let_go(sm);
     if (sm->revived)
         ask_for_stored(self, s);

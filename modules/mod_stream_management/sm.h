@@ -35,6 +35,7 @@ struct sm {
     /* Its end: without a stream, when that is up / with one, when <r/> is not answered. */
     struct gr_timer timer;
     bool armed, gone;
+    bool closing;                /* there were too many: it ends after this event */
     int64_t gone_ms;             /* since when */
 
     /* The journal. */
