@@ -212,12 +212,13 @@ static void copies_handled(struct receipt *r, bool ok)
     gr_free(c);
 }
 
-static struct receipt *copies_new(const struct job *j, unsigned count)
+static struct receipt *copies_new(const struct job *j, unsigned count, int priority)
 {
     struct copies *c = gr_alloc(sizeof(*c));
 
     receipt_init(&c->r, copies_handled);
-    c->r.kept = c->r.copies = true; /* here */
+    c->r.kept = true; /* here */
+    c->r.copies = (uint8_t)(1 + (priority > 0 ? priority : 0));
     c->whole = receipt_ref(j->receipt);
     c->st = gr_stanza_ref(j->e.stanza);
     c->count = count;
@@ -245,7 +246,7 @@ static void to_sessions(struct gr_account *a, int priority, struct job *j)
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
         n += s->available && s->priority >= priority;
     if (n > 1 && gr_stanza_kind(j->e.stanza) == GR_MESSAGE)
-        copies = copies_new(j, n);
+        copies = copies_new(j, n, priority);
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
         if (s->available && s->priority >= priority)
             copy_to_session(s, j, copies != NULL ? copies : j->receipt);

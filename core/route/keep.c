@@ -16,7 +16,7 @@ static struct gr_held *held_new(struct gr_stanza *st, int64_t time_us, struct re
     h->stanza = gr_stanza_ref(st);
     h->time_us = time_us;
     h->receipt = receipt_ref(receipt);
-    h->copy = receipt != NULL && receipt->copies;
+    h->copy = receipt != NULL ? receipt->copies : 0;
     return h;
 }
 

@@ -22,7 +22,7 @@ struct receipt {
     _Atomic unsigned refs;
     _Atomic unsigned failed;    /* holders that could not do their part (socket gone) */
     bool kept;                  /* the origin holds a durable copy: do not route again on failure */
-    bool copies;                /* of one message for several sessions of an account */
+    uint8_t copies;             /* of one message for several sessions: see gr_held.copy */
     struct loop *home;
     struct post post;
     void (*handled)(struct receipt *r, bool ok); /* on `home`, after the last release; frees */

@@ -312,14 +312,15 @@ void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
                              struct gr_stanza *presence, const char *status)
 {
     bool was = s->available;
+    int8_t before = s->priority;
 
     gr_stanza_unref(&s->presence);
     s->available = presence != NULL;
     s->presence = presence != NULL ? gr_stanza_ref(presence) : NULL;
     s->presence_us = gr_wall_us();
-    if (!was)
-        s->available_us = s->presence_us;
     s->priority = presence != NULL ? (int8_t)gr_presence_priority(presence) : 0;
+    if (!was || s->priority != before)
+        s->available_us = s->presence_us;
     provider_session_presence(s->host, &s->providers, s, s->jid, s->priority, presence);
     gr_session_changed(self, s);
     if (presence != NULL)

@@ -54,7 +54,7 @@ GR_API bool gr_session_available(const struct gr_session *s);
 GR_API int gr_session_priority(const struct gr_session *s);      /* -128..127, 0 when unavailable */
 GR_API struct gr_stanza *gr_session_presence(const struct gr_session *s); /* borrowed, or NULL */
 GR_API int64_t gr_session_presence_us(const struct gr_session *s); /* wall time it arrived */
-GR_API int64_t gr_session_available_us(const struct gr_session *s); /* ... the first since it came */
+GR_API int64_t gr_session_available_us(const struct gr_session *s); /* ... the first with that priority */
 GR_API void gr_session_set_presence(struct gr_mod *self, struct gr_session *s,
                                     struct gr_stanza *presence, const char *status);
 
@@ -110,7 +110,8 @@ struct gr_held {
     struct gr_held *next;      /* for lists of the holder's */
     struct gr_stanza *stanza;
     int64_t time_us;           /* of the stanza (gr_acc_time_us) */
-    bool copy;                 /* other sessions of the account were given it as well */
+    uint8_t copy;              /* 0, or other sessions of the account were given it as well, those of
+                                * this priority (less 1) or more */
     void *receipt;             /* the core's; NULL: nobody waits */
 };
 /* In xmpp_presend_element: takes the stanza out of its way; return GR_STOP then. */
