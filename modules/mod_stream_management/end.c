@@ -86,13 +86,15 @@ static bool is_for_one_resource(const struct gr_jid *full, const struct gr_stanz
             gr_stanza_child(st, "urn:xmpp:mam:2", "result") != NULL);
 }
 
-/* One of several copies, and another session is there, which got its own: one that came later did not. */
+/* One of several copies, and another session is there, which got its own: one that came later, or had too
+ * low a priority then, did not. */
 static bool is_superfluous(struct gr_mod *self, const struct gr_jid *full, const struct gr_held *h)
 {
-    const struct gr_account *a = h->copy && h->receipt == NULL ? gr_account_find(self, full) : NULL;
+    bool others = h->copy > 0 && h->receipt == NULL;
+    const struct gr_account *a = others ? gr_account_find(self, full) : NULL;
     const struct gr_session *s = a != NULL ? gr_account_next(a, NULL) : NULL;
 
-    while (s != NULL && (!gr_session_available(s) || gr_session_priority(s) < 0 ||
+    while (s != NULL && (!gr_session_available(s) || gr_session_priority(s) < h->copy - 1 ||
                          gr_session_available_us(s) > h->time_us))
         s = gr_account_next(a, (struct gr_session *)(uintptr_t)s);
     return s != NULL;
@@ -124,7 +126,7 @@ struct gr_held *stanza_of_row(const struct gr_row *row)
         gr_stanza_parse((const char *)v + STANZA_HEAD, row->val_len - STANZA_HEAD, &st) != 0)
         return NULL;
     h = gr_held_new(st, (int64_t)get_u64(v + 2));
-    h->copy = v[1] != 0;
+    h->copy = v[1];
     return h;
 }
 

@@ -293,6 +293,62 @@ static void test_the_bound_holds_in_one_turn(void **state)
     h_stop(&h);
 }
 
+/* --- copies --- */
+
+/* Two of the highest priority got a message, the third, which was there, did not: it is no copy for it. */
+static void test_a_copy_of_another_priority(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *x, *y, *low, *b;
+    char id[64];
+
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        low = online(h, "a@localhost/low", id, 0);
+        x = online(h, "a@localhost/x", id, 5);
+        y = online(h, "a@localhost/y", id, 5);
+        b = h_login(h, "b@localhost/y");
+        h_drop_all(low);
+        message(b, "a@localhost", "high");
+        if (round & 1)
+            h_advance(h, 1000); /* in the journal */
+        if (round & 2)
+            h_send(low, "<presence><priority>5</priority></presence>"); /* that is too late */
+        h_disconnect(&x, true);
+        EXPECT_BODIES(y, "high");
+        expect_bodies(low, NULL); /* the other one has it */
+        h_disconnect(&y, true);
+        EXPECT_BODIES(low, "high");
+        h_disconnect(&low, true);
+        h_disconnect(&b, true);
+        x = h_online(h, "a@localhost/x"); /* what nobody has acknowledged */
+        h_disconnect(&x, true);
+    }
+    h_stop(&h);
+}
+
+/* The same from the rows: one of the two that had got it hands it on. */
+static void test_a_copy_over_a_restart(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *z, *b;
+    char id[64];
+
+    (void)state;
+    online(h, "a@localhost/low", id, 0);
+    online(h, "a@localhost/x", id, 5);
+    online(h, "a@localhost/y", id, 5);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "high");
+    h_advance(h, 1000);
+    h_restart(h);
+    h_advance(h, 601 * 1000);
+    z = h_login(h, "a@localhost/z");
+    h_send(z, "<presence/>");
+    EXPECT_BODIES(z, "high");
+    h_stop(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -301,6 +357,8 @@ int main(void)
         cmocka_unit_test(test_the_winner_goes),
         cmocka_unit_test(test_the_session_ends_meanwhile),
         cmocka_unit_test(test_the_bound_holds_in_one_turn),
+        cmocka_unit_test(test_a_copy_of_another_priority),
+        cmocka_unit_test(test_a_copy_over_a_restart),
     };
     return H_RUN("sm_ends", tests);
 }
