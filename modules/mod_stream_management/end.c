@@ -13,12 +13,12 @@ struct ending {
     struct ending *next, **at;   /* at: what points to it */
     uint8_t hash[HASH_SIZE];
     struct gr_jid *full;
-    uint64_t void_from, void_to; /* rows that only have to be deleted */
-    uint64_t from, to_delete;    /* rows of the queue: all; then those that are still to be read */
-    uint64_t reads, to;
-    bool rows, reading;
+    uint64_t reads, to;          /* rows of the queue that are still to be read */
+    bool reading;
+    bool scan;                   /* nobody knows which rows there are: those that are found */
     unsigned away;               /* handed on, not handled yet */
     struct gr_held *rest;        /* behind the rows */
+    struct rows *rows;           /* to be deleted; NULL: none */
 };
 
 static void ending_free(struct ending *e)
@@ -31,6 +31,7 @@ static void ending_free(struct ending *e)
         e->rest = h->next;
         gr_held_free(&h);
     }
+    rows_free(&e->rows);
     gr_jid_free(&e->full);
     gr_free(e);
 }
@@ -139,20 +140,29 @@ bool row_is_of(const struct gr_row *row, const uint8_t hash[HASH_SIZE], uint64_t
 static void on_page(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct ending *e = *(struct ending **)gr_req_data(req);
+    size_t n = 0;
 
     e->reading = false;
-    if (rows->rc != 0)
-        gr_error("sm.lost", "unacknowledged stanzas of %s cannot be read: %s", e->full->full,
-                 gr_strerror(rows->rc));
+    if (rows->rc != 0) {
+        gr_error("sm.not_read", "unacknowledged stanzas of %s cannot be read, and stay in the store: %s",
+                 e->full->full, gr_strerror(rows->rc));
+        rows_free(&e->rows);
+    }
     for (size_t i = 0; i < rows->count && row_is_of(&rows->row[i], e->hash, e->to); i++) {
+        uint64_t number = get_u64((const uint8_t *)rows->row[i].key + HASH_SIZE);
         struct gr_held *h = stanza_of_row(&rows->row[i]);
 
         if (h != NULL)
             hand_on(self, e, h);
         else
             gr_error("sm.damaged", "an unacknowledged stanza of %s is damaged", e->full->full);
+        if (e->scan && e->rows != NULL)
+            rows_add(e->rows, number, number + 1);
+        e->reads = number + 1;
+        n++;
     }
-    e->reads = rows->rc == 0 && rows->more ? e->reads + PAGE : e->to;
+    if (rows->rc != 0 || !rows->more || n < rows->count)
+        e->reads = e->to;
     look(self, e);
 }
 
@@ -184,10 +194,9 @@ static void look(struct gr_mod *self, struct ending *e)
     }
     if (--e->away > 0)
         return;
-    if (e->void_from < e->void_to)
-        journal_delete(self, e->hash, e->void_from, e->void_to);
-    if (e->rows)
-        journal_delete(self, e->hash, e->from, e->to_delete);
+    if (e->rows != NULL)
+        rows_delete(self, e->rows);
+    e->rows = NULL;
     ending_free(e);
 }
 
@@ -217,9 +226,20 @@ void end_rows(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash
 {
     struct ending *e = ending_new(gr_state(self), full, hash);
 
-    e->rows = true;
-    e->from = e->reads = from;
-    e->to = e->to_delete = to;
+    e->reads = from;
+    e->to = to;
+    e->rows = rows_new(full, hash);
+    rows_add(e->rows, from, to);
+    look(self, e);
+}
+
+void end_damaged(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE])
+{
+    struct ending *e = ending_new(gr_state(self), full, hash);
+
+    e->to = UINT64_MAX;
+    e->scan = true;
+    e->rows = rows_new(full, hash);
     look(self, e);
 }
 
@@ -228,11 +248,11 @@ void end_session(struct gr_mod *self, const struct gr_jid *full, struct sm *sm)
     struct ending *e = ending_new(gr_state(self), full, sm->hash);
 
     journal_forget(sm);
-    e->rows = sm->rows;
-    e->void_from = sm->void_from;
-    e->void_to = sm->void_to;
-    e->from = sm->disk_from;
-    e->to_delete = sm->disk_to;
+    if (sm->rows) {
+        e->rows = rows_new(full, sm->hash);
+        rows_add(e->rows, sm->void_from, sm->void_to);
+        rows_add(e->rows, sm->disk_from, sm->disk_to);
+    }
     e->to = sm->on_disk ? sm->acked : 0; /* those behind are in memory as well */
     e->reads = sm->on_disk ? sm->disk_from : 0;
     e->rest = sm->first;

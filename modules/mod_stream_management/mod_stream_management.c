@@ -158,6 +158,7 @@ static void save(struct gr_mod *self, struct gr_bag *bag)
     journal_retire(st);
     gr_bag_put_u64(bag, "cleaned", st->cleaned);
     stale_save(st, bag);
+    rows_save(st, bag);
 }
 
 static void restore(struct gr_mod *self, const struct gr_bag *bag)
@@ -166,10 +167,12 @@ static void restore(struct gr_mod *self, const struct gr_bag *bag)
 
     st->cleaned = gr_bag_u64(bag, "cleaned", 0) != 0;
     stale_restore(st, bag);
+    rows_restore(self, bag);
 }
 
 static void stop(struct gr_mod *self)
 {
+    rows_stop(gr_state(self));
     end_stop(gr_state(self)); /* their rows are still there, and found again at the next start */
     stale_free(gr_state(self));
 }

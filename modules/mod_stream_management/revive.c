@@ -86,6 +86,7 @@ static void on_counters(struct gr_mod *self, struct gr_req *req, const struct gr
 
     if (v == NULL || rows->row[0].val_len != COUNTERS_ROW || !read_counters(v, f)) {
         gr_error("sm.damaged", "%s cannot be resumed: no counters", f->full->full);
+        end_damaged(self, f->full, f->hash);
         found_end(self, f);
         return;
     }
@@ -102,9 +103,15 @@ static void on_counters(struct gr_mod *self, struct gr_req *req, const struct gr
 static void on_found(struct gr_mod *self, const struct gr_jid *jid, const void *data, size_t len)
 {
     struct found *f = *(struct found *const *)data;
-    struct gr_req *req = gr_req_new(self, sizeof(f), on_counters);
+    struct gr_req *req;
 
     (void)jid, (void)len;
+    if (f->image == NULL) {
+        end_damaged(self, f->full, f->hash);
+        found_end(self, f);
+        return;
+    }
+    req = gr_req_new(self, sizeof(f), on_counters);
     *(struct found **)gr_req_data(req) = f;
     gr_store_get(req, COUNTERS, gr_server_id(), f->hash, HASH_SIZE);
 }
@@ -143,37 +150,82 @@ static void on_done(struct gr_mod *self, const struct gr_jid *jid, const void *d
     leave(self, *(struct cleanup *const *)data);
 }
 
-static void look_at(struct gr_mod *self, struct cleanup *c, const struct gr_row *row)
+/* To where it lives. Its host may be gone; then nothing is known of its accounts. */
+static void send_home(struct gr_mod *self, struct cleanup *c, struct found *f)
 {
-    const uint8_t *v = row->val, *jid = v + IMAGE_HEAD;
-    const uint8_t *nul = row->val_len > IMAGE_HEAD && v[0] == ROW_VERSION
-                             ? memchr(jid, 0, row->val_len - IMAGE_HEAD) : NULL;
-    struct found *f;
-
-    if (nul == NULL || row->key_len != HASH_SIZE) {
-        gr_error("sm.damaged", "a session cannot be resumed");
-        return;
-    }
-    f = gr_alloc(sizeof(*f));
     f->cleanup = c;
-    memcpy(f->hash, row->key, HASH_SIZE);
-    f->timeout_ms = (int64_t)get_u64(v + 1);
-    f->image_len = row->val_len - (size_t)(nul + 1 - v);
-    f->image = gr_alloc(f->image_len + 1);
-    memcpy(f->image, nul + 1, f->image_len);
     f->back = gr_jid_dup(c->back);
-    if (gr_jid_parse((const char *)jid, (size_t)(nul - jid), &f->full) == 0 &&
-        gr_post_host(self, f->full, on_found, &f, sizeof(struct found *)) == 0) {
+    if (gr_post_host(self, f->full, on_found, &f, sizeof(struct found *)) == 0) {
         c->away++;
-        c->count++;
+        c->count += f->image != NULL;
         return;
     }
     gr_warn("sm.not_revived", "%s: its host is not served any more, or without this module; what "
-            "it has not acknowledged stays in the store", (const char *)jid);
+            "it has not acknowledged stays in the store", f->full->full);
     gr_jid_free(&f->back);
     gr_jid_free(&f->full);
     gr_free(f->image);
     gr_free(f);
+}
+
+/* False: it makes no sense. */
+static bool read_session(const struct gr_row *row, struct found *f)
+{
+    const uint8_t *v = row->val, *jid = v + IMAGE_HEAD;
+    const uint8_t *nul = row->val_len > IMAGE_HEAD && v[0] == ROW_VERSION
+                             ? memchr(jid, 0, row->val_len - IMAGE_HEAD) : NULL;
+
+    if (nul == NULL || gr_jid_parse((const char *)jid, (size_t)(nul - jid), &f->full) != 0)
+        return false;
+    f->timeout_ms = (int64_t)get_u64(v + 1);
+    f->image_len = row->val_len - (size_t)(nul + 1 - v);
+    f->image = gr_alloc(f->image_len + 1);
+    memcpy(f->image, nul + 1, f->image_len);
+    return true;
+}
+
+/* Whose it was, what it was sent tells: to whom the first stanza is that can be read. */
+static void on_first(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    struct found *f = *(struct found **)gr_req_data(req);
+    struct cleanup *c = f->cleanup;
+
+    for (size_t i = 0; f->full == NULL && i < rows->count &&
+                       row_is_of(&rows->row[i], f->hash, UINT64_MAX); i++) {
+        struct gr_held *h = stanza_of_row(&rows->row[i]);
+
+        if (h != NULL && gr_stanza_to(h->stanza) != NULL)
+            f->full = gr_jid_dup(gr_stanza_to(h->stanza));
+        gr_held_free(&h);
+    }
+    if (f->full == NULL) /* for nobody: the rows are deleted */
+        f->full = gr_jid_dup(c->back);
+    gr_error("sm.damaged", "a session of %s cannot be resumed", f->full->bare);
+    send_home(self, c, f);
+    leave(self, c);
+}
+
+static void find_owner(struct gr_mod *self, struct cleanup *c, struct found *f)
+{
+    struct gr_req *req = gr_req_new(self, sizeof(f), on_first);
+    uint8_t key[QUEUE_KEY];
+
+    f->cleanup = c;
+    c->away++;
+    *(struct found **)gr_req_data(req) = f;
+    queue_key(f->hash, 0, key);
+    gr_store_range(req, QUEUE, gr_server_id(), key, sizeof(key), PAGE);
+}
+
+static void look_at(struct gr_mod *self, struct cleanup *c, const struct gr_row *row)
+{
+    struct found *f = gr_alloc(sizeof(*f));
+
+    memcpy(f->hash, row->key, row->key_len < HASH_SIZE ? row->key_len : HASH_SIZE);
+    if (read_session(row, f))
+        send_home(self, c, f);
+    else
+        find_owner(self, c, f);
 }
 
 static void on_page(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)

@@ -60,8 +60,10 @@ struct sm {
 };
 
 struct ending;
+struct rows;
 struct state {
     struct ending *endings;      /* end.c */
+    struct rows *rows;           /* rows.c */
     struct sm *touched;          /* who may have something to write */
     struct gr_timer tick;
     int64_t tick_ms;
@@ -101,19 +103,28 @@ void queue_find_unwritten(struct sm *sm);
 /* Tells who wants to know of each message in it. */
 void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm);
 
-/* journal.c: the session has something to write: soon, or in the next transaction / it goes / its rows are
- * deleted, with those of the queue from number `from` to before `to`. */
+/* journal.c: the session has something to write: soon, or in the next transaction / it goes. */
 void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent);
 void journal_forget(struct sm *sm);
 void journal_retire(struct state *st); /* another version takes over */
 void journal_delete(struct gr_mod *self, const uint8_t hash[HASH_SIZE], uint64_t from, uint64_t to);
 
-/* end.c: the session is over; everything goes elsewhere / the same of one that is on disk only */
+/* end.c: the session is over; everything goes elsewhere / the same of one that is on disk only / of one of
+ * which nobody knows what is there */
 void end_session(struct gr_mod *self, const struct gr_jid *full, struct sm *sm);
 void end_rows(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE],
               uint64_t from, uint64_t to);
-
+void end_damaged(struct gr_mod *self, const struct gr_jid *full, const uint8_t hash[HASH_SIZE]);
 void end_stop(struct state *st);
+
+/* rows.c: what it had on disk, and rows of the queue from number `from` to before `to`, deleted for good */
+struct rows *rows_new(const struct gr_jid *full, const uint8_t hash[HASH_SIZE]);
+void rows_free(struct rows **take);
+void rows_add(struct rows *r, uint64_t from, uint64_t to);
+void rows_delete(struct gr_mod *self, struct rows *take);
+void rows_save(struct state *st, struct gr_bag *bag);
+void rows_restore(struct gr_mod *self, const struct gr_bag *bag);
+void rows_stop(struct state *st);
 
 /* revive.c, load.c: after a restart; `h` is what the client has got: then resume_look */
 enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev);

@@ -1,5 +1,6 @@
 /* tests/mod/test_sm_ends.c: XEP-0198 where things end or meet: two streams for one session, too many that
- * wait, rows that cannot be deleted or read, counters that wrap, the module itself that goes. */
+ * wait, rows that cannot be deleted or read, counters that wrap, the module itself that goes.
+ * test-timeout: 90 */
 #include "raw.h"
 
 #include "../../modules/mod_stream_management/journal.h"
@@ -349,6 +350,162 @@ static void test_a_copy_over_a_restart(void **state)
     h_stop(&h);
 }
 
+/* --- rows --- */
+
+static size_t rows_found;
+static void on_count(struct gr_mod *self, struct gr_req *req, const struct gr_rows *r)
+{
+    (void)self, (void)req;
+    assert_int_equal(r->rc, 0);
+    rows_found += r->count;
+}
+
+static size_t count_rows(struct h *h)
+{
+    struct gr_mod *self = h_mod(h, "stream_management", "localhost");
+
+    rows_found = 0;
+    for (int i = 0; i < 3; i++)
+        gr_store_count(gr_req_new(self, 0, on_count), &self->desc->collections[i], gr_server_id());
+    h_run(h);
+    return rows_found;
+}
+
+static int full(uint64_t n)
+{
+    (void)n;
+    return ENOSPC;
+}
+
+/* A session ends while nothing can be written: the sender hears of its message, and nobody gets it after
+ * the next start, since the rows go when there is room again; also by another version of the module. */
+static void test_rows_that_cannot_be_deleted(void **state)
+{
+    static const struct store_faults faults = { .commit = full };
+    struct h *h = begin(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    for (int reload = 0; reload < 2; reload++) {
+        a = online(h, "a@localhost/x", id, 0);
+        b = h_online(h, "b@localhost/y");
+        message(b, "a@localhost", "1");
+        h_advance(h, 1000);
+        assert_int_equal(count_rows(h), 3);
+        store_faults = &faults;
+        h_disconnect(&a, true);
+        h_expect_error(b, GR_MESSAGE, GR_RESOURCE_CONSTRAINT, "a@localhost");
+        h_advance(h, 10 * 1000);
+        if (reload)
+            h_reload(h, INI "ack_timeout = 2m\n", NULL);
+        h_advance(h, 60 * 1000);
+        store_faults = NULL;
+        assert_int_equal(count_rows(h), 3);
+        h_advance(h, 61 * 1000);
+        assert_int_equal(count_rows(h), 0);
+        h_restart(h);
+        a = h_login(h, "a@localhost/x");
+        h_send(a, "<presence/>");
+        expect_bodies(a, NULL);
+        h_disconnect(&a, true);
+    }
+    h_stop(&h);
+}
+
+/* --- rows that nobody can read --- */
+
+static const uint8_t lost_hash[HASH_SIZE] = { 0x11, 0x22 };
+
+enum lost { NO_COUNTERS, BAD_COUNTERS, FAR_COUNTERS, BAD_IMAGE, BAD_SESSION, EMPTY_SESSION, LOST_END };
+
+static void put(struct gr_mod *self, struct gr_txn *t, int coll, const void *key, size_t key_len,
+                const void *val, size_t len)
+{
+    gr_txn_put(t, &self->desc->collections[coll], gr_server_id(), key, key_len, val, len);
+}
+
+static void put_number(uint8_t *out, uint64_t v)
+{
+    for (int i = 7; i >= 0; i--, v >>= 8)
+        out[i] = (uint8_t)v;
+}
+
+static void put_queue(struct gr_mod *self, struct gr_txn *t, const uint8_t hash[HASH_SIZE])
+{
+    for (unsigned i = 0; i < 150; i++) {
+        uint8_t key[QUEUE_KEY], row[256] = { ROW_VERSION };
+        int len = snprintf((char *)row + STANZA_HEAD, sizeof(row) - STANZA_HEAD,
+                           "<message xmlns='jabber:client' type='chat' id='%u' from='b@localhost' "
+                           "to='a@localhost'><body>%u</body></message>", i, i);
+
+        memcpy(key, hash, HASH_SIZE);
+        put_number(key + HASH_SIZE, i);
+        if (i == 0 || i == 60)
+            row[STANZA_HEAD] = '?';
+        if (i != 50)
+            put(self, t, 2, key, sizeof(key), row, STANZA_HEAD + (size_t)len);
+    }
+}
+
+/* What a process has left of a session of a@localhost/x. */
+static void put_lost(struct h *h, enum lost how)
+{
+    struct gr_mod *self = h_mod(h, "stream_management", "a@localhost");
+    struct gr_txn *t = gr_txn_new(self);
+    uint8_t session[] = "\1" "\0\0\0\0\0\1\0\0" "a@localhost/x\0" "no image";
+    uint8_t counters[COUNTERS_ROW] = { ROW_VERSION };
+
+    if (how >= BAD_SESSION)
+        session[0] = 99;
+    put(self, t, 0, lost_hash, HASH_SIZE, session, sizeof(session) - 1);
+    if (how == BAD_COUNTERS)
+        counters[0] = 99;
+    put_number(counters + 18, how == FAR_COUNTERS ? UINT64_MAX : 150);
+    put_number(counters + 26, 150);
+    if (how != NO_COUNTERS)
+        put(self, t, 1, lost_hash, HASH_SIZE, counters, sizeof(counters));
+    if (how != EMPTY_SESSION)
+        put_queue(self, t, lost_hash);
+    gr_txn_commit(t, NULL);
+    h_run(h);
+}
+
+static void test_damaged_rows(void **state)
+{
+    static const uint8_t next_hash[HASH_SIZE] = { 0x11, 0x23 }; /* whose rows are right behind */
+    struct h *h = begin(INI);
+    struct gr_txn *t;
+    struct hs *a;
+
+    (void)state;
+    t = gr_txn_new(h_mod(h, "stream_management", "a@localhost"));
+    put_queue(h_mod(h, "stream_management", "a@localhost"), t, next_hash);
+    gr_txn_commit(t, NULL);
+    for (enum lost how = 0; how < LOST_END; how++) {
+        put_lost(h, how);
+        assert_true(count_rows(h) > 149);
+        h_restart(h);
+        assert_non_null(strstr(h_log(h), "sm.damaged"));
+        assert_int_equal(count_rows(h), 149);
+        a = h_login(h, "a@localhost/x");
+        h_send(a, "<presence/>");
+        h_expect(a, GR_PRESENCE, GR_AVAILABLE, NULL);
+        for (unsigned i = 1; i < 150 && how != EMPTY_SESSION; i++) {
+            char n[8];
+
+            snprintf(n, sizeof(n), "%u", i);
+            if (i != 50 && i != 60)
+                assert_string_equal(gr_stanza_id(h_expect_body(a, "b@localhost", n)), n);
+        }
+        h_expect_nothing(a);
+        h_disconnect(&a, true);
+        h_restart(h); /* not a word any more */
+        assert_null(strstr(h_log(h), "sm.damaged"));
+    }
+    h_stop(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -359,6 +516,8 @@ int main(void)
         cmocka_unit_test(test_the_bound_holds_in_one_turn),
         cmocka_unit_test(test_a_copy_of_another_priority),
         cmocka_unit_test(test_a_copy_over_a_restart),
+        cmocka_unit_test(test_rows_that_cannot_be_deleted),
+        cmocka_unit_test(test_damaged_rows),
     };
     return H_RUN("sm_ends", tests);
 }
