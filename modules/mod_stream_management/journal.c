@@ -96,17 +96,6 @@ static void del_stanza(struct gr_txn *t, const uint8_t hash[HASH_SIZE], uint64_t
     gr_txn_del(t, QUEUE, gr_server_id(), key, sizeof(key));
 }
 
-void journal_delete(struct gr_mod *self, const uint8_t hash[HASH_SIZE], uint64_t from, uint64_t to)
-{
-    struct gr_txn *t = gr_txn_new(self);
-
-    for (; from < to; from++)
-        del_stanza(t, hash, from);
-    gr_txn_del(t, SESSIONS, gr_server_id(), hash, HASH_SIZE);
-    gr_txn_del(t, COUNTERS, gr_server_id(), hash, HASH_SIZE);
-    gr_txn_commit(t, NULL);
-}
-
 /* --- a transaction --- */
 
 struct record {

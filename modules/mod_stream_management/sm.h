@@ -107,7 +107,6 @@ void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm);
 void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent);
 void journal_forget(struct sm *sm);
 void journal_retire(struct state *st); /* another version takes over */
-void journal_delete(struct gr_mod *self, const uint8_t hash[HASH_SIZE], uint64_t from, uint64_t to);
 
 /* end.c: the session is over; everything goes elsewhere / the same of one that is on disk only / of one of
  * which nobody knows what is there */
