@@ -68,6 +68,8 @@ static void on_rows(struct gr_mod *self, struct gr_req *req, const struct gr_row
         gr_held_free(&last);
     }
     resume_cancel(self, sm, GR_INTERNAL_SERVER_ERROR);
+    if (rows->rc == 0) /* nor will it ever be: what can be read goes elsewhere */
+        gr_session_close(self, s, NULL, NULL, true);
 }
 
 void load(struct gr_mod *self, struct sm *sm, uint32_t h)

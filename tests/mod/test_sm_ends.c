@@ -506,6 +506,40 @@ static void test_damaged_rows(void **state)
     h_stop(&h);
 }
 
+/* It is found out only when the client is back: the session ends, what can be read waits elsewhere. */
+static void test_a_stanza_is_missing(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *a, *b;
+    struct gr_mod *self;
+    struct gr_txn *t;
+    uint8_t key[QUEUE_KEY];
+    char id[64];
+
+    (void)state;
+    online(h, "a@localhost/x", id, 0);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1");
+    message(b, "a@localhost", "2");
+    message(b, "a@localhost", "3");
+    h_advance(h, 1000);
+    h_restart(h);
+    self = h_mod(h, "stream_management", "a@localhost");
+    gr_sha256(key, id, strlen(id));
+    put_number(key + HASH_SIZE, 2);
+    t = gr_txn_new(self);
+    gr_txn_del(t, &self->desc->collections[2], gr_server_id(), key, sizeof(key));
+    gr_txn_commit(t, NULL);
+    h_run(h);
+    a = resume_again(h, id, 1);
+    h_expect_xml(a, "<failed " SM ">" COND("internal-server-error") "</failed>");
+    assert_int_equal(count_rows(h), 0);
+    assert_int_equal(h_bind(a, "x"), GR_COND_NONE);
+    h_send(a, "<presence/>");
+    EXPECT_BODIES(a, "1", "3");
+    h_stop(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -518,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_a_copy_over_a_restart),
         cmocka_unit_test(test_rows_that_cannot_be_deleted),
         cmocka_unit_test(test_damaged_rows),
+        cmocka_unit_test(test_a_stanza_is_missing),
     };
     return H_RUN("sm_ends", tests);
 }
