@@ -65,6 +65,9 @@ void conn_write(struct conn *c, const void *data, size_t len);
 /* The buffer itself, for writers that serialise in place; follow with conn_wrote(). */
 struct buf *conn_out(struct conn *c);
 void conn_wrote(struct conn *c);
+/* `len` bytes behind what waits now may wait beyond out_hard: what has a bound of its own. Before they
+ * are written. */
+void conn_allow(struct conn *c, size_t len);
 bool conn_is_full(const struct conn *c);
 /* Calls mark->reached once everything queued so far is in the kernel (ok) or never will be. Always
  * exactly once: from an event (also after conn_finish, while it flushes) or, with what did not

@@ -40,6 +40,7 @@ static void written(struct conn *c, size_t n)
 {
     buf_consume(&c->out, n);
     c->written += n;
+    c->allowed -= n < c->allowed ? n : c->allowed;
     c->progress_at = gr_now_ms();
     if (c->sec == SEC_WAITING) {
         c->plain_left -= n;
@@ -134,6 +135,16 @@ struct buf *conn_out(struct conn *c)
     return &c->out;
 }
 
+static bool is_over(const struct conn *c)
+{
+    return buf_len(&c->out) >= c->limits.out_hard + c->allowed;
+}
+
+void conn_allow(struct conn *c, size_t len)
+{
+    c->allowed += len;
+}
+
 void conn_wrote(struct conn *c)
 {
     if (c->out_dead) {
@@ -141,9 +152,9 @@ void conn_wrote(struct conn *c)
         return;
     }
     /* One event may well produce more than the bound for a peer that reads: it gets its chance. */
-    if (buf_len(&c->out) >= c->limits.out_hard && c->life == LIFE_OPEN && c->watched)
+    if (is_over(c) && c->life == LIFE_OPEN && c->watched)
         conn_push(c, SIZE_MAX);
-    if (buf_len(&c->out) >= c->limits.out_hard) {
+    if (is_over(c)) {
         let_go(c);
         conn_end_later(c, CONN_STALLED);
         return;

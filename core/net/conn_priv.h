@@ -49,6 +49,7 @@ struct conn {
     struct buf out;
     struct link marks;   /* struct conn_mark, by offset */
     uint64_t written;    /* bytes of output that are in the kernel */
+    size_t allowed;      /* that may wait beyond the hard bound */
     int64_t progress_at; /* when the last of them went */
     size_t plain_left;   /* SEC_WAITING: what of `out` goes before the handshake */
 

@@ -405,6 +405,31 @@ static void test_burst_over_the_bound(void **state)
     finish(&e, peer);
 }
 
+/* What has a bound of its own may wait beyond that of the connection, once. */
+static void test_allowed_beyond_the_bound(void **state)
+{
+    static const struct conn_limits small = { 16 * 1024, 32 * 1024, 1000 };
+    static char burst[2048 * 1024];
+    struct end e;
+    int peer = begin_with(&e, &small);
+    size_t got = 0;
+
+    (void)state;
+    conn_allow(e.c, sizeof(burst));
+    conn_write(e.c, burst, sizeof(burst));
+    loops_step();
+    assert_int_equal(e.ended, 0);
+    while (got < sizeof(burst)) {
+        got += drain(peer, NULL);
+        loops_step();
+    }
+    conn_write(e.c, burst, sizeof(burst));
+    loops_step();
+    assert_int_equal(e.ended, 1);
+    assert_int_equal(e.why, CONN_STALLED);
+    finish(&e, peer);
+}
+
 static void test_stall(void **state)
 {
     struct end e;
@@ -928,6 +953,7 @@ int main(void)
         T(test_full_and_drained),
         T(test_hard_bound),
         T(test_burst_over_the_bound),
+        T(test_allowed_beyond_the_bound),
         T(test_stall),
         T(test_stall_counts_from_blocking),
         T(test_marks),
