@@ -152,7 +152,10 @@ void gr_session_keep(struct gr_mod *self, struct gr_session *s, const struct gr_
 void gr_session_resend(struct gr_mod *self, struct gr_session *s, struct gr_stanza *st)
 {
     (void)self;
-    s->out->write(s->out_ctx, st, NULL);
+    if (s->out->resend != NULL)
+        s->out->resend(s->out_ctx, st);
+    else
+        s->out->write(s->out_ctx, st, NULL);
 }
 
 /* --- counting --- */

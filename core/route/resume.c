@@ -36,7 +36,7 @@ static void gone_unclaimed(void *ctx, const struct gr_stanza *st)
 }
 
 const struct session_out session_gone = { gone_write, gone_close, gone_resume,
-                                         gone_ip, gone_is_tls, gone_unclaimed, NULL };
+                                         gone_ip, gone_is_tls, gone_unclaimed, NULL, NULL };
 
 bool gr_session_has_stream(const struct gr_session *s)
 {

@@ -20,6 +20,9 @@ struct session_out {
     void (*unclaimed)(void *ctx, const struct gr_stanza *st);
     /* From now on the stream is that of `s`, which is bound (resumption). NULL: it cannot. */
     void (*adopt)(void *ctx, struct gr_session *s);
+    /* Writes what another stream was given and the client has not acknowledged, beyond the bound of the
+     * output: whoever answers for the session has bounded it. NULL: as write. */
+    void (*resend)(void *ctx, struct gr_stanza *st);
 };
 /* What a session speaks through that has no stream: nothing can be written, nothing happens. */
 extern const struct session_out session_gone;

@@ -60,6 +60,23 @@ static int out_write(void *ctx, struct gr_stanza *st, struct receipt *receipt)
     return 0;
 }
 
+static void out_resend(void *ctx, struct gr_stanza *st)
+{
+    struct c2s *c = ctx;
+    size_t before;
+
+    if (c->conn == NULL || c->state == C2S_CLOSED)
+        return;
+    if (c->state == C2S_INLINE) {
+        sasl2_hold_again(c, st);
+        return;
+    }
+    before = buf_len(conn_out(c->conn));
+    stanza_write(conn_out(c->conn), st);
+    conn_allow(c->conn, buf_len(conn_out(c->conn)) - before);
+    conn_wrote(c->conn);
+}
+
 static void out_close(void *ctx, const char *condition, const char *text)
 {
     struct c2s *c = ctx;
@@ -114,4 +131,4 @@ static void out_adopt(void *ctx, struct gr_session *s)
 }
 
 const struct session_out c2s_out = { out_write, out_close, out_resume, out_ip, out_is_tls,
-                                     out_unclaimed, out_adopt };
+                                     out_unclaimed, out_adopt, out_resend };

@@ -53,6 +53,7 @@ void upgrade_features(struct c2s *c, struct gr_stanza *f, struct gr_el *authenti
 /* sasl2_home.c */
 void sasl2_at_home(struct c2s *c);
 int sasl2_hold(struct c2s *c, struct gr_stanza *st, struct receipt *receipt);
+void sasl2_hold_again(struct c2s *c, struct gr_stanza *st); /* for c2s_out.resend: however many */
 void sasl2_drop_held(struct sasl2 *s, struct c2s *c); /* c NULL: they go elsewhere */
 
 /* bind2.c */

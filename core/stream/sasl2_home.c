@@ -20,22 +20,41 @@ struct held {
     struct gr_stanza *st;
     struct receipt *receipt;
     bool answered_for;           /* by a module (gr_session_keep): not to be routed again */
+    bool again;                  /* resent */
 };
+
+static struct held *hold(struct c2s *c, struct gr_stanza *st)
+{
+    struct held *h = gr_alloc(sizeof(*h));
+
+    h->st = gr_stanza_ref(st);
+    h->answered_for = session_is_kept_by(c->session);
+    list_append(&c->login->sasl2->held, &h->link);
+    return h;
+}
 
 int sasl2_hold(struct c2s *c, struct gr_stanza *st, struct receipt *receipt)
 {
     struct sasl2 *s = c->login->sasl2;
-    struct held *h;
 
     if (s->n_held >= SASL2_HELD_MAX)
         return GR_ECANCELED;
-    h = gr_alloc(sizeof(*h));
-    h->st = gr_stanza_ref(st);
-    h->receipt = receipt_ref(receipt);
-    h->answered_for = session_is_kept_by(c->session);
-    list_append(&s->held, &h->link);
     s->n_held++;
+    hold(c, st)->receipt = receipt_ref(receipt);
     return 0;
+}
+
+void sasl2_hold_again(struct c2s *c, struct gr_stanza *st)
+{
+    hold(c, st)->again = true;
+}
+
+static bool write_held(struct c2s *c, const struct held *h)
+{
+    if (!h->again)
+        return c2s_out.write(c, h->st, h->receipt) == 0;
+    c2s_out.resend(c, h->st);
+    return true;
 }
 
 /* What cannot be written finds its way as if the connection had broken under it. */
@@ -44,10 +63,10 @@ void sasl2_drop_held(struct sasl2 *s, struct c2s *c)
     while (s->held.next != NULL && !list_empty(&s->held)) {
         struct held *h = list_entry(s->held.next, struct held, link);
         bool kept = h->receipt != NULL && h->receipt->kept;
-        bool written = c != NULL && c2s_out.write(c, h->st, h->receipt) == 0;
+        bool written = c != NULL && write_held(c, h);
 
         list_remove(&h->link);
-        s->n_held--;
+        s->n_held -= !h->again;
         if (!written && !kept && !h->answered_for && (gr_stanza_kind(h->st) == GR_MESSAGE || h->receipt != NULL))
             session_reroute(h->st, h->receipt);
         receipt_release(&h->receipt, written || !kept);

@@ -166,7 +166,8 @@ GR_API void *gr_session_image(struct gr_mod *self, struct gr_session *s, size_t 
 typedef void (*gr_revived_f)(struct gr_mod *self, struct gr_session *s, void *data);
 GR_API void gr_session_revive(struct gr_mod *self, const void *image, size_t len, gr_revived_f f,
                               void *take_data);
-/* Writes to the stream without telling anybody: what was sent before and is sent again. */
+/* Writes to the stream without telling anybody: what was sent before and is sent again, beyond the bound
+ * of the output (limits.output_hard): the caller has bounded it. */
 GR_API void gr_session_resend(struct gr_mod *self, struct gr_session *s, struct gr_stanza *st);
 /* False: the session outlives its stream (a handler of user_socket_closed, ... wants it). */
 GR_API bool gr_session_has_stream(const struct gr_session *s);

@@ -95,7 +95,7 @@ static void out_adopt(void *ctx, struct gr_session *session)
 }
 
 static const struct session_out out = { out_write, out_close, out_resume, out_ip, out_is_tls,
-                                        out_unclaimed, out_adopt };
+                                        out_unclaimed, out_adopt, NULL };
 
 void h_stall(struct hs *s)
 {

@@ -69,7 +69,7 @@ static void out_unclaimed(void *ctx, const struct gr_stanza *st)
 }
 
 static const struct session_out out = { out_write, out_close, out_resume, out_ip, out_is_tls,
-                                        out_unclaimed, NULL };
+                                        out_unclaimed, NULL, NULL };
 
 static struct guest guest(struct h *h, const char *ip)
 {
