@@ -1,13 +1,15 @@
 /* mod_stream_management/queue.c: stanzas that went to a client and are not acknowledged (XEP-0198, 4).
  *
  * <r/> follows a stanza when no <r/> is unanswered, so a burst has one, and it travels in the same
- * write; what an answer has left out is asked for with the next stanza, or a moment later. Too long a queue: a session without a stream ends, and so does one whose client has not
- * acknowledged anything for `ack_timeout` or is at ten times the limit; whoever ends hands it all on. */
+ * write; what an answer has left out is asked for with the next stanza, or a moment later. Too long a
+ * queue: a session without a stream ends, and so does one whose client has not acknowledged anything for
+ * `ack_timeout` or is at ten times the limit; whoever ends hands it all on. */
 #include "sm.h"
 
 #include <grapnel/log.h>
 
 #define HARD_FACTOR 10
+#define RESEND_RATE 16 /* bytes in a millisecond */
 
 uint64_t queue_first(const struct sm *sm)
 {
@@ -109,12 +111,14 @@ void queue_sent(struct gr_mod *self, struct gr_session *s, struct gr_held *take)
     look_at_bounds(self, s, sm);
 }
 
+/* <r/> stands behind all of it: a client with a slow connection has time to get there. */
 void queue_again(struct gr_mod *self, struct gr_session *s, struct sm *sm)
 {
     for (const struct gr_held *h = sm->first; h != NULL; h = h->next)
         gr_session_resend(self, s, h->stanza);
     sm->asked = false;
     queue_ask(self, s, sm);
+    sm->asked_ms += (int64_t)sm->bytes / RESEND_RATE;
 }
 
 /* --- acknowledgements --- */

@@ -7,9 +7,11 @@
 #include "mod/instance.h"
 #include "route/session.h"
 #include "store/engine.h"
+#include "stream/sasl2.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define MODULES "[mod_presence]\n[mod_roster]\n[mod_offline]\n[mod_stream_management]\n"
 #define INI "[host localhost]\n" MODULES
@@ -540,6 +542,109 @@ static void test_a_stanza_is_missing(void **state)
     h_stop(&h);
 }
 
+/* --- long queues --- */
+
+/* All that a stream has to say when it is read at last. */
+static char *read_all(struct raw *r)
+{
+    size_t len = 0, room = 64 * GR_MIB;
+    char *all = gr_alloc(room);
+    ssize_t n;
+
+    do {
+        h_run(r->h);
+        while ((n = read(r->fd, all + len, room - len - 1)) > 0)
+            len += (size_t)n;
+        h_run(r->h);
+        n = read(r->fd, all + len, room - len - 1);
+        len += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    r->eof = n == 0;
+    all[len] = '\0';
+    return all;
+}
+
+#define STREAMS "[host localhost]\nplain = always\nsasl2 = always\nscram_iterations = 4096\n" MODULES
+
+/* A client that has said that it is back, and reads nothing. */
+static struct raw resume_unread(struct h *h, const char *id, unsigned got, bool login)
+{
+    struct raw r;
+    char text[160];
+
+    if (login) {
+        r = login_that_waits(h, id, got);
+        h_enter(h, "a@localhost");
+        gr_resume(login_hold, GR_OK);
+        h_run(h);
+        return r;
+    }
+    r = raw_open(h);
+    raw_authenticate(&r, PLAIN(JULIET));
+    snprintf(text, sizeof(text), "<resume " SM " h='%u' previd='%s'/>", got, id);
+    assert_int_equal(write(r.fd, text, strlen(text)), strlen(text));
+    h_run(h);
+    return r;
+}
+
+static void fill(struct hs *from, unsigned count, size_t size)
+{
+    char *xml = gr_alloc(size + 200);
+
+    for (unsigned i = 0; i < count; i++) {
+        size_t len = (size_t)sprintf(xml, "<message type='chat' to='a@localhost' id='%u'><body>", i);
+
+        memset(xml + len, 'x', size);
+        strcpy(xml + len + size, "</body></message>");
+        h_send(from, xml);
+    }
+    gr_free(xml);
+}
+
+/* What waits in the queue may be more than a connection may have unread: all of it comes, in order, however
+ * slowly it is read. */
+static void test_more_than_the_output_holds(void **state)
+{
+    static const struct { const char *ini; unsigned count; size_t size; } one[] = {
+        { STREAMS "queue_size = 16M\nqueue_limit = 599\n", 599, 10000 }, /* limits.output_hard is 4M */
+        { STREAMS "queue_limit = 20000\nqueue_size = 1G\n", SASL2_HELD_MAX + 10, 1 },
+    };
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct h *h;
+        struct hs *a, *b;
+        struct raw r;
+        char id[64], n[64], *all, *at;
+
+        h_module(&waits);
+        h = begin(one[i / 2].ini);
+        a = online(h, "a@localhost/x", id, 0);
+        b = h_login(h, "b@localhost/y");
+        h_disconnect(&a, false);
+        fill(b, one[i / 2].count, one[i / 2].size);
+        h_advance(h, 1000);
+        r = resume_unread(h, id, 1, i % 2 != 0);
+        h_advance(h, 100 * 1000); /* longer than it has to acknowledge a stanza */
+        message(b, "a@localhost", "behind");
+        all = read_all(&r);
+        assert_false(r.eof);
+        at = strstr(all, "<resumed ");
+        if (at == NULL)
+            h_fail("%d: %.200s", i, all);
+        for (unsigned k = 0; k < one[i / 2].count; k++) {
+            snprintf(n, sizeof(n), " id='%u'", k);
+            at = strstr(at, n);
+            if (at == NULL)
+                h_fail("%d: no message %u", i, k);
+        }
+        assert_non_null(strstr(at, "behind"));
+        gr_free(all);
+        raw_close(&r);
+        h_stop(&h);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -553,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_cannot_be_deleted),
         cmocka_unit_test(test_damaged_rows),
         cmocka_unit_test(test_a_stanza_is_missing),
+        cmocka_unit_test(test_more_than_the_output_holds),
     };
     return H_RUN("sm_ends", tests);
 }
