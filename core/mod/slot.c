@@ -159,11 +159,9 @@ static bool hand_over(struct slot_data *d, struct gr_mod *now)
     struct slots *holder = d->holder;
 
     if (slot == NULL) {
-        bool kept = holder->keeper == d;
-
-        release(d);
-        if (kept && slots_keeper_gone != NULL)
+        if (holder->keeper == d && slots_keeper_gone != NULL)
             slots_keeper_gone(holder);
+        release(d);
         return false;
     }
     if (d->self != NULL)

@@ -2,6 +2,7 @@
 #include "route/session.h"
 
 #include "mod/reload.h"
+#include "mod/usage.h"
 
 #include <string.h>
 
@@ -42,13 +43,23 @@ static void host_gone(struct gr_host *host)
     }
 }
 
-/* Nobody answers for it any more: without a stream it would stay for ever. */
+/* Nobody answers for it any more: without a stream it would stay for ever. At the end of the process
+ * whoever answers for it has been told before. */
 static void keeper_gone(struct slots *slots)
 {
     struct gr_session *s = GR_CONTAINER_OF(slots, struct gr_session, slots);
+    struct gr_mod *self, *before;
+    const struct gr_keeper *k = slots_keeper(slots, &self);
 
-    if (!gr_session_has_stream(s) && s->state == GR_S_BOUND && !s->ending)
+    if (s->state != GR_S_BOUND || s->ending || self == NULL || self->retired)
+        return;
+    if (!gr_session_has_stream(s))
         session_request_close(s, NULL, NULL, true);
+    if (k->leaves == NULL)
+        return;
+    before = usage_begin(self);
+    k->leaves(self, s);
+    usage_end(self, before);
 }
 
 void route_init(void)
