@@ -66,8 +66,19 @@ static void changed(struct gr_mod *self, struct gr_session *s)
     journal_touch(self, sm, false);
 }
 
+/* A connected client counts as one without this extension: what was written to it has arrived. */
+static void leaves(struct gr_mod *self, struct gr_session *s)
+{
+    struct sm *sm = sm_of(self, s);
+
+    resume_cancel(self, sm, GR_ITEM_NOT_FOUND);
+    if (gr_session_has_stream(s))
+        queue_free(sm);
+    end_session(self, gr_session_jid(s), sm);
+}
+
 static const struct gr_keeper keeper = { .sent = queue_sent, .handled = handled, .changed = changed,
-                                         .resumed = resumed };
+                                         .resumed = resumed, .leaves = leaves };
 const struct gr_slot sm_slot = { .name = "sm", .version = 1, .size = sizeof(struct sm),
                                  .release = release, .moved = moved, .keeper = &keeper };
 static const struct gr_slot *const slots[] = { &sm_slot, NULL };

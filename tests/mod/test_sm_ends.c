@@ -645,6 +645,64 @@ static void test_more_than_the_output_holds(void **state)
     }
 }
 
+/* --- the module goes --- */
+
+#define WITHOUT "[host localhost]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n"
+
+/* Sessions that wait end, those of the last process as well (whose queue is on disk only), and one that is
+ * about to be resumed; connected ones go on. With the module back, and after a restart, nobody is there. */
+static void test_the_module_goes(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *a, *b, *c, *e, *back, *here;
+    char id[64], other[64];
+
+    (void)state;
+    h_user(h, "c@localhost");
+    h_user(h, "d@localhost");
+    h_user(h, "e@localhost");
+    b = h_login(h, "b@localhost/y");
+    a = online(h, "a@localhost/x", id, 0);
+    message(b, "a@localhost", "1");
+    message(b, "a@localhost", "2");
+    h_advance(h, 1000);
+    h_restart(h);
+    b = h_online(h, "b@localhost/y");
+    message(b, "a@localhost", "3");
+    c = online(h, "c@localhost/x", other, 0);
+    h_disconnect(&c, false);
+    message(b, "c@localhost", "4");
+    here = online(h, "d@localhost/x", other, 0);
+    message(b, "d@localhost", "5");
+    h_advance(h, 1000);
+    e = online(h, "e@localhost/x", id, 0);
+    h_hold_store(h, true);
+    message(e, "c@localhost/nobody", "stored");
+    h_disconnect(&e, false);
+    back = h_connect(h, "e@localhost");
+    ask_to_resume(back, id, 1); /* waits for the disk */
+    h_run(h);
+    h_expect_nothing(back);
+    h_reload(h, WITHOUT, NULL);
+    h_hold_store(h, false);
+    h_expect_xml(back, "<failed " SM ">" COND("item-not-found") "</failed>");
+    assert_int_equal(h_unhandled(b), 0);
+    assert_null(h_closed(here));
+    EXPECT_BODIES(here, "5");
+    message(b, "d@localhost", "6");
+    EXPECT_BODIES(here, "6");
+    h_reload(h, INI, NULL);
+    assert_int_equal(count_rows(h), 0);
+    h_restart(h);
+    a = h_login(h, "a@localhost/x");
+    h_send(a, "<presence/>");
+    EXPECT_BODIES(a, "1", "2", "3");
+    c = h_login(h, "c@localhost/x");
+    h_send(c, "<presence/>");
+    EXPECT_BODIES(c, "4", "stored");
+    h_stop(&h);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -658,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_cannot_be_deleted),
         cmocka_unit_test(test_damaged_rows),
         cmocka_unit_test(test_a_stanza_is_missing),
+        cmocka_unit_test(test_the_module_goes),
         cmocka_unit_test(test_more_than_the_output_holds),
     };
     return H_RUN("sm_ends", tests);

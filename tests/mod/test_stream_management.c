@@ -1060,8 +1060,8 @@ static void test_the_last_copy_is_not_thrown_away(void **state)
     h_stop(&h);
 }
 
-/* The module goes while a session waits for its client: it ends, or it would take messages for ever. What
- * it has written down stays in the store. */
+/* The module goes while a session waits for its client: it ends, or it would take messages for ever. More:
+ * test_sm_ends.c. */
 static void test_module_goes(void **state)
 {
     struct h *h = h_start(INI);
@@ -1083,6 +1083,7 @@ static void test_module_goes(void **state)
     a = h_login(h, "a@localhost/z");
     h_send(a, "<presence/>");
     h_expect(a, GR_PRESENCE, GR_AVAILABLE, "a@localhost/z");
+    h_expect_body(a, "b@localhost/y", "1");
     h_expect_body(a, "b@localhost/y", "2");
     h_expect_nothing(a);
     h_stop(&h);
