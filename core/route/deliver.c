@@ -219,7 +219,7 @@ static struct receipt *copies_new(const struct job *j, unsigned count, int prior
     receipt_init(&c->r, copies_handled);
     c->r.kept = true; /* here */
     c->r.copies = (uint8_t)(1 + (priority > 0 ? priority : 0));
-    c->whole = receipt_ref(j->receipt);
+    c->whole = c->r.part_of = receipt_ref(j->receipt);
     c->st = gr_stanza_ref(j->e.stanza);
     c->count = count;
     return &c->r;

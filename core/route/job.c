@@ -488,6 +488,7 @@ void job_route(struct gr_stanza *take, const struct gr_acc *cause, struct receip
         acc_fork(&j->acc, cause);
     else
         acc_init(&j->acc, GR_FROM_SERVER);
+    j->acc.behalf = cause != NULL;
     give_receipt(j, take_receipt);
     gr_assert(j->e.from != NULL && j->e.to != NULL);
     j->post.run = run_posted;

@@ -106,7 +106,7 @@ void gr_held_reroute(struct gr_mod *self, struct gr_held *take, gr_rerouted_f f,
     if (left) {
         release(take, false);
     } else {
-        t->origin = receipt_ref(origin);
+        t->origin = r->part_of = receipt_ref(origin);
         session_reroute(take->stanza, r);
         gr_held_settle(take);
     }

@@ -14,6 +14,7 @@ void receipt_init(struct receipt *r, void (*handled)(struct receipt *r, bool ok)
 {
     atomic_init(&r->refs, 1);
     atomic_init(&r->failed, 0);
+    atomic_init(&r->refused, false);
     r->home = loop_self();
     r->handled = handled;
 }
@@ -38,4 +39,11 @@ void receipt_release(struct receipt **take, bool ok)
         return;
     r->post.run = come_home;
     loop_post(r->home, &r->post);
+}
+
+bool receipt_refuse(struct receipt *r)
+{
+    while (r != NULL && r->part_of != NULL)
+        r = r->part_of;
+    return r == NULL || !atomic_exchange_explicit(&r->refused, true, memory_order_relaxed);
 }

@@ -23,6 +23,8 @@ struct receipt {
     _Atomic unsigned failed;    /* holders that could not do their part (socket gone) */
     bool kept;                  /* the origin holds a durable copy: do not route again on failure */
     uint8_t copies;             /* of one message for several sessions: see gr_held.copy */
+    atomic_bool refused;        /* an error was sent for the stanza */
+    struct receipt *part_of;    /* of the same stanza, which waits for this one; or NULL */
     struct loop *home;
     struct post post;
     void (*handled)(struct receipt *r, bool ok); /* on `home`, after the last release; frees */
@@ -31,6 +33,8 @@ struct receipt {
 void receipt_init(struct receipt *r, void (*handled)(struct receipt *r, bool ok));
 struct receipt *receipt_ref(struct receipt *r);      /* accepts NULL; any thread */
 void receipt_release(struct receipt **take, bool ok); /* accepts NULL; any thread */
+/* May an error be sent for the stanza? Once. Accepts NULL (true); any thread. */
+bool receipt_refuse(struct receipt *r);
 
 /* --- jobs (job.c) --- */
 

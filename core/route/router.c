@@ -7,12 +7,22 @@
 
 bool (*route_remote)(struct job *j);
 
+/* One stanza has one error at most, whoever finds what is wrong with it. */
+static bool may_refuse(const struct gr_acc *acc)
+{
+    return acc == NULL || acc->behalf || receipt_refuse(acc->receipt);
+}
+
 void route_bounce(struct job *j, enum gr_cond cond, const char *text)
 {
     struct gr_stanza *reply = gr_error_reply(j->e.stanza, cond, text);
 
     if (reply == NULL) /* never an error for an error or a result: RFC 6120, 8.3.1 */
         return;
+    if (!may_refuse(&j->acc)) {
+        gr_stanza_unref(&reply);
+        return;
+    }
     /* From the address that could not be served, also when it was only implied. */
     gr_stanza_set_from(reply, j->e.to);
     gr_stanza_set_to(reply, j->e.from);
@@ -62,6 +72,11 @@ void gr_receipt_give(struct gr_receipt **take)
     receipt_release(&r, true);
 }
 
+bool gr_receipt_refuse(struct gr_receipt *r)
+{
+    return receipt_refuse((struct receipt *)r);
+}
+
 /* --- sending with the outcome told --- */
 
 enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
@@ -69,11 +84,13 @@ enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum 
 {
     struct gr_stanza *reply = gr_error_reply(ev->stanza, cond, text);
 
-    if (reply != NULL) {
-        gr_stanza_set_from(reply, ev->to); /* also when the stanza left it out */
-        gr_stanza_set_to(reply, ev->from);
-        gr_send_in(self, &ev->ev, reply);
+    if (reply == NULL || !may_refuse(ev->ev.acc)) {
+        gr_stanza_unref(&reply);
+        return GR_STOP;
     }
+    gr_stanza_set_from(reply, ev->to); /* also when the stanza left it out */
+    gr_stanza_set_to(reply, ev->from);
+    gr_send_in(self, &ev->ev, reply);
     return GR_STOP;
 }
 

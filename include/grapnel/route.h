@@ -18,8 +18,13 @@ struct gr_receipt;
 GR_API struct gr_receipt *gr_receipt_take(const struct gr_ev *ev);
 GR_API void gr_receipt_give(struct gr_receipt **take);
 
+/* May an error be sent for the stanza whose receipt that is? Asked by who sends one by other means than
+ * gr_ev_refuse, when it does: one of those who have to do with a stanza is told yes, the others are not
+ * to answer it. NULL: yes. */
+GR_API bool gr_receipt_refuse(struct gr_receipt *r);
+
 /* Answers the stanza of `ev` with an error, from ev->to to ev->from, as gr_send_in; nothing is sent for
- * what must not be answered (errors, iq results). Returns GR_STOP: return gr_ev_refuse(...). */
+ * what must not be answered (errors, iq results), nor when somebody else has. Returns GR_STOP: return gr_ev_refuse(...). */
 GR_API enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
                                     const char *text);
 

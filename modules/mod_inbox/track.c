@@ -1,7 +1,10 @@
 /* mod_inbox/track.c: what messages do to conversations. Nobody waits for the write, but the message does
- * not count as handled (XEP-0198) before it. */
+ * not count as handled (XEP-0198) before it; when it fails, its sender gets an error. Not so for what has
+ * been given an id in the archive, which then either has it, or answers itself: what can be found there
+ * is not lost, and sent again it would be there twice. */
 #include <string.h>
 
+#include "../refused.h"
 #include "inbox.h"
 
 #define NS_MARKERS "urn:xmpp:chat-markers:0"
@@ -87,11 +90,13 @@ struct change {
     bool own, removed;       /* sent by the account; the conversation goes */
     uint32_t mark;           /* of the message / up to which all is read */
     struct gr_receipt *receipt;
+    struct gr_stanza *told;  /* whose sender learns of a failure; NULL: nobody does */
 };
 
 static void change_clear(struct change *x)
 {
     gr_stanza_unref(&x->st);
+    gr_stanza_unref(&x->told);
     gr_receipt_give(&x->receipt);
     gr_free(x->archive_id);
 }
@@ -102,9 +107,26 @@ static void change_free(struct change *x)
     gr_free(x);
 }
 
+static void tell_sender(struct gr_mod *self, const struct change *x, int rc)
+{
+    struct gr_stanza *reply;
+
+    if (x->told == NULL || x->archive_id != NULL || !gr_receipt_refuse(x->receipt))
+        return;
+    reply = gr_error_reply(x->told, gr_cond_of(rc), "the list of conversations lacks the message");
+    if (gr_stanza_from(reply) == NULL) { /* it was for the sender's own account */
+        struct gr_jid *own = gr_jid_dup_bare(gr_stanza_from(x->told));
+
+        gr_stanza_set_from(reply, own);
+        gr_jid_free(&own);
+    }
+    gr_send(self, reply);
+}
+
 static void on_done(struct gr_mod *self, int rc, void *ctx)
 {
-    (void)self, (void)rc; /* told already; the message itself is not lost by it */
+    if (rc != 0 && rc != GR_ECANCELED)
+        tell_sender(self, ctx, rc);
     change_free(ctx);
 }
 
@@ -138,9 +160,8 @@ static void on_conv(struct gr_mod *self, struct conv *c, int rc, void *ctx)
 {
     struct change *x = ctx;
 
-    (void)self, (void)rc;
     if (c == NULL || c->gone || !apply(c, x)) {
-        change_free(x);
+        on_done(self, rc, x);
         return;
     }
     conv_changed(c);
@@ -166,11 +187,13 @@ static void change(struct gr_mod *self, const struct gr_jid *owner, const char *
 static struct change change_for(const struct gr_stanza_ev *ev, bool own, const char *remote)
 {
     const char *id = gr_acc_get(ev->ev.acc, "mam", "mam_id");
+    enum gr_type type = gr_stanza_type(ev->stanza);
 
     return (struct change){
         .st = gr_stanza_ref(ev->stanza), .time_us = gr_acc_time_us(ev->ev.acc),
         .archive_id = id != NULL ? gr_strdup(id) : NULL, .own = own,
         .mark = mark_for(ev->stanza, remote), .receipt = gr_receipt_take(&ev->ev),
+        .told = type != GR_MSG_GROUPCHAT ? gr_stanza_ref(ev->stanza) : NULL, /* rooms expel for it */
     };
 }
 
@@ -184,7 +207,8 @@ enum gr_verdict on_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (is_part(ev->stanza, ev->ev.acc) && gr_stanza_type(ev->stanza) != GR_MSG_GROUPCHAT)
         x = change_for(ev, true, ev->to->bare);
     else if (read != NULL)
-        x = (struct change){ .mark = mark_of(read), .receipt = gr_receipt_take(&ev->ev) };
+        x = (struct change){ .mark = mark_of(read), .receipt = gr_receipt_take(&ev->ev),
+                             .told = gr_stanza_ref(ev->stanza) };
     else
         return GR_OK;
     change(self, ev->from, ev->to->bare, &x);
@@ -218,7 +242,8 @@ enum gr_verdict on_received(struct gr_mod *self, struct gr_stanza_ev *ev)
         if (!is_of_light_room(conf, ev))
             return GR_OK;
         own = ev->from->resource != NULL && strcmp(ev->from->resource, ev->to->bare) == 0;
-    } else if (!is_part(st, ev->ev.acc) || gr_jid_bare_equal(ev->from, ev->to)) {
+    } else if (!is_part(st, ev->ev.acc) || gr_jid_bare_equal(ev->from, ev->to) ||
+               message_is_refused(self, ev)) {
         return GR_OK; /* to oneself: seen when it was sent */
     }
     x = change_for(ev, own, ev->from->bare);

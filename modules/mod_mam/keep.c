@@ -7,6 +7,8 @@
 
 #include <grapnel/log.h>
 
+#include "../refused.h"
+
 #define NS_CARBONS "urn:xmpp:carbons:2"
 #define NS_MARKERS "urn:xmpp:chat-markers:0"
 #define NS_RECEIPTS "urn:xmpp:receipts"
@@ -164,15 +166,20 @@ static void keeping_free(struct keeping *k)
 }
 
 /* Runs a hook of which the handler here is one. While no other module answers it, and the archive is
- * in memory still, this one is all of it, and does not wait. */
+ * in memory still, this one is all of it, and does not wait. Once the message is held, what is run
+ * uses its accumulator: the receipt of what is written is in there. */
 static void run(struct keeping *k, enum gr_hook_id id,
                 enum gr_verdict (*ours)(struct gr_mod *self, struct gr_mam_ev *ev), gr_ran_f then)
 {
     if (k->archive == NULL || k->archive->stale || k->archive->gone ||
-        !gr_hook_is_own(k->self, id))
-        gr_hook_run(k->self, id, &k->ev.ev, then);
-    else
+        !gr_hook_is_own(k->self, id)) {
+        if (k->hold != NULL)
+            gr_hook_run_held(k->self, k->hold, id, &k->ev.ev, then);
+        else
+            gr_hook_run(k->self, id, &k->ev.ev, then);
+    } else {
         then(k->self, &k->ev.ev, ours(k->self, &k->ev));
+    }
 }
 
 static void finish(struct keeping *k, enum gr_verdict verdict)
@@ -311,7 +318,7 @@ enum gr_verdict on_received(struct gr_mod *self, struct gr_stanza_ev *ev)
         return GR_OK;
     remove_forged(self, ev);
     if (ev->to->node == NULL || !is_storable(self, ev) || was_kept(ev) ||
-        is_removed(self, ev->to))
+        is_removed(self, ev->to) || message_is_refused(self, ev))
         return GR_OK;
     id = gr_acc_get(ev->ev.acc, "mam", "mam_id");
     if (id == NULL || !gr_jid_bare_equal(ev->from, ev->to))

@@ -77,6 +77,8 @@ static void tell_sender(struct gr_mod *self, const struct written *w, int rc)
     struct gr_jid *from = NULL, *to = NULL;
     struct gr_stanza *st, *reply;
 
+    if (!gr_receipt_refuse(w->receipt))
+        return; /* it knows already, from the other archive or whoever refused the message */
     if (gr_jid_parse(w->text, w->from_len, &from) == 0 &&
         gr_jid_parse(w->text + w->from_len, w->to_len, &to) == 0) {
         st = gr_message_new(GR_MSG_CHAT, from, to);

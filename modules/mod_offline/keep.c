@@ -129,6 +129,7 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 struct keep {
     struct keep *next, **at; /* at: what points to it */
     struct gr_hold *hold;
+    struct gr_receipt *receipt;
     struct gr_stanza *stanza;
     struct gr_jid *from, *to;
 };
@@ -139,6 +140,7 @@ static struct keep *keep_new(struct offline *o, struct gr_hold *hold,
     struct keep *k = gr_alloc(sizeof(*k));
 
     k->hold = hold;
+    k->receipt = gr_receipt_take(&ev->ev);
     k->stanza = gr_stanza_ref(ev->stanza);
     k->from = gr_jid_dup(ev->from);
     k->to = gr_jid_dup(ev->to);
@@ -155,6 +157,7 @@ static void keep_free(struct keep *k)
     *k->at = k->next;
     if (k->next != NULL)
         k->next->at = k->at;
+    gr_receipt_give(&k->receipt);
     gr_stanza_unref(&k->stanza);
     gr_jid_free(&k->from);
     gr_jid_free(&k->to);
@@ -166,11 +169,13 @@ static void answer(struct gr_mod *self, struct keep *k, enum gr_cond cond, const
     struct gr_stanza *reply =
         cond != GR_COND_NONE ? gr_error_reply(k->stanza, cond, text) : NULL;
 
-    if (reply != NULL) {
+    if (reply != NULL && gr_receipt_refuse(k->receipt)) {
         gr_stanza_set_from(reply, k->to);
         gr_stanza_set_to(reply, k->from);
         gr_send(self, reply);
+        reply = NULL;
     }
+    gr_stanza_unref(&reply);
     gr_resume(k->hold, GR_STOP);
     keep_free(k);
 }

@@ -1,0 +1,248 @@
+/* tests/mod/test_messages_end.c: what becomes of messages where something goes wrong, or comes late: the
+ * sender hears of it once, nobody keeps what was refused, and what was taken back is gone everywhere. */
+#include "harness.h"
+
+#include "store/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define BASE "[host localhost]\n[mod_roster]\n[mod_presence]\n"
+#define WITH_OFFLINE BASE "[mod_offline]\n"
+#define WITH_INBOX WITH_OFFLINE "[mod_inbox]\n"
+#define ALL WITH_INBOX "[mod_mam]\n[mod_privacy]\n[mod_blocking]\n[mod_carboncopy]\n"                \
+                       "[mod_stream_management]\n"
+
+#define NS_INBOX "erlang-solutions.com:xmpp:inbox:0"
+#define NS_RETRACT "urn:xmpp:message-retract:1"
+#define MARKERS "urn:xmpp:chat-markers:0"
+
+static const struct gr_coll archive = GR_LOG("mam.messages"), queue = GR_LOG("offline.messages"),
+                            entries = GR_MAP("inbox");
+
+static struct h *start(const char *ini)
+{
+    struct h *h = h_start(ini);
+
+    h_user(h, "alice@localhost");
+    h_user(h, "bob@localhost");
+    return h;
+}
+
+static void say(struct hs *s, const char *to, const char *id)
+{
+    h_sendf(s, "<message to='%s' id='%s' type='chat'><body>%s</body></message>", to, id, id);
+}
+
+static struct gr_stanza *next_message(struct hs *s)
+{
+    struct gr_stanza *st = h_next(s);
+
+    while (st != NULL && gr_stanza_kind(st) != GR_MESSAGE)
+        st = h_next(s);
+    return st;
+}
+
+/* Errors for that message among all that has come. */
+static unsigned errors(struct hs *s, const char *id)
+{
+    const struct gr_stanza *st;
+    unsigned n = 0;
+
+    while ((st = next_message(s)) != NULL)
+        n += gr_stanza_type(st) == GR_TYPE_ERROR && strcmp(gr_stanza_id(st), id) == 0;
+    return n;
+}
+
+static uint64_t counted;
+
+static void on_count(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    (void)self, (void)req;
+    assert_int_equal(rows->rc, 0);
+    counted = rows->count;
+}
+
+static uint64_t rows_of(struct h *h, const char *module, const struct gr_coll *coll,
+                        const char *owner)
+{
+    gr_store_count(gr_req_new(h_mod(h, module, owner), 1, on_count), coll, owner);
+    h_run(h);
+    return counted;
+}
+
+/* Unread messages of the only conversation, -1: there is none. */
+static int unread(struct hs *s)
+{
+    struct gr_stanza *st;
+    int n = -1;
+
+    h_drop_all(s);
+    h_iq(s, "set", NULL, "<inbox xmlns='" NS_INBOX "'/>");
+    while ((st = next_message(s)) != NULL)
+        n = atoi(gr_el_attr(gr_stanza_child(st, NS_INBOX, "result"), "unread"));
+    return n;
+}
+
+/* --- the disk fails --- */
+
+static uint64_t good_commits;
+
+static int fails_later(uint64_t n)
+{
+    (void)n;
+    if (good_commits == 0)
+        return ENOSPC;
+    good_commits--;
+    return 0;
+}
+static const struct store_faults faults = { .commit = fails_later };
+
+static void disk_takes(uint64_t commits)
+{
+    good_commits = commits;
+    store_faults = &faults;
+}
+
+/* Both archives, both inboxes and the offline store cannot take it: one error. */
+static void one_error_for_a_message(void **state)
+{
+    static const char *const to[] = { "bob@localhost", "bob@localhost/1", "carol@localhost",
+                                      "nobody@localhost", "alice@localhost" };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(to); i++)
+        for (unsigned good = 0; good < 6; good++) {
+            struct h *h = start(ALL);
+            struct hs *a = h_online(h, "alice@localhost/1"), *b;
+            unsigned n, told, kept;
+
+            h_user(h, "carol@localhost");
+            b = h_online(h, "carol@localhost/1"); /* blocks alice */
+            h_iq_result(b, "set", NULL,
+                        "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>", NULL);
+            h_drop_all(a);
+            disk_takes(good);
+            say(a, to[i], "1");
+            h_advance(h, 10);
+            store_faults = NULL;
+            n = h_count(a);
+            told = errors(a, "1");
+            kept = (unsigned)(rows_of(h, "mam", &archive, "alice@localhost") +
+                              rows_of(h, "mam", &archive, "bob@localhost") +
+                              rows_of(h, "offline", &queue, "bob@localhost"));
+            assert_int_equal(h_unhandled(a), 0);
+            if (told > 1 || (told == 0 && kept < (i == 4 ? 1u : 3u)))
+                h_fail("to %s, %u commits: %u errors of %u stanzas, %u rows", to[i], good, told, n, kept);
+            h_stop(&h);
+        }
+}
+
+/* Without an archive the conversation was all that there was. */
+static void an_inbox_that_cannot_be_written(void **state)
+{
+    (void)state;
+    for (int with_archive = 0; with_archive < 2; with_archive++) {
+        struct h *h = start(with_archive ? WITH_INBOX "[mod_mam]\n" : WITH_INBOX);
+        struct hs *a = h_online(h, "alice@localhost/1"), *b = h_online(h, "bob@localhost/1");
+        unsigned told = 0;
+
+        for (unsigned good = 0; good < 8; good++) {
+            char id[8];
+
+            snprintf(id, sizeof(id), "%u", good);
+            h_drop_all(a);
+            disk_takes(good);
+            say(a, "bob@localhost", id);
+            store_faults = NULL;
+            assert_int_equal(h_unhandled(a), 0);
+            told = errors(a, id);
+            if (with_archive)
+                assert_true(told <= 1); /* the archive's; the inbox alone says nothing: the last */
+            else
+                assert_int_equal(told, good < 2);
+        }
+        assert_int_equal(told, 0);
+        h_drop_all(b);
+        disk_takes(0); /* what one has read is not kept: one's own client hears of it */
+        h_send(b, "<message to='alice@localhost' id='m'><displayed xmlns='" MARKERS "' id='7'/></message>");
+        store_faults = NULL;
+        assert_int_equal(errors(b, "m"), 1);
+        h_send(b, "<message to='alice@localhost' id='m'><displayed xmlns='" MARKERS "' id='7'/></message>");
+        assert_int_equal(errors(b, "m"), 0);
+        assert_int_equal(unread(b), 0);
+        h_stop(&h);
+    }
+}
+
+/* Somebody else takes his time to say whether the message is to be kept. */
+static struct gr_hold *slow;
+
+static enum gr_verdict on_behaviour(struct gr_mod *self, struct gr_mam_ev *ev)
+{
+    slow = gr_hold(self, &ev->ev);
+    assert_non_null(slow);
+    return GR_PENDING;
+}
+static const struct gr_hook slow_hooks[] = { GR_ON(mam_get_behaviour, 10, on_behaviour), GR_HOOK_END };
+static const struct gr_module slow_module = { .name = "slow", .hooks = slow_hooks };
+
+static void archived_late_and_acknowledged_then(void **state)
+{
+    struct h *h;
+    struct hs *a;
+
+    (void)state;
+    h_module(&slow_module);
+    h = start(BASE "[mod_offline_stub]\n[mod_mam]\n");
+    a = h_online(h, "alice@localhost/1");
+    h_hold_store(h, true);
+    say(a, "alice@localhost", "1");
+    h_enter(h, "alice@localhost");
+    gr_resume(slow, GR_OK);
+    h_run(h);
+    assert_int_equal(h_unhandled(a), 1);
+    h_commit(h);
+    h_run(h);
+    assert_int_equal(h_unhandled(a), 0);
+    h_hold_store(h, false);
+    assert_int_equal(rows_of(h, "mam", &archive, "alice@localhost"), 1);
+    h_stop(&h);
+}
+
+/* --- refused --- */
+
+/* RFC 6121, 8.5.3.2.1: only chat finds another resource. */
+static void refused_messages_are_not_kept(void **state)
+{
+    struct h *h = start(ALL);
+    struct hs *a = h_online(h, "alice@localhost/1"), *b;
+
+    (void)state;
+    for (int online = 0; online < 2; online++) {
+        if (online)
+            b = h_online(h, "bob@localhost/1");
+        h_send(a, "<message to='bob@localhost/old' id='1'><body>1</body></message>");
+        h_expect_error(a, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "bob@localhost/old");
+        assert_int_equal(rows_of(h, "mam", &archive, "bob@localhost"), 0);
+        assert_int_equal(rows_of(h, "inbox", &entries, "bob@localhost"), 0);
+    }
+    h_send(a, "<message to='bob@localhost/1' id='2'><body>2</body></message>");
+    h_send(a, "<message to='bob@localhost/old' id='3' type='chat'><body>3</body></message>");
+    assert_int_equal(rows_of(h, "mam", &archive, "bob@localhost"), 2);
+    assert_int_equal(unread(b), 2);
+    h_expect_nothing(a);
+    h_stop(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        cmocka_unit_test(one_error_for_a_message),
+        cmocka_unit_test(an_inbox_that_cannot_be_written),
+        cmocka_unit_test(archived_late_and_acknowledged_then),
+        cmocka_unit_test(refused_messages_are_not_kept),
+    };
+
+    return H_RUN("messages_end", cases);
+}
