@@ -152,6 +152,18 @@ static bool is_eligible(struct gr_mod *self, const struct copying *c)
 
 /* --- copies (7, 8) --- */
 
+/* The list that is in force for the session may deny who wrote the message (XEP-0016, 2.2, rule 1): the
+ * copy comes from the own account, which no list denies. What another resource has sent is one's own. */
+static bool is_denied(struct gr_mod *self, const struct copying *c, const struct gr_session *s)
+{
+    struct gr_privacy_ev e = { .owner = gr_session_jid(s), .peer = c->ev->from,
+                               .stanza = c->ev->stanza };
+
+    if (c->direction == RECEIVED)
+        gr_hook_run(self, GR_HOOK_privacy_check_packet, &e.ev, NULL);
+    return e.verdict != GR_ALLOW;
+}
+
 /* The next session after s that gets a copy; NULL starts and ends. */
 static struct gr_session *next_copy(struct gr_mod *self, const struct copying *c,
                                     struct gr_session *s)
@@ -161,7 +173,8 @@ static struct gr_session *next_copy(struct gr_mod *self, const struct copying *c
 
         if (carbons != NULL && carbons->enabled && s != c->except &&
             !(gr_session_available(s) && gr_session_priority(s) >= c->reach) &&
-            (c->sender == NULL || strcmp(c->sender, gr_session_jid(s)->resource) != 0))
+            (c->sender == NULL || strcmp(c->sender, gr_session_jid(s)->resource) != 0) &&
+            !is_denied(self, c, s))
             return s;
     }
     return NULL;

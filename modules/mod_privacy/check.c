@@ -264,6 +264,19 @@ static int judge_sessions(struct gr_mod *self, struct gr_stanza_ev *ev, const st
     return *online ? verdict : judge_by(self, ev, b, b->def);
 }
 
+/* Who gets only a copy (XEP-0280) is asked about it with what is known then: its list, too, has to know
+ * the contact. */
+static bool copies_must_ask(struct gr_mod *self, const struct gr_stanza_ev *ev, const struct book *b,
+                            const struct gr_account *a)
+{
+    if (a == NULL || gr_stanza_kind(ev->stanza) != GR_MESSAGE)
+        return false;
+    for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s))
+        if (must_ask(book_list(self, b, s), b, ev->from))
+            return true;
+    return false;
+}
+
 /* The rest is the account's own business. */
 static bool is_for_sessions(const struct gr_stanza *st)
 {
@@ -285,7 +298,7 @@ static int judge_in(struct gr_mod *self, struct gr_stanza_ev *ev, const struct b
         verdict = judge_sessions(self, ev, b, a, &online);
     else
         verdict = judge_by(self, ev, b, book_list(self, b, s));
-    if (verdict == ASK)
+    if (verdict == ASK || (verdict == GR_ALLOW && copies_must_ask(self, ev, b, a)))
         return ASK;
     if (verdict == GR_ALLOW)
         return GR_OK;

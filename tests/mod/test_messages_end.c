@@ -235,6 +235,79 @@ static void refused_messages_are_not_kept(void **state)
     h_stop(&h);
 }
 
+/* --- copies and lists --- */
+
+#define CARBONS "<enable xmlns='urn:xmpp:carbons:2'/>"
+#define LIST(name, items) "<list name='" name "'>" items "</list>"
+#define ITEM(action, what, order) "<item action='" action "' " what " order='" order "'/>"
+#define NO_ALICE ITEM("deny", "type='jid' value='alice@localhost'", "1")
+
+static void privacy(struct hs *s, const char *what)
+{
+    char *xml = gr_asprintf("<query xmlns='jabber:iq:privacy'>%s</query>", what);
+
+    h_iq_result(s, "set", NULL, xml, NULL);
+    h_drop_all(s);
+    gr_free(xml);
+}
+
+/* A session that wants copies and gets messages for the account only as such. */
+static struct hs *copies_for(struct h *h, const char *full)
+{
+    struct hs *s = h_online(h, full);
+
+    h_iq_result(s, "set", NULL, CARBONS, NULL);
+    h_send(s, "<presence><priority>-1</priority></presence>");
+    h_drop_all(s);
+    return s;
+}
+
+/* XEP-0016, 2.2, rules 1 and 2: the list in force for a session is about what it gets, however that comes. */
+static void copies_pass_the_list_of_their_session(void **state)
+{
+    struct h *h = start(ALL);
+    struct hs *a = h_online(h, "alice@localhost/1"), *b = h_online(h, "bob@localhost/1");
+    struct hs *c = copies_for(h, "bob@localhost/2");
+
+    (void)state;
+    privacy(b, LIST("no", NO_ALICE));
+    privacy(b, LIST("all", ITEM("allow", "", "1")));
+    privacy(b, LIST("friends", ITEM("allow", "type='subscription' value='to'", "1")
+                    ITEM("deny", "", "2")));
+    say(a, "bob@localhost", "copied");
+    assert_non_null(next_message(c));
+    privacy(c, "<active name='no'/>");
+    h_drop_all(b);
+    say(a, "bob@localhost", "1");
+    say(a, "bob@localhost/1", "2");
+    assert_non_null(next_message(b));
+    assert_non_null(next_message(b));
+    assert_null(next_message(c));
+    say(b, "alice@localhost", "own");
+    assert_non_null(next_message(c)); /* what one has said oneself */
+    /* Blocked for the account; one session has said that it wants them all the same. */
+    privacy(c, "<active/>");
+    privacy(b, "<active name='all'/>");
+    h_iq_result(b, "set", NULL, "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>",
+                NULL);
+    h_drop_all(b);
+    h_drop_all(c);
+    say(a, "bob@localhost", "3");
+    assert_non_null(next_message(b));
+    assert_null(next_message(c));
+    /* A list that has to ask the roster: she is none, then a contact. */
+    privacy(c, "<active name='friends'/>");
+    say(a, "bob@localhost", "4");
+    assert_null(next_message(c));
+    h_iq_result(b, "set", NULL, "<unblock xmlns='urn:xmpp:blocking'/>", NULL);
+    h_send(b, "<presence type='subscribe' to='alice@localhost'/>");
+    h_send(a, "<presence type='subscribed' to='bob@localhost'/>");
+    h_drop_all(c);
+    say(a, "bob@localhost", "5");
+    assert_non_null(next_message(c));
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -242,6 +315,7 @@ int main(void)
         cmocka_unit_test(an_inbox_that_cannot_be_written),
         cmocka_unit_test(archived_late_and_acknowledged_then),
         cmocka_unit_test(refused_messages_are_not_kept),
+        cmocka_unit_test(copies_pass_the_list_of_their_session),
     };
 
     return H_RUN("messages_end", cases);
