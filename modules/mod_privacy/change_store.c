@@ -97,10 +97,13 @@ static void put_sessions(struct change *c, const struct book *b)
     for (struct gr_session *s = gr_account_next(a, NULL); s != NULL; s = gr_account_next(a, s)) {
         struct seat *seat = gr_session_slot_peek(c->self, s, &seat_slot);
 
-        if (c->op == CHANGE_ACTIVE && gr_jid_equal(gr_session_jid(s), c->who))
+        if (c->op == CHANGE_ACTIVE && gr_jid_equal(gr_session_jid(s), c->who)) {
             set_list(&seat_of(c->self, s)->active, c->list);
-        else if (seat != NULL && is_same(seat->active, name))
+            gr_session_changed(c->self, s);
+        } else if (seat != NULL && is_same(seat->active, name)) {
             set_list(&seat->active, removes(c) ? NULL : c->list);
+            gr_session_changed(c->self, s);
+        }
         if (name != NULL && is_same(book_list(c->self, b, s), name))
             tell_updated(c, s, name);
     }

@@ -20,9 +20,12 @@ static enum gr_verdict answer(struct gr_privacy_ev *ev, enum gr_cond cond)
 static void note_interest(struct gr_mod *self, const struct gr_privacy_ev *ev)
 {
     struct gr_session *s = gr_session_find(self, ev->peer, 0);
+    struct seat *seat = s != NULL ? seat_of(self, s) : NULL;
 
-    if (s != NULL)
-        seat_of(self, s)->interested = true;
+    if (seat == NULL || seat->interested)
+        return;
+    seat->interested = true;
+    gr_session_changed(self, s);
 }
 
 /* --- get --- */

@@ -240,6 +240,9 @@ static void refused_messages_are_not_kept(void **state)
 #define CARBONS "<enable xmlns='urn:xmpp:carbons:2'/>"
 #define LIST(name, items) "<list name='" name "'>" items "</list>"
 #define ITEM(action, what, order) "<item action='" action "' " what " order='" order "'/>"
+#define LIST_NO_CAROL                                                                              \
+    "<list xmlns='jabber:iq:privacy' name='no'>"                                                   \
+    ITEM("deny", "type='jid' value='carol@localhost'", "1") "</list>"
 #define NO_ALICE ITEM("deny", "type='jid' value='alice@localhost'", "1")
 
 static void privacy(struct hs *s, const char *what)
@@ -308,6 +311,71 @@ static void copies_pass_the_list_of_their_session(void **state)
     h_stop(&h);
 }
 
+#define SM "xmlns='urn:xmpp:sm:3'"
+
+/* With a stream that can be resumed, the id that it takes in id. */
+static struct hs *managed(struct h *h, const char *full, char id[64])
+{
+    struct hs *s = h_online(h, full);
+    const struct gr_stanza *st;
+
+    h_send(s, "<enable " SM " resume='true'/>");
+    st = h_expect_among(s, "<enabled " SM " _='more'/>");
+    snprintf(id, 64, "%s", gr_el_attr(gr_stanza_root(st), "id"));
+    h_drop_all(s);
+    return s;
+}
+
+static struct hs *resumed(struct h *h, const char *bare, const char *id)
+{
+    struct hs *s = h_connect(h, bare);
+    char *xml = gr_asprintf("<resume " SM " h='0' previd='%s'/>", id);
+
+    h_send(s, xml);
+    h_expect_among(s, "<resumed " SM " _='more'/>");
+    gr_free(xml);
+    return s;
+}
+
+/* A session that is made again after a restart has its list, as it was changed last. */
+static void the_active_list_outlives_a_restart(void **state)
+{
+    static const struct gr_coll lists = GR_MAP("privacy");
+    struct h *h = start(ALL);
+    struct hs *a, *b;
+    struct gr_txn *t;
+    char id[64];
+
+    (void)state;
+    b = managed(h, "bob@localhost/1", id);
+    privacy(b, LIST("no", ITEM("deny", "type='jid' value='carol@localhost'", "1")));
+    privacy(b, "<active name='no'/>");
+    privacy(b, LIST("no", NO_ALICE));
+    privacy(b, LIST("yes", ITEM("allow", "", "1")));
+    for (int round = 0; round < 3; round++) {
+        h_advance(h, 2000);
+        if (round == 1) { /* a change of which only the row was written */
+            t = gr_txn_new(h_mod(h, "privacy", "bob@localhost"));
+            gr_txn_put(t, &lists, "bob@localhost", "list:no", 7, LIST_NO_CAROL, sizeof(LIST_NO_CAROL) - 1);
+            gr_txn_commit(t, NULL);
+            h_run(h);
+        }
+        if (round == 2)
+            privacy(b, "<active/>");
+        h_restart(h);
+        a = h_online(h, "alice@localhost/1");
+        say(a, "bob@localhost/1", "1");
+        assert_int_equal(errors(a, "1"), round == 0);
+        b = resumed(h, "bob@localhost", id);
+        h_drop_all(b);
+        h_iq_result(b, "get", NULL, "<query xmlns='jabber:iq:privacy'/>",
+                    round == 2 ? "<query xmlns='jabber:iq:privacy'><list name='no'/><list name='yes'/></query>"
+                               : "<query xmlns='jabber:iq:privacy'><active name='no'/><list name='no'/>"
+                                 "<list name='yes'/></query>");
+    }
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -316,6 +384,7 @@ int main(void)
         cmocka_unit_test(archived_late_and_acknowledged_then),
         cmocka_unit_test(refused_messages_are_not_kept),
         cmocka_unit_test(copies_pass_the_list_of_their_session),
+        cmocka_unit_test(the_active_list_outlives_a_restart),
     };
 
     return H_RUN("messages_end", cases);
