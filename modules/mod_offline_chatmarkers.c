@@ -245,7 +245,12 @@ static void send_row(struct gr_mod *self, const struct gr_jid *owner, const stru
     int64_t time_us;
 
     if (row->key_len > KEY_MAX || row_read(self, row, owner, &time_us, &st) != 0) {
-        gr_error("offline_chatmarkers.damaged", "a marker for %s cannot be read", owner->bare);
+        struct gr_txn *t = gr_txn_new(self);
+
+        gr_error("offline_chatmarkers.damaged", "a marker for %s is damaged and thrown away",
+                 owner->bare);
+        gr_txn_del(t, &collections[0], owner->bare, row->key, row->key_len);
+        gr_txn_commit(t, NULL);
         return;
     }
     s = gr_alloc(sizeof(*s));

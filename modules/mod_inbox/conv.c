@@ -80,11 +80,15 @@ static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows
     struct op *op;
 
     if (rows->rc == 0) {
-        c->stored = c->exists = entry_read(&c->e, rows->row->val, rows->row->val_len) == 0;
-        c->binned_us = c->e.binned_us;
-        if (!c->stored)
+        c->stored = true;
+        c->exists = entry_read(&c->e, rows->row->val, rows->row->val_len) == 0;
+        if (!c->exists) { /* it goes, or is written anew */
             gr_error("inbox.damaged", "a conversation of %s is damaged and thrown away",
                      c->owner->bare);
+            c->e = (struct entry){ .unread = 0 };
+            c->dirty = true;
+        }
+        c->binned_us = c->e.binned_us;
     }
     c->loaded = true;
     while ((op = c->ops) != NULL) {

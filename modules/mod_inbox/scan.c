@@ -1,6 +1,4 @@
 /* mod_inbox/scan.c: all conversations of an account, a page at a time. */
-#include <grapnel/log.h>
-
 #include "inbox.h"
 
 enum { PAGE = 200 };
@@ -11,6 +9,11 @@ static void scan_end(struct gr_mod *self, struct scan *s, int rc)
 {
     s->done(self, s->ctx, rc);
     gr_jid_free(&s->owner);
+}
+
+static void on_damaged(struct gr_mod *self, struct conv *c, int rc, void *ctx)
+{
+    (void)self, (void)c, (void)rc, (void)ctx; /* whoever reads it throws it away */
 }
 
 /* False: no more wanted. */
@@ -24,7 +27,7 @@ static bool give(struct gr_mod *self, const struct scan *s, const struct gr_row 
         more = s->row(self, s->ctx, remote, &e);
         entry_free(&e);
     } else {
-        gr_error("inbox.damaged", "a conversation of %s is damaged", s->owner->bare);
+        conv_with(self, s->owner, remote, on_damaged, NULL);
     }
     gr_free(remote);
     return more;

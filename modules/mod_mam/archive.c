@@ -268,15 +268,26 @@ static void on_head(struct gr_mod *self, struct gr_req *req, const struct gr_row
         gr_store_range_back(request(self, a, on_last), MESSAGES, a->owner->bare, NULL, 0, 1);
 }
 
+/* As if they had never been set: an account must not stand still for them. */
+static void forget_prefs(struct gr_mod *self, struct archive *a)
+{
+    struct gr_txn *t = gr_txn_new(self);
+
+    gr_error("mam.damaged", "the preferences of %s are damaged and thrown away", a->owner->bare);
+    prefs_free(&a->prefs);
+    a->prefs.mode = -1;
+    gr_txn_del(t, PREFS, a->owner->bare, PREFS_KEY, sizeof(PREFS_KEY) - 1);
+    gr_txn_commit(t, NULL);
+}
+
 static void on_prefs(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct archive *a = ((struct reading *)gr_req_data(req))->a;
-    int rc = rows->rc == GR_ENOENT ? 0 : rows->rc;
 
-    if (rows->rc == 0)
-        rc = prefs_read(&a->prefs, rows->row->val, rows->row->val_len);
-    if (rc != 0)
-        finish(self, a, rc);
+    if (rows->rc == 0 && prefs_read(&a->prefs, rows->row->val, rows->row->val_len) != 0)
+        forget_prefs(self, a);
+    if (rows->rc != 0 && rows->rc != GR_ENOENT)
+        finish(self, a, rows->rc);
     else
         gr_store_count(request(self, a, on_head), MESSAGES, a->owner->bare);
 }

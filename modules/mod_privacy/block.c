@@ -51,6 +51,8 @@ struct list *list_block(const struct list *l, const char *name, const struct gr_
 {
     struct list *to = list_new(name, (l != NULL ? l->count : 0) + count);
 
+    if (l != NULL && l->closed)
+        l = NULL; /* set anew */
     copy_items(to, l, true, NULL, 0);
     for (size_t i = 0; i < count; i++) {
         struct item item = { .type = ITEM_JID, .on = ON_ALL,
@@ -69,7 +71,8 @@ struct list *list_unblock(const struct list *l, const struct gr_jid *const *jids
 
     if (count > 0)
         copy_items(to, l, true, jids, count);
-    copy_items(to, l, false, NULL, 0);
+    if (count > 0 || !l->closed)
+        copy_items(to, l, false, NULL, 0);
     return number(to);
 }
 

@@ -10,7 +10,7 @@
 
 const struct gr_coll privacy_colls[2] = { GR_MAP("privacy"), GR_COLL_END };
 
-/* --- slots: a version that changes these structs, or struct list, changes the version --- */
+/* --- the slot: a version that changes the struct, or struct list, changes the version --- */
 
 void book_clear(struct book *b)
 {
@@ -27,19 +27,7 @@ static void release_book(void *data)
     book_clear(data);
 }
 
-static void release_seat(void *data)
-{
-    list_unref(&((struct seat *)data)->active);
-}
-
-static void *seat_persist(const void *data, size_t *len);
-static int seat_revive(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes,
-                       size_t len);
-
-const struct gr_slot book_slot = GR_SLOT(struct book, 1, release_book);
-const struct gr_slot seat_slot = { .name = "struct seat", .version = 1, .size = sizeof(struct seat),
-                                   .release = release_seat, .persist = seat_persist,
-                                   .revive = seat_revive };
+const struct gr_slot book_slot = GR_SLOT(struct book, 2, release_book);
 
 struct book *book_find(struct gr_mod *self, const struct gr_jid *owner)
 {
@@ -47,11 +35,6 @@ struct book *book_find(struct gr_mod *self, const struct gr_jid *owner)
     struct book *b = a != NULL ? gr_account_slot_peek(self, a, &book_slot) : NULL;
 
     return b != NULL && b->read ? b : NULL;
-}
-
-struct seat *seat_of(struct gr_mod *self, struct gr_session *s)
-{
-    return gr_session_slot(self, s, &seat_slot);
 }
 
 struct list *book_list(struct gr_mod *self, const struct book *b, const struct gr_session *s)
@@ -130,7 +113,7 @@ struct load {
     struct gr_mod *self;
     struct gr_jid *owner;
     struct book book;
-    char *def;          /* as stored */
+    char *def;          /* its name, as stored, then as chosen */
     book_f f;
     void *ctx;
 };
@@ -163,6 +146,15 @@ static struct gr_req *request_for(struct load *l, gr_store_f done)
     return req;
 }
 
+/* What a damaged row denied is not known: everybody is, until the account sets its lists anew. */
+static void load_closed(struct load *l, const char *name)
+{
+    gr_error("privacy.damaged", "the privacy lists of %s are damaged: nobody gets through until they "
+             "are set anew", l->owner->bare);
+    l->book.def = list_closed(name);
+    load_end(l, 0);
+}
+
 static void on_default(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct load *l = *(struct load **)gr_req_data(req);
@@ -170,7 +162,10 @@ static void on_default(struct gr_mod *self, struct gr_req *req, const struct gr_
     (void)self;
     if (rows->rc == 0)
         l->book.def = list_of_row(&rows->row[0]);
-    load_end(l, rows->rc != 0 ? rows->rc : l->book.def == NULL ? GR_EIO : 0);
+    if (l->book.def != NULL || (rows->rc != 0 && rows->rc != GR_ENOENT))
+        load_end(l, rows->rc);
+    else
+        load_closed(l, l->def);
 }
 
 /* privacy_get_user_list has been run: its handlers may have chosen another list, or none. */
@@ -179,14 +174,17 @@ static void on_chosen(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict ver
     struct gr_privacy_ev *e = GR_CONTAINER_OF(ev, struct gr_privacy_ev, ev);
     struct load *l = GR_CONTAINER_OF(e, struct load, e);
     size_t len;
-    char *key;
+    char *key, *name;
 
     (void)self, (void)verdict;
     if (e->list == NULL || !book_has(&l->book, e->list)) {
         load_end(l, 0);
         return;
     }
-    key = list_key(e->list, &len);
+    name = gr_strdup(e->list);
+    gr_free(l->def);
+    l->def = name;
+    key = list_key(name, &len);
     gr_store_get(request_for(l, on_default), &privacy_colls[0], l->owner->bare, key, len);
     gr_free(key);
 }
@@ -222,7 +220,7 @@ static void on_index(struct gr_mod *self, struct gr_req *req, const struct gr_ro
         return;
     }
     if (rows->rc == 0 && !take_index(l, &rows->row[0])) {
-        load_end(l, GR_EIO);
+        load_closed(l, "damaged");
         return;
     }
     l->e.owner = l->owner;
@@ -266,7 +264,7 @@ static void on_loaded(struct gr_mod *self, void *ctx, struct book *take, int rc)
     connecting_drop(&c->task);
 }
 
-static void book_want(struct gr_mod *self, const struct gr_jid *owner)
+void book_want(struct gr_mod *self, const struct gr_jid *owner)
 {
     struct connecting *c;
 
@@ -281,72 +279,4 @@ static void book_want(struct gr_mod *self, const struct gr_jid *owner)
 void on_connect(struct gr_mod *self, struct gr_session_ev *ev)
 {
     book_want(self, ev->jid);
-}
-
-/* --- over a restart (XEP-0198): the active list as it was is in force again at once. A change just before
- * a crash may have reached its row and not the session's. --- */
-
-static void *seat_persist(const void *data, size_t *len)
-{
-    const struct seat *seat = data;
-    struct gr_stanza *st = gr_nonza_new(NS_PRIVACY, "list");
-    struct gr_writer w = gr_writer_new(256);
-    const char *xml;
-    size_t xml_len;
-
-    gr_write_u8(&w, seat->interested);
-    if (seat->active != NULL) {
-        list_write(st, gr_stanza_root(st), seat->active);
-        xml = gr_stanza_xml(st, &xml_len);
-        gr_write_bytes(&w, xml, xml_len);
-    }
-    gr_stanza_unref(&st);
-    return gr_writer_take(&w, len);
-}
-
-static void on_row(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
-{
-    struct gr_session *s = gr_session_find(self, NULL, *(uint64_t *)gr_req_data(req));
-    struct list *l = rows->rc == 0 ? list_of_row(&rows->row[0]) : NULL;
-
-    if (s != NULL && (l != NULL || rows->rc == GR_ENOENT)) {
-        struct seat *seat = seat_of(self, s);
-
-        list_unref(&seat->active);
-        seat->active = list_ref(l);
-    }
-    list_unref(&l);
-}
-
-static void read_again(struct gr_mod *self, const struct gr_session *s, const struct list *active)
-{
-    struct gr_req *req = gr_req_new(self, sizeof(uint64_t), on_row);
-    size_t len;
-    char *key = list_key(active->name, &len);
-
-    *(uint64_t *)gr_req_data(req) = gr_session_id(s);
-    gr_store_get(req, &privacy_colls[0], gr_session_jid(s)->bare, key, len);
-    gr_free(key);
-}
-
-static int seat_revive(struct gr_mod *self, struct gr_session *s, void *data, const void *bytes,
-                       size_t len)
-{
-    struct gr_reader r = gr_reader_of(bytes, len);
-    struct gr_stanza *st = NULL;
-    struct seat *seat = data;
-    const char *xml;
-
-    seat->interested = gr_read_u8(&r) != 0;
-    xml = gr_read_rest(&r, &len);
-    book_want(self, gr_session_jid(s));
-    if (len == 0)
-        return 0;
-    if (gr_stanza_parse(xml, len, &st) == 0)
-        list_parse(gr_stanza_root(st), SIZE_MAX, &seat->active);
-    gr_stanza_unref(&st);
-    if (seat->active == NULL)
-        return GR_EINVAL;
-    read_again(self, s, seat->active);
-    return 0;
 }

@@ -57,6 +57,15 @@ void list_add(struct list *l, const struct item *item)
     l->asks_roster = l->asks_roster || item->type == ITEM_GROUP || item->type == ITEM_SUBSCRIPTION;
 }
 
+struct list *list_closed(const char *name)
+{
+    struct list *l = list_new(name, 1);
+
+    list_add(l, &(struct item){ .on = ON_ALL, .order = 1 });
+    l->closed = true;
+    return l;
+}
+
 /* --- from XML --- */
 
 static bool parse_order(const char *text, uint32_t *out)

@@ -2,6 +2,7 @@
  *
  *   list.c   one list: from XML, to XML, what it says about a stanza     block.c  as a block list
  *   book.c   what is known of an account's lists, read from the store    known.c  of its contacts
+ *   seat.c   of a session
  *   check.c, wait.c  stanzas that come and go     presence.c  what others see: broadcasts, changes
  *   change.c, change_store.c  changes, one after the other               iq.c  jabber:iq:privacy
  *   mod_privacy.c  the descriptor
@@ -40,11 +41,13 @@ struct list {           /* counted; not changed once it is in use */
     unsigned refs;
     char *name;
     bool asks_roster;   /* has items that need to know the contact */
+    bool closed;        /* stands for one that cannot be read: denies everybody until it is set anew */
     size_t count;
     struct item *items; /* in their order */
 };
 
 struct list *list_new(const char *name, size_t room);
+struct list *list_closed(const char *name);
 struct list *list_ref(struct list *l); /* accepts NULL */
 void list_unref(struct list **take);
 /* A copy of the item at the end of a list that is being made; there is room. */
@@ -112,7 +115,7 @@ void task_leave(struct task *t);
 
 /* NULL: not read, or nobody is online there. */
 struct book *book_find(struct gr_mod *self, const struct gr_jid *owner);
-struct seat *seat_of(struct gr_mod *self, struct gr_session *s);
+struct seat *seat_of(struct gr_mod *self, struct gr_session *s); /* seat.c */
 /* The list that is in force for a session (XEP-0016, 2.2); NULL: none. s NULL: the account's. */
 struct list *book_list(struct gr_mod *self, const struct book *b, const struct gr_session *s);
 bool book_has(const struct book *b, const char *name);
@@ -123,6 +126,7 @@ void book_load(struct gr_mod *self, const struct gr_jid *owner, book_f f, void *
 /* For the account's sessions, unless it has been read meanwhile. False: there are none. */
 bool book_adopt(struct gr_mod *self, const struct gr_jid *owner, struct book *take);
 void on_connect(struct gr_mod *self, struct gr_session_ev *ev);
+void book_want(struct gr_mod *self, const struct gr_jid *owner); /* reads it, unless it has been */
 /* Rows: the index, and one for each list. */
 struct gr_stanza *index_new(const struct book *b, const char *def);
 char *list_key(const char *name, size_t *len);

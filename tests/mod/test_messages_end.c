@@ -210,6 +210,56 @@ static void archived_late_and_acknowledged_then(void **state)
     h_stop(&h);
 }
 
+/* --- damaged rows --- */
+
+static void damage(struct h *h, const char *module, const struct gr_coll *coll, const char *owner,
+                   const char *key, size_t key_len)
+{
+    struct gr_txn *t = gr_txn_new(h_mod(h, module, owner));
+
+    gr_txn_put(t, coll, owner, key, key_len, "\x7fno row", 7);
+    gr_txn_commit(t, NULL);
+    h_run(h);
+}
+
+static unsigned times(const char *log, const char *what)
+{
+    unsigned n = 0;
+
+    for (const char *at = log; (at = strstr(at, what)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* They are told of once and thrown away, and nobody is kept waiting by them. */
+static void damaged_rows_go(void **state)
+{
+    static const struct gr_coll marks = GR_MAP("offline_chatmarkers"), prefs = GR_MAP("mam.prefs");
+    struct h *h = start(ALL "[mod_smart_markers]\n[mod_offline_chatmarkers]\n");
+    struct hs *a, *b;
+
+    (void)state;
+    damage(h, "offline_chatmarkers", &marks, "bob@localhost", "alice@localhost\0\0\2", 18);
+    damage(h, "inbox", &entries, "bob@localhost", "carol@localhost", 15);
+    damage(h, "inbox", &entries, "bob@localhost", "alice@localhost", 15);
+    damage(h, "mam", &prefs, "bob@localhost", "", 0);
+    h_log(h);
+    a = h_online(h, "alice@localhost/1");
+    for (int i = 0; i < 2; i++) {
+        b = h_online(h, "bob@localhost/1");
+        say(a, "bob@localhost", "1"); /* kept, and counted from 1 on */
+        h_expect_nothing(a);
+        assert_int_equal(unread(b), i + 1);
+        h_disconnect(&b, true);
+    }
+    assert_int_equal(rows_of(h, "offline_chatmarkers", &marks, "bob@localhost"), 0);
+    assert_int_equal(rows_of(h, "inbox", &entries, "bob@localhost"), 1);
+    assert_int_equal(rows_of(h, "mam", &prefs, "bob@localhost"), 0);
+    assert_int_equal(rows_of(h, "mam", &archive, "bob@localhost"), 2);
+    assert_int_equal(times(h_log(h), ".damaged:"), 4);
+    h_stop(&h);
+}
+
 /* --- refused --- */
 
 /* RFC 6121, 8.5.3.2.1: only chat finds another resource. */
@@ -382,6 +432,7 @@ int main(void)
         cmocka_unit_test(one_error_for_a_message),
         cmocka_unit_test(an_inbox_that_cannot_be_written),
         cmocka_unit_test(archived_late_and_acknowledged_then),
+        cmocka_unit_test(damaged_rows_go),
         cmocka_unit_test(refused_messages_are_not_kept),
         cmocka_unit_test(copies_pass_the_list_of_their_session),
         cmocka_unit_test(the_active_list_outlives_a_restart),
