@@ -82,34 +82,43 @@ static void tell(struct gr_mod *self, enum gr_event event, const struct gr_jid *
     gr_hook_run(self, GR_HOOK_push_event, &ev.ev, on_told);
 }
 
-/* Of which events are made: not errors, headlines, nor what is kept and only now delivered, of
- * which an event was made when it came (XEP-0203: the delay is the host's own). */
-static bool is_message(struct gr_mod *self, const struct gr_stanza_ev *ev)
+/* Kept and only now delivered: of it an event was made when it came (XEP-0203: the delay is the host's
+ * own). */
+static bool was_kept(struct gr_mod *self, const struct gr_stanza_ev *ev)
 {
-    enum gr_type type = gr_stanza_type(ev->stanza);
     const struct gr_el *delay;
     const char *from;
 
-    if (gr_stanza_kind(ev->stanza) != GR_MESSAGE || type == GR_TYPE_ERROR ||
-        type == GR_MSG_HEADLINE)
-        return false;
     if (ev->ev.acc == NULL || gr_acc_origin(ev->ev.acc) != GR_FROM_SERVER)
-        return true;
+        return false;
     delay = gr_stanza_child(ev->stanza, GR_NS_DELAY, "delay");
     from = delay != NULL ? gr_el_attr(delay, "from") : NULL;
-    return from == NULL || strcmp(from, gr_mod_host_jid(self)->full) != 0;
+    return from != NULL && strcmp(from, gr_mod_host_jid(self)->full) == 0;
+}
+
+/* Of which events are made. */
+static bool is_message(const struct gr_stanza_ev *ev)
+{
+    enum gr_type type = gr_stanza_type(ev->stanza);
+
+    return gr_stanza_kind(ev->stanza) == GR_MESSAGE && type != GR_TYPE_ERROR &&
+           type != GR_MSG_HEADLINE;
 }
 
 static enum gr_verdict on_send(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
-    if (is_message(self, ev))
+    if (is_message(ev) && !was_kept(self, ev))
         tell(self, GR_EVENT_SENT, ev->from, ev);
     return GR_OK;
 }
 
 static enum gr_verdict on_receive(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
-    if (ev->to->node != NULL && is_message(self, ev))
+    if (ev->to->node == NULL || !is_message(ev))
+        return GR_OK;
+    if (was_kept(self, ev))
+        told_note_kept(self, ev->to, told_mark(ev->from, ev->stanza));
+    else
         tell(self, GR_EVENT_RECEIVED, ev->from, ev);
     return GR_OK;
 }
@@ -120,7 +129,7 @@ static enum gr_verdict on_unacked(struct gr_mod *self, struct gr_stanza_ev *ev)
 
     if (ev->session != NULL)
         to_session.to = gr_session_jid(ev->session);
-    if (is_message(self, ev))
+    if (is_message(ev))
         tell(self, GR_EVENT_UNACKED, ev->from, &to_session);
     return GR_OK;
 }
@@ -216,5 +225,5 @@ GR_MODULE(event_pusher,
     .summary = "tells web servers and devices what happens (XEP-0357)",
     .conf_size = sizeof(struct pusher_conf), .state_size = sizeof(struct pusher),
     .options = options, .hooks = hooks, .iqs = iqs, .collections = collections,
-    .commands = commands, .slots = (const struct gr_slot *const[]){ &owner_slot, NULL },
+    .commands = commands, .slots = (const struct gr_slot *const[]){ &owner_slot, &told_slot, NULL },
     .check = check, .start = start, .stop = stop, .save = http_save, .restore = http_restore);

@@ -18,6 +18,7 @@ struct push {
     struct gr_mod *self;
     struct gr_inbox_ev inbox;
     struct gr_jid *user;
+    uint64_t mark;               /* told_mark of the message */
     char *sender, *body;
     char *resource;              /* of the client that waits; NULL: nobody is there */
     struct device *devices;
@@ -148,6 +149,23 @@ static void keep_waiting_ones(struct push *push)
     push->count = n;
 }
 
+/* Nobody is told twice. */
+static void drop_told_ones(struct push *push)
+{
+    size_t n = 0, len;
+
+    for (size_t i = 0; i < push->count; i++) {
+        char *key = device_key(push->devices[i].service, push->devices[i].node, &len);
+
+        if (told_before(push->self, push->user, push->mark, key, len))
+            device_fini(&push->devices[i]);
+        else
+            push->devices[n++] = push->devices[i];
+        gr_free(key);
+    }
+    push->count = n;
+}
+
 static void on_devices(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
 {
     struct push *push = push_of(req);
@@ -159,14 +177,16 @@ static void on_devices(struct gr_mod *self, struct gr_req *req, const struct gr_
     push->devices = gr_alloc((rows->count + 1) * sizeof(*push->devices));
     for (size_t i = 0; i < rows->count; i++)
         push->count += device_read(&rows->row[i], &push->devices[push->count]);
+    keep_waiting_ones(push);
+    drop_told_ones(push);
     if (push->count == 0) {
         pending_add(gr_state(self), pending_share(push->user), -1);
         push_free(push);
         return;
     }
-    keep_waiting_ones(push);
     t = gr_txn_new(self);
-    gr_txn_add(t, UNREAD, push->user->bare, unread_key, sizeof(unread_key), 1);
+    gr_txn_add(t, UNREAD, push->user->bare, unread_key, sizeof(unread_key),
+               told_count(self, push->user, push->mark));
     gr_txn_commit(t, request_for(push, on_counted));
 }
 
@@ -199,8 +219,11 @@ static void begin(struct gr_mod *self, const struct gr_event_ev *ev)
 {
     const struct pusher_conf *conf = gr_conf(self);
     struct pusher *p = gr_state(self);
+    uint64_t mark = told_mark(ev->from, ev->stanza);
     struct push *push;
 
+    if (told_is_kept(self, ev->to, mark))
+        return;
     if (!pending_room(self, pending_share(ev->to))) {
         p->dropped++;
         gr_warn("event_pusher.push_dropped", "too many notifications are under way: a message for "
@@ -208,6 +231,7 @@ static void begin(struct gr_mod *self, const struct gr_event_ev *ev)
         return;
     }
     push = push_new(self, ev->to);
+    push->mark = mark;
     push->sender = sender_text(conf, ev);
     push->body = body_text(conf, ev);
     push->resource = ev->event == GR_EVENT_UNACKED && ev->to->resource != NULL

@@ -5,7 +5,8 @@
  *   push.c              back end: devices are told (XEP-0357): which, and with what
  *   publish.c           one notification for one device, and what its app server says to it
  *   enable.c            requests to enable and disable a device
- *   devices.c           the rows of devices */
+ *   devices.c           the rows of devices
+ *   told.c              which devices know of which messages */
 #pragma once
 
 #include <grapnel/module.h>
@@ -73,6 +74,20 @@ uint8_t pending_share(const struct gr_jid *user);
 bool pending_room(struct gr_mod *self, uint8_t share);
 void pending_add(struct pusher *p, uint8_t share, int n);
 void push_stop(struct gr_mod *self);
+
+/* --- told.c --- */
+
+/* Names a message among those of an account; 0: cannot. */
+uint64_t told_mark(const struct gr_jid *from, const struct gr_stanza *st);
+/* Notes that the device with that key is told; true: it was before. */
+bool told_before(struct gr_mod *self, const struct gr_jid *user, uint64_t mark, const char *key,
+                 size_t key_len);
+/* It comes from the offline store: all were told when it went there. */
+void told_note_kept(struct gr_mod *self, const struct gr_jid *user, uint64_t mark);
+bool told_is_kept(struct gr_mod *self, const struct gr_jid *user, uint64_t mark);
+/* Is it one more unread message? Once. */
+bool told_count(struct gr_mod *self, const struct gr_jid *user, uint64_t mark);
+extern const struct gr_slot told_slot;
 
 /* --- publish.c --- */
 

@@ -586,6 +586,56 @@ static void waiting_for_its_client(void **state)
     h_stop(&h);
 }
 
+/* --- once --- */
+
+/* Available, with a stream that can be resumed; its id, until the next call. */
+static const char *managed(struct hs *s)
+{
+    static char id[64];
+    const struct gr_stanza *st;
+
+    h_send(s, "<enable " SM " resume='true'/>");
+    st = h_expect_among(s, "<enabled " SM " _='more'/>");
+    snprintf(id, sizeof(id), "%s", gr_el_attr(gr_stanza_root(st), "id"));
+    return id;
+}
+
+static void write_id(const char *id)
+{
+    h_sendf(alice, "<message to='bob@localhost' id='%s' type='chat'><body>hi</body></message>", id);
+}
+
+/* It waits for a client that loses its connection twice, is given up, and comes from the store. */
+static void told_once_of_a_message(void **state)
+{
+    const char *id;
+
+    (void)state;
+    start("[mod_stream_management]\n[mod_offline]\n");
+    enable(bob, "phone");
+    id = managed(bob);
+    h_disconnect(&bob, false);
+    write_id("1");
+    expect_push("phone", 1, NULL);
+    write_id("2");
+    expect_push("phone", 2, NULL);
+    bob = h_connect(h, "bob@localhost");
+    h_sendf(bob, "<resume " SM " h='0' previd='%s'/>", id);
+    h_disconnect(&bob, false); /* nothing was acknowledged */
+    h_expect_nothing(app);
+    h_advance(h, 700 * 1000); /* to the offline store */
+    h_expect_nothing(app);
+    bob = h_login(h, "bob@localhost/phone");
+    managed(bob);
+    h_send(bob, "<presence/>");
+    h_disconnect(&bob, false);
+    h_expect_nothing(app);
+    write_id("3"); /* the count began again when he came */
+    expect_push("phone", 1, NULL);
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
 /* A client that says it is not looked at (XEP-0352) has its connection: it is told by that. */
 static void an_inactive_client(void **state)
 {
@@ -595,6 +645,74 @@ static void an_inactive_client(void **state)
     h_send(bob, "<inactive xmlns='urn:xmpp:csi:0'/>");
     write_to_bob("one");
     h_expect_nothing(app);
+    h_stop(&h);
+}
+
+/* Two clients wait for it; one is given up. Their devices are one and the same, or not. */
+static void told_once_of_a_message_for_two(void **state)
+{
+    struct hs *laptop;
+
+    (void)state;
+    start("[mod_stream_management]\n[mod_offline]\n");
+    enable(bob, "phone");
+    laptop = h_online(h, "bob@localhost/laptop");
+    managed(laptop);
+    h_disconnect(&laptop, false);
+    managed(bob);
+    h_disconnect(&bob, false);
+    write_id("1");
+    expect_push("phone", 1, NULL);
+    h_expect_nothing(app);
+    h_advance(h, 700 * 1000);
+    h_expect_nothing(app);
+    laptop = h_login(h, "bob@localhost/laptop");
+    enable(laptop, "laptop");
+    managed(laptop);
+    h_send(laptop, "<presence/>");
+    bob = h_online(h, "bob@localhost/phone");
+    managed(bob);
+    h_disconnect(&laptop, false);
+    h_disconnect(&bob, false);
+    h_expect_nothing(app); /* of the first message */
+    write_id("2");
+    expect_push("laptop", 1, NULL);
+    expect_push("phone", 1, NULL);
+    h_expect_nothing(app);
+    h_stop(&h);
+}
+
+static void waits(unsigned n)
+{
+    struct gr_stanza_ev ev = { .from = h_jid(alice), .to = h_jid(bob), .session = h_session(bob) };
+    char id[16];
+
+    snprintf(id, sizeof(id), "%u", n);
+    ev.stanza = gr_message_new(GR_MSG_CHAT, ev.from, ev.to);
+    gr_stanza_set_id(ev.stanza, id);
+    gr_el_add_text(ev.stanza, NULL, NULL, "body", "hi");
+    gr_hook_run(h_mod(h, "event_pusher", "bob@localhost"), GR_HOOK_unacknowledged_message, &ev.ev,
+                NULL);
+    gr_stanza_unref(&ev.stanza);
+    h_run(h);
+}
+
+/* 2048 notices: of 1024 messages, with one device, since each is counted as well. */
+static void as_many_as_are_remembered(void **state)
+{
+    (void)state;
+    start("push_virtual_hosts = push.example\n");
+    h_iq_result(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='push.example' node='n'/>", NULL);
+    other.takes = true;
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned n = 0; n < 1024; n++)
+            waits(n);
+    assert_int_equal(other.asked, 1024);
+    waits(1024);
+    waits(1023);
+    assert_int_equal(other.asked, 1025);
+    waits(0); /* the oldest one made room */
+    assert_int_equal(other.asked, 1026);
     h_stop(&h);
 }
 
@@ -722,6 +840,9 @@ int main(void)
         cmocka_unit_test(disabled_and_enabled_again),
         cmocka_unit_test(long_names), cmocka_unit_test(bound_of_an_account),
         cmocka_unit_test(bounds_of_many_devices),
+        cmocka_unit_test(told_once_of_a_message),
+        cmocka_unit_test(told_once_of_a_message_for_two),
+        cmocka_unit_test(as_many_as_are_remembered),
     };
     return H_RUN("push", cases);
 }
