@@ -105,6 +105,39 @@ void entry_set_message(struct entry *e, const struct gr_stanza *st, int64_t time
     gr_stanza_unref(&part);
 }
 
+/* Only who has sent a message may take it back (XEP-0424, 5). */
+static bool is_meant(const struct gr_stanza *st, const struct gr_stanza *by)
+{
+    const char *id = gr_el_attr(gr_stanza_child(by, NS_RETRACT, "retract"), "id");
+
+    return gr_stanza_id(st) != NULL && strcmp(gr_stanza_id(st), id) == 0 &&
+           gr_stanza_from(st) != NULL && gr_jid_bare_equal(gr_stanza_from(st), gr_stanza_from(by));
+}
+
+bool entry_retract(struct entry *e, const struct gr_stanza *by, int64_t now_us)
+{
+    struct gr_stanza *st = NULL, *tomb;
+    char stamp[GR_STAMP_SIZE];
+    bool meant = gr_stanza_parse(e->xml, e->xml_len, &st) == 0 && is_meant(st, by);
+    const char *xml;
+    struct gr_el *el;
+
+    if (meant) {
+        tomb = gr_message_new(gr_stanza_type(st), gr_stanza_from(st), gr_stanza_to(st));
+        gr_stanza_set_id(tomb, gr_stanza_id(st));
+        el = gr_el_add(tomb, NULL, NS_RETRACT, "retracted");
+        gr_stamp(stamp, now_us);
+        gr_el_set(tomb, el, "stamp", stamp);
+        gr_el_set(tomb, el, "id", gr_stanza_id(by));
+        gr_free(e->xml);
+        xml = gr_stanza_xml(tomb, &e->xml_len);
+        e->xml = gr_strndup(xml, e->xml_len);
+        gr_stanza_unref(&tomb);
+    }
+    gr_stanza_unref(&st);
+    return meant;
+}
+
 void entry_set_box(struct entry *e, const char *box, int64_t now_us)
 {
     bool bin = strcmp(box, "bin") == 0;

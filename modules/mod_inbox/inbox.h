@@ -12,6 +12,7 @@
 #define NS_XEP "urn:xmpp:inbox:1"
 #define NS_FORWARD "urn:xmpp:forward:0"
 #define NS_MAM "urn:xmpp:mam:2"
+#define NS_RETRACT "urn:xmpp:message-retract:1"
 
 struct inbox_conf {
     const char *const *boxes, *const *reset_markers, *const *groupchat;
@@ -57,6 +58,8 @@ void *entry_write(const struct entry *e, size_t *len);
 /* The message of the entry as the latest one. */
 void entry_set_message(struct entry *e, const struct gr_stanza *st, int64_t time_us,
                        const char *archive_id);
+/* Its message is taken back by that one (XEP-0424), if it is meant: a tombstone remains. False: it is not. */
+bool entry_retract(struct entry *e, const struct gr_stanza *by, int64_t now_us);
 void entry_set_box(struct entry *e, const char *box, int64_t now_us);
 void entry_add_unread(struct entry *e, uint32_t mark);
 /* A marker for that message has been sent: it and all before it are read. False: nothing changed. */

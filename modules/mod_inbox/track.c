@@ -41,13 +41,22 @@ static bool may_be_kept(const struct gr_stanza *st)
            gr_stanza_child(st, NS_HINTS, "no-permanent-store") == NULL;
 }
 
-static bool is_part(const struct gr_stanza *st, const struct gr_acc *acc)
+/* A retraction without a text only takes back another message; with one it takes its place (XEP-0424, 4). */
+enum part { NO_PART, PART, RETRACTION };
+
+static enum part part_of(const struct gr_stanza *st, const struct gr_acc *acc)
 {
+    const struct gr_el *retract = gr_stanza_child(st, NS_RETRACT, "retract");
     enum gr_type type = gr_stanza_type(st);
 
-    return (type == GR_MSG_CHAT || type == GR_MSG_NORMAL || type == GR_MSG_GROUPCHAT) &&
-           !is_repeated(st, acc) && may_be_kept(st) &&
-           (has_text(st) || gr_stanza_child(st, NS_HINTS, "store") != NULL);
+    if ((type != GR_MSG_CHAT && type != GR_MSG_NORMAL && type != GR_MSG_GROUPCHAT) ||
+        is_repeated(st, acc))
+        return NO_PART;
+    if (may_be_kept(st) && (has_text(st) || (retract == NULL &&
+                                             gr_stanza_child(st, NS_HINTS, "store") != NULL)))
+        return PART;
+    return retract != NULL && gr_el_attr(retract, "id") != NULL && type != GR_MSG_GROUPCHAT
+               ? RETRACTION : NO_PART;
 }
 
 static bool is_affiliation_change(const struct gr_stanza *st)
@@ -88,6 +97,7 @@ struct change {
     int64_t time_us;
     char *archive_id;        /* NULL: none */
     bool own, removed;       /* sent by the account; the conversation goes */
+    bool retracts;           /* st only takes back the latest message */
     uint32_t mark;           /* of the message / up to which all is read */
     struct gr_receipt *receipt;
     struct gr_stanza *told;  /* whose sender learns of a failure; NULL: nobody does */
@@ -141,6 +151,8 @@ static bool apply(struct conv *c, const struct change *x)
     }
     if (x->st == NULL)
         return c->exists && entry_read_up_to(e, x->mark);
+    if (x->retracts)
+        return c->exists && entry_retract(e, x->st, x->time_us);
     if (!c->exists) {
         entry_free(e);
         *e = (struct entry){ .unread = 0 };
@@ -184,7 +196,8 @@ static void change(struct gr_mod *self, const struct gr_jid *owner, const char *
     conv_with(self, owner, remote, on_conv, kept);
 }
 
-static struct change change_for(const struct gr_stanza_ev *ev, bool own, const char *remote)
+static struct change change_for(const struct gr_stanza_ev *ev, bool own, const char *remote,
+                                enum part part)
 {
     const char *id = gr_acc_get(ev->ev.acc, "mam", "mam_id");
     enum gr_type type = gr_stanza_type(ev->stanza);
@@ -192,7 +205,8 @@ static struct change change_for(const struct gr_stanza_ev *ev, bool own, const c
     return (struct change){
         .st = gr_stanza_ref(ev->stanza), .time_us = gr_acc_time_us(ev->ev.acc),
         .archive_id = id != NULL ? gr_strdup(id) : NULL, .own = own,
-        .mark = mark_for(ev->stanza, remote), .receipt = gr_receipt_take(&ev->ev),
+        .retracts = part == RETRACTION, .mark = mark_for(ev->stanza, remote),
+        .receipt = gr_receipt_take(&ev->ev),
         .told = type != GR_MSG_GROUPCHAT ? gr_stanza_ref(ev->stanza) : NULL, /* rooms expel for it */
     };
 }
@@ -202,10 +216,11 @@ static struct change change_for(const struct gr_stanza_ev *ev, bool own, const c
 enum gr_verdict on_sent(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const char *read = reset_by(gr_conf(self), ev->stanza);
+    enum part part = part_of(ev->stanza, ev->ev.acc);
     struct change x;
 
-    if (is_part(ev->stanza, ev->ev.acc) && gr_stanza_type(ev->stanza) != GR_MSG_GROUPCHAT)
-        x = change_for(ev, true, ev->to->bare);
+    if (part != NO_PART && gr_stanza_type(ev->stanza) != GR_MSG_GROUPCHAT)
+        x = change_for(ev, true, ev->to->bare, part);
     else if (read != NULL)
         x = (struct change){ .mark = mark_of(read), .receipt = gr_receipt_take(&ev->ev),
                              .told = gr_stanza_ref(ev->stanza) };
@@ -226,27 +241,29 @@ static bool is_of_light_room(const struct inbox_conf *conf, const struct gr_stan
         return false;
     if (writer == NULL)
         return conf->aff_changes && is_affiliation_change(ev->stanza);
-    return strchr(writer, '@') != NULL && is_part(ev->stanza, ev->ev.acc);
+    return strchr(writer, '@') != NULL && part_of(ev->stanza, ev->ev.acc) == PART;
 }
 
 enum gr_verdict on_received(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const struct inbox_conf *conf = gr_conf(self);
     const struct gr_stanza *st = ev->stanza;
+    enum part part;
     struct change x;
     bool own = false;
 
     if (gr_stanza_kind(st) != GR_MESSAGE || ev->to->node == NULL)
         return GR_OK;
+    part = part_of(st, ev->ev.acc);
     if (gr_stanza_type(st) == GR_MSG_GROUPCHAT) {
         if (!is_of_light_room(conf, ev))
             return GR_OK;
         own = ev->from->resource != NULL && strcmp(ev->from->resource, ev->to->bare) == 0;
-    } else if (!is_part(st, ev->ev.acc) || gr_jid_bare_equal(ev->from, ev->to) ||
+    } else if (part == NO_PART || gr_jid_bare_equal(ev->from, ev->to) ||
                message_is_refused(self, ev)) {
         return GR_OK; /* to oneself: seen when it was sent */
     }
-    x = change_for(ev, own, ev->from->bare);
+    x = change_for(ev, own, ev->from->bare, part);
     change(self, ev->to, ev->from->bare, &x);
     return GR_OK;
 }

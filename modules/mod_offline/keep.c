@@ -1,7 +1,8 @@
 /* mod_offline/keep.c: which messages are kept (XEP-0160, 3; XEP-0334, 4), and keeping them.
  *
  * The chain is held until the message is on disk: only then does the sender's server count it as
- * handled (XEP-0198). The store keeps the limits: a full log is service-unavailable (XEP-0160, 2,
+ * handled (XEP-0198). One that takes back another, which waits here as well, is written and the other
+ * deleted at once (XEP-0424). The store keeps the limits: a full log is service-unavailable (XEP-0160, 2,
  * step 3), a failing store the error that gr_cond_of gives. */
 #include "offline.h"
 
@@ -9,13 +10,14 @@
 
 #include <grapnel/log.h>
 
-enum { ROW_VERSION = 1 };
+enum { ROW_VERSION = 1, SEARCH_PAGE = 50, SEARCH_MAX = 1000 }; /* of the latest messages */
 
 #define NS_HINTS "urn:xmpp:hints"
 #define NS_CHATSTATES "http://jabber.org/protocol/chatstates"
 #define NS_CARBONS "urn:xmpp:carbons:2"
 #define NS_MAM "urn:xmpp:mam:2"
 #define NS_STANZA_ID "urn:xmpp:sid:0"
+#define NS_RETRACT "urn:xmpp:message-retract:1"
 
 /* --- which --- */
 
@@ -132,11 +134,15 @@ struct keep {
     struct gr_receipt *receipt;
     struct gr_stanza *stanza;
     struct gr_jid *from, *to;
+    void *row;
+    size_t len;
+    unsigned seen;              /* messages looked at for the one that is taken back */
 };
 
-static struct keep *keep_new(struct offline *o, struct gr_hold *hold,
+static struct keep *keep_new(struct gr_mod *self, struct gr_hold *hold,
                              const struct gr_stanza_ev *ev)
 {
+    struct offline *o = gr_state(self);
     struct keep *k = gr_alloc(sizeof(*k));
 
     k->hold = hold;
@@ -144,6 +150,7 @@ static struct keep *keep_new(struct offline *o, struct gr_hold *hold,
     k->stanza = gr_stanza_ref(ev->stanza);
     k->from = gr_jid_dup(ev->from);
     k->to = gr_jid_dup(ev->to);
+    k->row = row_new(self, ev, &k->len);
     k->next = o->keeping;
     k->at = &o->keeping;
     if (k->next != NULL)
@@ -161,7 +168,16 @@ static void keep_free(struct keep *k)
     gr_stanza_unref(&k->stanza);
     gr_jid_free(&k->from);
     gr_jid_free(&k->to);
+    gr_free(k->row);
     gr_free(k);
+}
+
+static struct gr_req *request(struct gr_mod *self, struct keep *k, gr_store_f done)
+{
+    struct gr_req *req = gr_req_new(self, sizeof(k), done);
+
+    *(struct keep **)gr_req_data(req) = k;
+    return req;
 }
 
 static void answer(struct gr_mod *self, struct keep *k, enum gr_cond cond, const char *text)
@@ -200,19 +216,72 @@ void keep_forget(struct offline *o)
         keep_free(o->keeping);
 }
 
-static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev, struct gr_hold *hold)
+/* gone: the row of the message that is taken back; NULL: none is. */
+static void write_row(struct gr_mod *self, struct keep *k, const struct gr_row *gone)
 {
     const struct offline_conf *conf = gr_conf(self);
-    struct gr_req *req = gr_req_new(self, sizeof(struct keep *), on_kept);
     struct gr_txn *t = gr_txn_new(self);
-    size_t len;
-    void *row = row_new(self, ev, &len);
 
-    *(struct keep **)gr_req_data(req) = keep_new(gr_state(self), hold, ev);
-    gr_txn_append_max(t, MESSAGES, ev->to->bare, row, len, (uint64_t)conf->limit,
+    if (gone != NULL)
+        gr_txn_del_seq(t, MESSAGES, k->to->bare, gr_row_seq(gone));
+    gr_txn_append_max(t, MESSAGES, k->to->bare, k->row, k->len, (uint64_t)conf->limit,
                       (uint64_t)conf->size_limit);
-    gr_free(row);
-    gr_txn_commit(t, req);
+    gr_txn_commit(t, request(self, k, on_kept));
+}
+
+/* The id that its sender has given to the message that this one takes back; NULL: it does not. */
+static const char *taken_back(const struct gr_stanza *st)
+{
+    const struct gr_el *el = gr_stanza_child(st, NS_RETRACT, "retract");
+
+    return el != NULL ? gr_el_attr(el, "id") : NULL;
+}
+
+/* XEP-0424, 5: only who has sent it may take it back. One on its way is left alone. */
+static bool is_meant(struct gr_mod *self, const struct keep *k, const struct gr_row *row)
+{
+    struct queue *q = queue_find(self, k->to);
+    struct gr_stanza *st;
+    int64_t time_us;
+    bool meant;
+
+    if ((q != NULL && queue_sent(q, gr_row_seq(row)) != NULL) || row_parse(row, &time_us, &st) != 0)
+        return false;
+    meant = gr_jid_bare_equal(gr_stanza_from(st), k->from) && gr_stanza_id(st) != NULL &&
+            strcmp(gr_stanza_id(st), taken_back(k->stanza)) == 0;
+    gr_stanza_unref(&st);
+    return meant;
+}
+
+static void on_search(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows)
+{
+    struct keep *k = *(struct keep **)gr_req_data(req);
+    const struct gr_row *row = NULL;
+
+    for (size_t i = 0; i < rows->count; i++) {
+        row = &rows->row[i];
+        if (is_meant(self, k, row)) {
+            write_row(self, k, row);
+            return;
+        }
+    }
+    k->seen += (unsigned)rows->count;
+    if (rows->rc == 0 && rows->more && row != NULL && k->seen < SEARCH_MAX)
+        gr_store_range_back(request(self, k, on_search), MESSAGES, k->to->bare, row->key,
+                            row->key_len, SEARCH_PAGE);
+    else
+        write_row(self, k, NULL);
+}
+
+static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev, struct gr_hold *hold)
+{
+    struct keep *k = keep_new(self, hold, ev);
+
+    if (taken_back(k->stanza) == NULL)
+        write_row(self, k, NULL);
+    else
+        gr_store_range_back(request(self, k, on_search), MESSAGES, k->to->bare, NULL, 0,
+                            SEARCH_PAGE);
 }
 
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)

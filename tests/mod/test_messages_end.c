@@ -285,6 +285,84 @@ static void refused_messages_are_not_kept(void **state)
     h_stop(&h);
 }
 
+/* --- taken back --- */
+
+#define RETRACT(id) "<retract xmlns='" NS_RETRACT "' id='" id "'/>"
+
+/* The message of the only conversation: does it look like this? */
+static void expect_entry(struct hs *s, const char *pattern)
+{
+    struct gr_stanza *st, *copy;
+    const struct gr_el *el;
+    char *wrapped;
+
+    h_drop_all(s);
+    h_iq(s, "set", NULL, "<inbox xmlns='" NS_INBOX "'/>");
+    st = next_message(s);
+    el = gr_el_child(gr_stanza_child(st, NS_INBOX, "result"), NULL, "forwarded");
+    copy = gr_nonza_new(GR_NS_CLIENT, "x");
+    el = gr_el_append(copy, NULL, gr_el_child(el, GR_NS_CLIENT, "message"));
+    wrapped = gr_asprintf("<x>%s</x>", pattern);
+    h_assert_xml(copy, wrapped);
+    gr_free(wrapped);
+    gr_stanza_unref(&copy);
+}
+
+/* Without a text: the latest message of the conversation, for both, and what waits for who is away. */
+static void a_retracted_message_is_gone_everywhere(void **state)
+{
+    static const char tomb[] = "<message from='alice@localhost/1' to='bob@localhost' id='2' type='chat'>"
+                               "<retracted xmlns='" NS_RETRACT "' id='r' stamp='*'/></message>";
+    struct h *h = start(WITH_INBOX);
+    struct hs *a = h_online(h, "alice@localhost/1"), *b, *c;
+    const struct gr_stanza *st;
+
+    (void)state;
+    h_user(h, "carol@localhost");
+    c = h_online(h, "carol@localhost/1");
+    say(a, "bob@localhost", "1");
+    say(c, "bob@localhost", "2");
+    say(a, "bob@localhost", "2");
+    h_send(c, "<message to='bob@localhost' type='chat' id='x'>" RETRACT("1") "</message>"); /* not hers */
+    h_send(a, "<message to='bob@localhost' type='chat' id='y'>" RETRACT("0") "</message>");
+    assert_int_equal(rows_of(h, "offline", &queue, "bob@localhost"), 5);
+    h_send(a, "<message to='bob@localhost' type='chat' id='r'>" RETRACT("2") "</message>");
+    assert_int_equal(rows_of(h, "offline", &queue, "bob@localhost"), 5);
+    expect_entry(a, tomb);
+    b = h_login(h, "bob@localhost/1");
+    h_send(b, "<presence/>");
+    for (const char *const *id = (const char *const[]){ "1", "2", "x", "y", "r", NULL }; *id != NULL; id++) {
+        st = next_message(b);
+        assert_string_equal(gr_stanza_id(st), *id);
+        assert_true(strcmp(*id, "2") != 0 || strcmp(gr_stanza_from(st)->bare, "carol@localhost") == 0);
+    }
+    assert_null(next_message(b));
+    h_stop(&h);
+}
+
+static void retracted_in_the_inbox(void **state)
+{
+    struct h *h = start(WITH_INBOX);
+    struct hs *a = h_online(h, "alice@localhost/1"), *b = h_online(h, "bob@localhost/1");
+
+    (void)state;
+    say(a, "bob@localhost", "1");
+    h_send(b, "<message to='alice@localhost' type='chat' id='x'>" RETRACT("1") "</message>");
+    expect_entry(b, "<message _='any'><body>1</body></message>"); /* not his */
+    h_send(a, "<message to='bob@localhost/1' type='chat' id='r'>" RETRACT("1")
+              "<store xmlns='urn:xmpp:hints'/></message>");
+    expect_entry(b, "<message id='1' _='more'><retracted xmlns='" NS_RETRACT "' id='r' stamp='*'/></message>");
+    assert_int_equal(unread(b), 1);
+    say(a, "bob@localhost", "2");
+    h_send(a, "<message to='bob@localhost' type='chat' id='r'><body>gone</body>" RETRACT("2") "</message>");
+    expect_entry(b, "<message id='r' _='any'><body>gone</body></message>");
+    say(a, "bob@localhost", "3");
+    h_send(a, "<message to='bob@localhost' type='chat' id='r'><body>gone</body><no-store xmlns='urn:xmpp:"
+              "hints'/>" RETRACT("3") "</message>");
+    expect_entry(b, "<message id='3' _='more'><retracted xmlns='" NS_RETRACT "' id='r' stamp='*'/></message>");
+    h_stop(&h);
+}
+
 /* --- copies and lists --- */
 
 #define CARBONS "<enable xmlns='urn:xmpp:carbons:2'/>"
@@ -434,6 +512,8 @@ int main(void)
         cmocka_unit_test(archived_late_and_acknowledged_then),
         cmocka_unit_test(damaged_rows_go),
         cmocka_unit_test(refused_messages_are_not_kept),
+        cmocka_unit_test(a_retracted_message_is_gone_everywhere),
+        cmocka_unit_test(retracted_in_the_inbox),
         cmocka_unit_test(copies_pass_the_list_of_their_session),
         cmocka_unit_test(the_active_list_outlives_a_restart),
     };
