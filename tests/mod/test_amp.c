@@ -118,9 +118,13 @@ static void not_supported(void **state)
     say(alice, "bob@localhost", RULE("deliver", "explode", "direct"));
     expect_error(alice, "bad-request", NS, "unsupported-actions",
                  RULE("deliver", "explode", "direct"));
-    say(alice, "bob@localhost", RULE("expire-at", "drop", "2004-01-01T00:00:00Z"));
-    expect_error(alice, "bad-request", NS, "unsupported-conditions",
-                 RULE("expire-at", "drop", "2004-01-01T00:00:00Z"));
+    say(alice, "bob@localhost", RULE("mood", "drop", "good"));
+    expect_error(alice, "bad-request", NS, "unsupported-conditions", RULE("mood", "drop", "good"));
+    say(alice, "bob@localhost", RULE("expire-at", "drop", "tomorrow"));
+    expect_error(alice, "not-acceptable", NS, "invalid-rules", RULE("expire-at", "drop", "tomorrow"));
+    say(alice, "bob@localhost", RULE("expire-at", "drop", "2044-01-01T00:00:00+01:00")); /* 3.3.2: UTC */
+    expect_error(alice, "not-acceptable", NS, "invalid-rules",
+                 RULE("expire-at", "drop", "2044-01-01T00:00:00+01:00"));
     say(alice, "bob@localhost", RULE("deliver", "drop", "gateway"));
     expect_error(alice, "not-acceptable", NS, "invalid-rules",
                  RULE("deliver", "drop", "gateway"));
@@ -236,6 +240,97 @@ static void strangers(void **state)
 }
 
 /* A condition of another module; one that fails. */
+/* --- expire-at (3.3.2) --- */
+
+/* A rule about the time in so many seconds; until the next call. */
+static const char *expires(int seconds, const char *action)
+{
+    static char rule[200];
+    char stamp[GR_STAMP_SIZE];
+
+    gr_stamp(stamp, gr_wall_us() + (int64_t)seconds * 1000000);
+    snprintf(rule, sizeof(rule), RULE("expire-at", "%s", "%s"), action, stamp);
+    return rule;
+}
+
+/* bob comes: the message that he finds has no rules; and he goes. */
+static void finds(struct h *h, bool message)
+{
+    struct hs *bob = h_login(h, "bob@localhost/b");
+    const struct gr_stanza *st;
+
+    h_send(bob, "<presence/>");
+    while ((st = h_next(bob)) != NULL && gr_stanza_kind(st) != GR_MESSAGE)
+        ;
+    assert_int_equal(st != NULL, message);
+    if (message)
+        h_assert_xml(st, "<message from='*' to='bob@localhost' id='m' type='chat'><body>hi</body>"
+                         "<delay xmlns='urn:xmpp:delay' from='localhost' stamp='*'/></message>");
+    h_disconnect(&bob, true);
+}
+
+/* In time, or never; also when the server was started again in between. */
+static void stored_and_late(void **state)
+{
+    static const char *const actions[] = { "drop", "alert", "error", "notify" };
+    struct h *h = start();
+
+    (void)state;
+    for (size_t i = 0; i < 2 * GR_COUNT(actions); i++) {
+        const char *action = actions[i / 2], *rule;
+        struct hs *alice = h_login(h, "alice@localhost/a");
+        bool late = i % 2 == 1;
+
+        rule = expires(60, action);
+        say(alice, "bob@localhost", rule);
+        h_expect_nothing(alice);
+        if (i < 4) {
+            h_restart(h);
+            alice = h_login(h, "alice@localhost/a");
+        }
+        h_advance(h, late ? 61000 : 30000);
+        finds(h, !late || i == 7);
+        if (i == 3 || i == 7)
+            expect_status(alice, action, "bob@localhost", rule);
+        else if (i == 5)
+            expect_error(alice, "undefined-condition", ERRORS, "failed-rules", rule);
+        h_expect_nothing(alice);
+        h_advance(h, 61000);
+        finds(h, false);
+        h_disconnect(&alice, true);
+    }
+    h_stop(&h);
+}
+
+static void not_stored_and_late(void **state)
+{
+    struct h *h = start();
+    struct hs *alice = h_login(h, "alice@localhost/a"), *bob, *carol;
+
+    (void)state;
+    say(alice, "bob@localhost", expires(-1, "error")); /* it is too late already */
+    expect_error(alice, "undefined-condition", ERRORS, "failed-rules", "<rule _='more'/>");
+    finds(h, false);
+    /* Somebody else's words in our name are none, and whoever has no business with bob's presence gets no
+     * answer that tells of it (9). */
+    carol = h_login(h, "carol@localhost/c");
+    h_sendf(carol, "<message to='bob@localhost' id='m' type='chat'><body>hi</body><kept xmlns='urn:grapnel:amp'>"
+            "%s</kept></message>", expires(-1, "alert"));
+    say(carol, "bob@localhost", expires(60, "alert"));
+    expect_error(carol, "not-acceptable", NS, "invalid-rules", "<rule _='more'/>");
+    finds(h, true);
+    say(carol, "bob@localhost", expires(60, "drop"));
+    h_advance(h, 61000);
+    finds(h, false);
+    h_expect_nothing(carol);
+    /* It is delivered at once. */
+    bob = h_online(h, "bob@localhost/b");
+    say(alice, "bob@localhost", expires(60, "error"));
+    h_expect_xml(bob, "<message from='*' to='bob@localhost' id='m' type='chat'><body>hi</body></message>");
+    h_expect_nothing(alice);
+    h_stop(&h);
+}
+
 static void handlers_of_others(void **state)
 {
     struct h *h = start();
@@ -267,7 +362,7 @@ static void discovery(void **state)
                 "<identity category='server' type='im'/><feature var='" NS "'/>"
                 "<feature var='" NS "?action=alert'/><feature var='" NS "?action=drop'/>"
                 "<feature var='" NS "?action=error'/><feature var='" NS "?action=notify'/>"
-                "<feature var='" NS "?condition=deliver'/>"
+                "<feature var='" NS "?condition=deliver'/><feature var='" NS "?condition=expire-at'/>"
                 "<feature var='" NS "?condition=match-resource'/></query>");
     h_stop(&h);
 }
@@ -281,6 +376,8 @@ int main(void)
         cmocka_unit_test(stored_or_lost),
         cmocka_unit_test(resources),
         cmocka_unit_test(strangers),
+        cmocka_unit_test(stored_and_late),
+        cmocka_unit_test(not_stored_and_late),
         cmocka_unit_test(handlers_of_others),
         cmocka_unit_test(discovery),
     };
