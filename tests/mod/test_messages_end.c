@@ -504,6 +504,107 @@ static void the_active_list_outlives_a_restart(void **state)
     h_stop(&h);
 }
 
+/* --- another incarnation --- */
+
+/* A module has something for a session that ends, and asks for a copy to it a moment later still. */
+static struct {
+    uint64_t id;
+    unsigned posted;
+    struct gr_hold *hold;
+} old;
+
+static struct gr_stanza *for_old(const struct gr_jid *to)
+{
+    struct gr_stanza *st = gr_message_new(GR_MSG_CHAT, to, to);
+
+    gr_el_add_text(st, NULL, NULL, "body", "for the old one");
+    return st;
+}
+
+static enum gr_verdict on_copying(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    const struct gr_jid *bob = gr_jid_is_bare(ev->to) ? NULL : ev->to;
+    struct gr_session *s = bob != NULL ? gr_session_find(self, bob, 0) : NULL;
+
+    if (s == NULL || old.id != 0)
+        return GR_OK;
+    old.id = gr_session_id(s);
+    gr_ev_request_deliver(&ev->ev, s, for_old(bob));
+    old.hold = gr_hold(self, &ev->ev);
+    return GR_PENDING;
+}
+
+static enum gr_verdict on_end(struct gr_mod *self, struct gr_session_ev *ev)
+{
+    if (gr_session_id(ev->session) != old.id)
+        return GR_OK;
+    gr_session_deliver(self, ev->session, for_old(ev->jid));
+    assert_int_equal(gr_session_post(self, ev->jid, old.id, "ends.x", "x", 1), 0);
+    return GR_OK;
+}
+
+static enum gr_verdict on_foreign(struct gr_mod *self, struct gr_foreign_ev *ev)
+{
+    (void)self;
+    old.posted += strcmp(ev->tag, "ends.x") == 0;
+    return GR_OK;
+}
+
+static const struct gr_hook ends_hooks[] = {
+    GR_ON(filter_local_packet, 95, on_copying), GR_ON(user_terminate, 50, on_end),
+    GR_ON(foreign_event, 50, on_foreign), GR_HOOK_END
+};
+static const struct gr_module ends_module = { .name = "ends", .hooks = ends_hooks };
+
+/* The same address, another session: what was meant for the one before is dropped. */
+static void for_another_incarnation(void **state)
+{
+    struct h *h;
+    struct hs *a, *b, *again;
+
+    (void)state;
+    memset(&old, 0, sizeof(old));
+    h_module(&ends_module);
+    h = start(BASE);
+    a = h_online(h, "alice@localhost/1");
+    b = h_online(h, "bob@localhost/1");
+    say(a, "bob@localhost/1", "1"); /* waits, and with it the copy */
+    assert_non_null(old.hold);
+    again = h_login(h, "bob@localhost/1");
+    h_expect_closed(&b, "conflict");
+    h_enter(h, "bob@localhost");
+    assert_null(gr_session_find(h_mod(h, "ends", "bob@localhost"), h_jid(again), old.id));
+    gr_resume(old.hold, GR_OK);
+    h_run(h);
+    h_expect_body(again, "alice@localhost/1", "1"); /* for the address: whoever has it */
+    h_expect_nothing(again);
+    assert_int_equal(old.posted, 0);
+    h_stop(&h);
+}
+
+/* --- the inbox tells the push how much is unread --- */
+
+static void push_tells_what_the_inbox_counts(void **state)
+{
+    struct h *h = start(WITH_INBOX "[mod_event_pusher]\n");
+    struct hs *a = h_online(h, "alice@localhost/1"), *b = h_online(h, "bob@localhost/1");
+    struct hs *app = h_login(h, "app@localhost/1"), *c;
+
+    (void)state;
+    h_user(h, "carol@localhost");
+    c = h_online(h, "carol@localhost/1");
+    h_iq_result(b, "set", NULL, "<enable xmlns='urn:xmpp:push:0' jid='app@localhost/1' node='n'/>", NULL);
+    say(a, "bob@localhost", "1");
+    say(c, "bob@localhost", "2"); /* unread, and never pushed */
+    h_disconnect(&b, true);
+    say(a, "bob@localhost", "3");
+    h_expect_xml(app, "<iq type='set' from='localhost' _='more'><pubsub xmlns='http://jabber.org/protocol/"
+                      "pubsub'><publish node='n'><item><notification xmlns='urn:xmpp:push:0'>"
+                      "<x xmlns='jabber:x:data' type='submit' _='more'><field var='message-count' _='more'>"
+                      "<value>3</value></field></x></notification></item></publish></pubsub></iq>");
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -516,6 +617,8 @@ int main(void)
         cmocka_unit_test(retracted_in_the_inbox),
         cmocka_unit_test(copies_pass_the_list_of_their_session),
         cmocka_unit_test(the_active_list_outlives_a_restart),
+        cmocka_unit_test(for_another_incarnation),
+        cmocka_unit_test(push_tells_what_the_inbox_counts),
     };
 
     return H_RUN("messages_end", cases);
