@@ -62,6 +62,43 @@ static void only_admins_and_only_sense(void **state)
     h_stop(&h);
 }
 
+/* RFC 6120, 8.3.1: nothing follows from an error, whoever it is from; nor is it said on. */
+static void errors_are_not_announced(void **state)
+{
+    struct h *h = start("");
+    struct hs *admin = h_login(h, "admin@localhost/a"), *bob = h_online(h, "bob@localhost/b");
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        h_send(i == 0 ? admin : bob, "<message type='error' to='localhost/announce/online'><body>x"
+               "</body><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+               "</error></message>");
+        h_send(i == 0 ? admin : bob, "<message type='error' to='localhost/announce/motd'><body>x"
+               "</body></message>");
+        h_expect_nothing(admin);
+        h_expect_nothing(bob);
+    }
+    assert_string_equal(h_command(h, "motd show localhost"), "");
+    h_stop(&h);
+}
+
+/* Nobody learns who else got it, and nobody is an admin by the name he has elsewhere, or says he has. */
+static void only_the_admins_of_this_host(void **state)
+{
+    struct h *h = start("");
+    struct hs *other = h_login(h, "admin@other.test/a"), *bob = h_online(h, "bob@localhost/b");
+    struct hs *carol = h_online(h, "carol@localhost/c");
+
+    (void)state;
+    h_send(other, "<message to='localhost/announce/online'><body>x</body></message>");
+    h_expect_error(other, GR_MESSAGE, GR_FORBIDDEN, "localhost/announce/online");
+    h_send(bob, "<message from='admin@localhost/a' to='localhost/announce/online'><body>x</body>"
+           "<addresses xmlns='http://jabber.org/protocol/address'/></message>");
+    h_expect_error(bob, GR_MESSAGE, GR_FORBIDDEN, "localhost/announce/online");
+    h_expect_nothing(carol);
+    h_stop(&h);
+}
+
 /* Whoever is offline gets it later. */
 static void to_everybody(void **state)
 {
@@ -310,6 +347,8 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(to_who_is_online),
         cmocka_unit_test(only_admins_and_only_sense),
+        cmocka_unit_test(errors_are_not_announced),
+        cmocka_unit_test(only_the_admins_of_this_host),
         cmocka_unit_test(to_everybody),
         cmocka_unit_test(at_its_pace),
         cmocka_unit_test(a_step_is_bounded),
