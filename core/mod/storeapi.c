@@ -186,6 +186,15 @@ void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *own
     add(t, STORE_APPEND, coll, owner, NULL, 0, val, val_len);
 }
 
+void *gr_txn_append_room(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                         size_t val_len)
+{
+    struct store_coll *c = coll_of(t->self, coll);
+
+    t->broken |= c == NULL;
+    return c != NULL ? store_txn_append_room(t->txn, c, owner, val_len) : NULL;
+}
+
 void gr_txn_append_max(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                        const void *val, size_t val_len, uint64_t max_rows, uint64_t max_bytes)
 {

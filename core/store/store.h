@@ -79,6 +79,10 @@ enum store_op { STORE_PUT, STORE_PUT_NEW, STORE_ADD, STORE_APPEND, STORE_REPLACE
 void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *coll,
                    const char *owner, const void *key, size_t key_len, const void *val,
                    size_t val_len);
+/* STORE_APPEND of a value that the caller writes there, all of it, before anything else is done with t;
+ * NULL: too large, as store_commit will say. */
+void *store_txn_append_room(struct store_txn *t, struct store_coll *coll, const char *owner,
+                            size_t val_len);
 /* STORE_APPEND to a log that must not have more than this afterwards: else the whole transaction
  * fails with GR_ELIMIT. */
 struct log_max {

@@ -30,11 +30,15 @@ static void *more(void *now, const void *few, size_t *cap, size_t size)
     return bigger;
 }
 
+/* data NULL: room for it. */
 static size_t keep(struct store_txn *t, const void *data, size_t len)
 {
     size_t at = buf_len(&t->bytes);
 
-    buf_append(&t->bytes, data, len);
+    if (data != NULL)
+        buf_append(&t->bytes, data, len);
+    else
+        buf_produced(&t->bytes, len);
     return at;
 }
 
@@ -89,6 +93,15 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
     t->results += op == STORE_APPEND || op == STORE_ADD;
     if (op != STORE_DEL && op != STORE_DEL_ALL)
         t->frees = false;
+}
+
+void *store_txn_append_room(struct store_txn *t, struct store_coll *coll, const char *owner,
+                            size_t val_len)
+{
+    size_t before = t->ops;
+
+    store_txn_add(t, STORE_APPEND, coll, owner, NULL, 0, NULL, val_len);
+    return t->ops > before ? t->bytes.mem + t->bytes.start + t->op[before].val : NULL;
 }
 
 void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const char *owner,

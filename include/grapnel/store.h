@@ -82,6 +82,10 @@ GR_API void gr_txn_add(struct gr_txn *t, const struct gr_coll *coll, const char 
                        const void *key, size_t key_len, int64_t n);
 GR_API void gr_txn_append(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
                           const void *val, size_t val_len);
+/* The same for a value that is put together in its place: where it is to be written, before anything
+ * else is done with t. NULL: it is too large, and the transaction will fail with GR_ELIMIT. */
+GR_API void *gr_txn_append_room(struct gr_txn *t, const struct gr_coll *coll, const char *owner,
+                                size_t val_len);
 /* Fails the whole transaction with GR_ELIMIT when the log would then have more than max_rows rows,
  * or max_bytes bytes in its values; 0: unlimited. Needs no reading beforehand, and is exact. */
 GR_API void gr_txn_append_max(struct gr_txn *t, const struct gr_coll *coll, const char *owner,

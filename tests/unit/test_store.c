@@ -297,6 +297,26 @@ static void a_log_has_bounds(void **state)
         buf_fini(&a[i].text);
 }
 
+static void values_are_written_in_place(void **state)
+{
+    struct store_txn *t = one(STORE_PUT, map, "a@x", "k", "v");
+    char *at = store_txn_append_room(t, logc, "a@x", 3);
+
+    (void)state;
+    memcpy(at, "abc", 3);
+    at = store_txn_append_room(t, logc, "b@x", 1000);
+    memset(at, 'x', 1000);
+    assert_non_null(store_txn_append_room(t, logc, "a@x", 0));
+    add(t, STORE_APPEND, logc, "a@x", NULL, "last");
+    assert_int_equal(now_commit(t), 0);
+    assert_answer(now_range(map, "a@x", NULL, 10), "k=v;");
+    assert_answer(now_range(logc, "a@x", NULL, 10), "#1=abc;#2=;#3=last;");
+    t = one(STORE_PUT, map, "a@x", "k", "w");
+    assert_null(store_txn_append_room(t, logc, "a@x", 16 * 1024 * 1024 + 1));
+    assert_int_equal(now_commit(t), GR_ELIMIT);
+    assert_answer(now_range(map, "a@x", NULL, 10), "k=v;");
+}
+
 static void appended_numbers_come_back(void **state)
 {
     struct ask a = { .rc = 0 };
@@ -909,6 +929,7 @@ int main(void)
         both(a_counter_has_bounds),
         both(a_row_of_a_log_is_replaced),
         both(backwards),
+        both(values_are_written_in_place),
         both(appended_numbers_come_back),
         both(reads_wait_for_writes_before_them),
         both(long_keys_and_owners),
