@@ -87,6 +87,7 @@ static struct archive *add(struct mam *m, const struct gr_jid *owner)
 
     make_room(m);
     a->owner = gr_jid_dup_bare(owner);
+    a->number = contact_number(owner->bare, owner->bare_len) | 1;
     a->next = *at;
     *at = a;
     link_newest(m, a);
@@ -376,11 +377,8 @@ enum gr_verdict with_archive(struct gr_mod *self, struct gr_mam_ev *ev, archive_
  * handlers find it. */
 static enum gr_verdict tell_id(struct gr_mod *self, struct gr_mam_ev *ev, struct archive *a)
 {
-    uint8_t key[CONTACT_KEY];
-
     (void)self;
-    contact_key(key, ev->owner->bare, ev->owner->bare_len, 0);
-    ev->archive_id = a->absent ? 0 : get_u64(key) | 1;
+    ev->archive_id = a->absent ? 0 : a->number;
     return GR_OK;
 }
 

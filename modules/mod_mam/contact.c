@@ -23,7 +23,7 @@ static void on_entries(struct gr_mod *self, struct gr_req *req, const struct gr_
         lookup_end(l, rows->rc);
         return;
     }
-    contact_key(key, l->with->bare, l->with->bare_len, 0);
+    contact_key(key, contact_number(l->with->bare, l->with->bare_len), 0);
     l->blocks = l->block_at = 0;
     l->more = rows->more;
     for (size_t i = 0; i < rows->count; i++) {
@@ -49,7 +49,7 @@ static void entries_read(struct lookup *l)
     uint8_t key[CONTACT_KEY];
     uint64_t block = (l->q->cursor + (l->back ? BLOCK - 1 : 0)) / BLOCK;
 
-    contact_key(key, l->with->bare, l->with->bare_len, block);
+    contact_key(key, contact_number(l->with->bare, l->with->bare_len), block);
     if (l->back)
         gr_store_range_back(lookup_request(l, on_entries), CONTACTS, l->owner->bare, key,
                             sizeof(key), CHUNK);

@@ -86,9 +86,10 @@ int id_get(const char *text, uint64_t *us, uint32_t *salt); /* 0 or GR_ENOENT */
 
 void put_u64(uint8_t *out, uint64_t v);
 uint64_t get_u64(const uint8_t *in);
-/* A contact (two may have the same key) and a part of the log: BLOCK numbers. */
+/* A contact as a number (two may have the same), and with a part of the log: BLOCK numbers. */
 enum { CONTACT_KEY = 16, BLOCK = 16 };
-void contact_key(uint8_t out[CONTACT_KEY], const char *bare, size_t len, uint64_t block);
+uint64_t contact_number(const char *bare, size_t len);
+void contact_key(uint8_t out[CONTACT_KEY], uint64_t contact, uint64_t block);
 /* Of an address: without the resource. */
 size_t bare_len(const char *jid, size_t len);
 
@@ -103,6 +104,7 @@ struct archive {
     struct archive *next;       /* in its bucket */
     struct archive *newer, *older;
     struct gr_jid *owner;
+    uint64_t number;            /* the archive's id in hooks: stays the same */
     bool ready, gone;           /* gone: out of the table, freed when nobody has to do with it */
     bool absent;                /* there is no such account */
     bool stale;                 /* a write failed: what follows is not right any more */
@@ -113,7 +115,7 @@ struct archive {
     uint64_t first_us, last_us; /* of the oldest row (0: none), the latest */
     uint64_t last_seq, bytes;   /* last_seq: what the latest row will have */
     uint64_t block;             /* whose contacts are known: */
-    uint64_t contact[BLOCK];    /* the first halves of their keys */
+    uint64_t contact[BLOCK];    /* as numbers */
     unsigned contacts;
     bool sweeping;
     unsigned retracting;        /* retractions that are being looked for */

@@ -136,17 +136,17 @@ int id_get(const char *text, uint64_t *us, uint32_t *salt)
 
 /* FNV-1a, the same on every server and after every start. Two contacts with one hash share their
  * entries of the map: whoever reads a message looks whose it is. */
-static uint64_t hash(const char *s, size_t len)
+uint64_t contact_number(const char *bare, size_t len)
 {
     uint64_t h = UINT64_C(14695981039346656037);
 
     for (size_t i = 0; i < len; i++)
-        h = (h ^ (uint8_t)s[i]) * UINT64_C(1099511628211);
+        h = (h ^ (uint8_t)bare[i]) * UINT64_C(1099511628211);
     return h;
 }
 
-void contact_key(uint8_t out[CONTACT_KEY], const char *bare, size_t len, uint64_t block)
+void contact_key(uint8_t out[CONTACT_KEY], uint64_t contact, uint64_t block)
 {
-    put_u64(out, hash(bare, len));
+    put_u64(out, contact);
     put_u64(out + 8, block);
 }

@@ -74,18 +74,19 @@ static uint64_t block_of(const struct gr_rows *rows, size_t i)
     return gr_row_seq(&rows->row[i]) / BLOCK;
 }
 
-/* Is it known that no later row has the same entry of the map? */
-static bool is_last(const struct gr_rows *rows, size_t i, const uint8_t key[CONTACT_KEY])
+static uint64_t contact_of(const struct row *r)
 {
-    uint8_t other[CONTACT_KEY];
+    return contact_number(r->peer, bare_len(r->peer, r->peer_len));
+}
+
+/* Is it known that no later row has the same entry of the map? */
+static bool is_last(const struct gr_rows *rows, size_t i, uint64_t contact)
+{
     size_t k = i + 1;
     struct row r;
 
     for (; k < rows->count && block_of(rows, k) == block_of(rows, i); k++) {
-        if (row_get(&r, &rows->row[k]) != 0)
-            continue;
-        contact_key(other, r.peer, bare_len(r.peer, r.peer_len), block_of(rows, k));
-        if (memcmp(other, key, CONTACT_KEY) == 0)
+        if (row_get(&r, &rows->row[k]) == 0 && contact_of(&r) == contact)
             return false;
     }
     return k < rows->count || !rows->more;
@@ -98,11 +99,10 @@ static void delete_row(struct gr_txn *t, const struct archive *a, const struct g
     uint8_t key[CONTACT_KEY];
 
     gr_txn_del_seq(t, MESSAGES, a->owner->bare, gr_row_seq(&rows->row[i]));
-    if (r == NULL)
+    if (r == NULL || !is_last(rows, i, contact_of(r)))
         return;
-    contact_key(key, r->peer, bare_len(r->peer, r->peer_len), block_of(rows, i));
-    if (is_last(rows, i, key))
-        gr_txn_del(t, CONTACTS, a->owner->bare, key, sizeof(key));
+    contact_key(key, contact_of(r), block_of(rows, i));
+    gr_txn_del(t, CONTACTS, a->owner->bare, key, sizeof(key));
 }
 
 /* How many of the rows may go at once: not those of a block that has others behind these, unless

@@ -15,7 +15,7 @@ struct written {
     struct archive *a;
     struct gr_receipt *receipt;
     uint64_t seq;               /* that the row should get */
-    uint8_t key[CONTACT_KEY];   /* of its entry in the map */
+    uint64_t contact;           /* of its entry in the map */
     size_t from_len, to_len;
     char text[];                /* sender, recipient, id of the stanza: for an error */
 };
@@ -97,8 +97,7 @@ static void enter_again(struct gr_mod *self, const struct written *w, uint64_t s
     struct gr_txn *t = gr_txn_new(self);
     uint8_t key[CONTACT_KEY];
 
-    memcpy(key, w->key, sizeof(key));
-    put_u64(key + 8, seq / BLOCK);
+    contact_key(key, w->contact, seq / BLOCK);
     gr_txn_put(t, CONTACTS, w->a->owner->bare, key, sizeof(key), NULL, 0);
     gr_txn_commit(t, NULL);
 }
@@ -129,7 +128,7 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 /* --- writing --- */
 
 static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *ev,
-                                  struct archive *a, const uint8_t key[CONTACT_KEY])
+                                  struct archive *a, uint64_t contact)
 {
     const struct gr_jid *to = ev->outgoing ? ev->remote : ev->owner;
     const char *id = gr_stanza_id(ev->stanza);
@@ -142,7 +141,7 @@ static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *e
     w->a = a;
     w->receipt = gr_receipt_take(&ev->ev);
     w->seq = a->last_seq;
-    memcpy(w->key, key, sizeof(w->key));
+    w->contact = contact;
     w->from_len = ev->source->full_len;
     w->to_len = to->full_len;
     memcpy(w->text, ev->source->full, w->from_len);
@@ -168,12 +167,10 @@ static uint64_t next_time(const struct gr_mam_ev *ev, const struct archive *a)
 }
 
 /* Is this the block's first message of the contact, as far as is known? */
-static bool is_news(struct archive *a, const uint8_t key[CONTACT_KEY])
+static bool is_news(struct archive *a, uint64_t contact)
 {
-    uint64_t contact = get_u64(key), block = get_u64(key + 8);
-
-    if (a->block != block) {
-        a->block = block;
+    if (a->block != a->last_seq / BLOCK) {
+        a->block = a->last_seq / BLOCK;
         a->contacts = 0;
     }
     for (unsigned i = 0; i < a->contacts; i++)
@@ -186,16 +183,18 @@ static bool is_news(struct archive *a, const uint8_t key[CONTACT_KEY])
 static void put_message(struct gr_mod *self, const struct gr_mam_ev *ev, struct archive *a,
                         const struct row *r)
 {
+    uint64_t contact = contact_number(r->peer, bare_len(r->peer, r->peer_len));
     struct gr_txn *t = gr_txn_new(self);
-    uint8_t key[CONTACT_KEY], *val = gr_alloc(row_size(r));
+    uint8_t *val = gr_txn_append_room(t, MESSAGES, a->owner->bare, row_size(r));
+    uint8_t key[CONTACT_KEY];
 
-    row_put(val, r);
-    gr_txn_append(t, MESSAGES, a->owner->bare, val, row_size(r));
-    contact_key(key, r->peer, bare_len(r->peer, r->peer_len), a->last_seq / BLOCK);
-    if (is_news(a, key))
+    if (val != NULL)
+        row_put(val, r);
+    if (is_news(a, contact)) {
+        contact_key(key, contact, a->last_seq / BLOCK);
         gr_txn_put(t, CONTACTS, a->owner->bare, key, sizeof(key), NULL, 0);
-    gr_txn_commit(t, written_new(self, ev, a, key));
-    gr_free(val);
+    }
+    gr_txn_commit(t, written_new(self, ev, a, contact));
 }
 
 static enum gr_verdict append(struct gr_mod *self, struct gr_mam_ev *ev, struct archive *a)
