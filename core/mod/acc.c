@@ -20,6 +20,9 @@ struct acc_base {
     struct acc_base *before;     /* one reference */
 };
 
+/* Most have a note or two, if any, and live as long as their stanza is under way. */
+#define FIRST_NOTES 224
+
 static _Atomic uint64_t last_ref;
 
 static void init(struct gr_acc *acc, enum gr_origin origin, int64_t time_us)
@@ -27,6 +30,7 @@ static void init(struct gr_acc *acc, enum gr_origin origin, int64_t time_us)
     uint64_t ref = atomic_fetch_add_explicit(&last_ref, 1, memory_order_relaxed) + 1;
 
     *acc = (struct gr_acc){ .ref = ref, .time_us = time_us, .origin = origin };
+    arena_init(&acc->arena, FIRST_NOTES);
 }
 
 void acc_init(struct gr_acc *acc, enum gr_origin origin)
@@ -50,9 +54,15 @@ static const char *keep(struct gr_acc *acc, const char *s)
 static void note(struct gr_acc *acc, const char *ns, const char *key, const char *value,
                  bool permanent)
 {
-    struct acc_note *n = arena_alloc(&acc->arena, sizeof(*n));
+    size_t ns_size = strlen(ns) + 1, key_size = strlen(key) + 1;
+    size_t value_size = value != NULL ? strlen(value) + 1 : 0;
+    struct acc_note *n = arena_alloc(&acc->arena, sizeof(*n) + ns_size + key_size + value_size);
+    char *text = (char *)(n + 1);
 
-    *n = (struct acc_note){ acc->notes, keep(acc, ns), keep(acc, key), keep(acc, value), permanent };
+    *n = (struct acc_note){ acc->notes, memcpy(text, ns, ns_size),
+                            memcpy(text + ns_size, key, key_size), NULL, permanent };
+    if (value != NULL)
+        n->value = memcpy(text + ns_size + key_size, value, value_size);
     acc->notes = n;
 }
 
