@@ -56,7 +56,8 @@ void run_save(struct gr_run *run)
 
 void run_keep(struct gr_run *run)
 {
-    gr_stanza_unref(&run->original);
+    if (run->original != NULL) /* after each handler: mostly not */
+        gr_stanza_unref(&run->original);
     run->private_copy = false;
     run->appended = 0;
 }
