@@ -107,14 +107,14 @@ void stanza_add_text(struct gr_stanza *st, struct gr_el *el, const char *text, s
     el->node.len += (uint32_t)len;
 }
 
-/* Is that child of the root, or NULL, none of those in st->before? */
+/* Is that child of the root none of those in st->before? */
 static bool is_late(const struct gr_stanza *st, const struct gr_el *child)
 {
     const struct node *n = st->after != NULL ? st->after->next : st->root->first;
 
     while (n != NULL && n != &child->node)
         n = n->next;
-    return n != NULL && child != NULL;
+    return n != NULL;
 }
 
 enum change { APPEND, ROOT, INSIDE }; /* a child to the root; its attributes; anything else */
@@ -130,7 +130,7 @@ static void change_text(struct gr_stanza *st, const struct gr_el *child, enum ch
         return;
     }
     gr_free(cache);
-    if (what != APPEND && st->before != NULL && !is_late(st, child)) {
+    if (what != APPEND && st->before != NULL && (child == NULL || !is_late(st, child))) {
         gr_free(st->before);
         st->before = NULL;
     }
