@@ -141,7 +141,7 @@ void gr_host_each_feature(struct gr_mod *self, bool account,
 
     list_each (other, &self->host->instances, struct gr_mod, of_host) {
         for (const struct gr_iq *iq = other->desc->iqs; iq != NULL && iq->where != 0; iq++) {
-            if ((iq->where & where) != 0)
+            if ((iq->where & where) != 0 && (iq->where & GR_UNLISTED) == 0)
                 f(ctx, iq->ns);
         }
     }

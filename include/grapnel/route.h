@@ -41,8 +41,10 @@ GR_API void gr_send_tracked(struct gr_mod *self, struct gr_stanza *take, gr_hand
 enum gr_iq_where {
     GR_TO_HOST = 1,     /* to = our host                                                       */
     GR_TO_ACCOUNT = 2,  /* to = an account's bare JID, or absent: the sender's own             */
-    GR_OWN = 4          /* with GR_TO_ACCOUNT: only one's own account; others: forbidden for sets,
+    GR_OWN = 4,         /* with GR_TO_ACCOUNT: only one's own account; others: forbidden for sets,
                          * service-unavailable for gets */
+    GR_UNLISTED = 8     /* the namespace is no feature by itself (service discovery): an option says
+                         * whether it is, and a handler of disco_sm_features or so tells it */
 };
 struct gr_iq_req;
 struct gr_iq_ev {
