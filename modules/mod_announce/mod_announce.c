@@ -117,7 +117,7 @@ static const struct door {
 
 static const struct door *door_of(const struct gr_jid *to)
 {
-    for (size_t i = 0; to->node == NULL && to->resource != NULL && i < GR_COUNT(doors); i++)
+    for (size_t i = 0; to->resource != NULL && i < GR_COUNT(doors); i++)
         if (strcmp(to->resource, doors[i].resource) == 0)
             return &doors[i];
     return NULL;

@@ -216,8 +216,8 @@ static const struct gr_hook hooks[] = {
 };
 
 static const struct gr_iq iqs[] = {
-    GR_IQ(GR_IQ_SET, GR_TO_ACCOUNT | GR_OWN, NS_PUSH, "enable", on_enable),
-    GR_IQ(GR_IQ_SET, GR_TO_ACCOUNT | GR_OWN, NS_PUSH, "disable", on_disable),
+    GR_IQ(GR_IQ_SET, GR_TO_ACCOUNT | GR_OWN | GR_UNLISTED, NS_PUSH, "enable", on_enable),
+    GR_IQ(GR_IQ_SET, GR_TO_ACCOUNT | GR_OWN | GR_UNLISTED, NS_PUSH, "disable", on_disable),
     GR_IQ_END
 };
 

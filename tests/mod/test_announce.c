@@ -55,6 +55,9 @@ static void only_admins_and_only_sense(void **state)
     h_send(bob, "<message to='localhost/announce/online'><body>x</body></message>");
     h_expect_error(bob, GR_MESSAGE, GR_FORBIDDEN, "localhost/announce/online");
     h_expect_nothing(bob);
+    h_send(admin, "<message type='error' to='localhost/announce/online'><body>x</body></message>");
+    h_expect_nothing(admin);
+    h_expect_nothing(bob);
     h_send(admin, "<message to='localhost/announce/online'/>");
     h_expect_error(admin, GR_MESSAGE, GR_BAD_REQUEST, "localhost/announce/online");
     assert_string_equal(h_command(h, "announce online bob@localhost x"),
@@ -111,6 +114,22 @@ static void to_everybody(void **state)
     carol = h_login(h, "carol@localhost/c");
     h_send(carol, "<presence/>");
     h_expect_among(carol, "<message from='localhost' to='*' _='more'><body>Hi</body></message>");
+    h_stop(&h);
+}
+
+/* Also to all accounts, online or not. */
+static void everybody_at_its_pace(void **state)
+{
+    struct h *h = start("rate = 20");
+    struct hs *s[] = { h_online(h, "admin@localhost/a"), h_online(h, "bob@localhost/b"),
+                       h_online(h, "carol@localhost/c") };
+
+    (void)state;
+    h_send(s[0], "<message to='localhost/announce/all'><body>slow</body></message>");
+    for (unsigned k = 1; k <= 3; k++) {
+        assert_int_equal(h_count(s[0]) + h_count(s[1]) + h_count(s[2]), k);
+        h_advance(h, 50);
+    }
     h_stop(&h);
 }
 
@@ -339,6 +358,13 @@ static void personal_data(void **state)
     h_assert_xml(ev.data, "<all xmlns='urn:example' _='more'>"
                  "<motd xmlns='urn:grapnel:announce' seen='*'/></all>");
     gr_stanza_unref(&ev.data);
+    h_user_delete(h, "bob@localhost");
+    ev.data = gr_nonza_new("urn:example", "all");
+    gr_hook_run(h_mod(h, "announce", "bob@localhost"), GR_HOOK_get_personal_data, &ev.ev,
+                on_exported);
+    h_run(h);
+    assert_null(gr_el_child(gr_stanza_root(ev.data), "urn:grapnel:announce", "motd"));
+    gr_stanza_unref(&ev.data);
     h_stop(&h);
 }
 
@@ -351,6 +377,7 @@ int main(void)
         cmocka_unit_test(only_the_admins_of_this_host),
         cmocka_unit_test(to_everybody),
         cmocka_unit_test(at_its_pace),
+        cmocka_unit_test(everybody_at_its_pace),
         cmocka_unit_test(a_step_is_bounded),
         cmocka_unit_test(rounds_are_bounded),
         cmocka_unit_test(a_reload_interrupts),

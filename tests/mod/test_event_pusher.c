@@ -124,6 +124,10 @@ static void kept_messages_once(void **state)
     h_send(bob, "<presence/>");
     h_expect_among(bob, "<message from='*' to='*' type='chat' _='more'><body>hi</body></message>");
     expect("online bob@localhost/b -\n");
+    /* nobody keeps a message from being told by saying that it is old */
+    h_send(alice, "<message to='bob@localhost' type='chat'><body>hi</body><delay xmlns='urn:xmpp:delay' "
+                  "from='localhost' stamp='2002-09-10T23:08:25Z'/></message>");
+    expect("sent alice@localhost/a bob@localhost\nreceived alice@localhost/a bob@localhost\n");
     h_stop(&h);
 }
 
@@ -221,6 +225,37 @@ static void failing(void **state)
     assert_null(strstr(log, "secret words"));
     assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
                            "http_sent=0 http_failed=4 http_dropped=0"));
+    h_stop(&h);
+}
+
+static void ignore(struct gr_mod *self, void *data, const struct gr_http_response *resp)
+{
+    (void)self, (void)data, (void)resp;
+}
+
+/* While the core takes no more requests to that server the events wait; then they are told. */
+static void no_room_in_the_core(void **state)
+{
+    struct h *h = start("http_handlers = http://hooks.example\n");
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    const struct gr_http_request req = { .url = "http://hooks.example/x", .timeout_ms = 60000 };
+    struct gr_mod *self = h_mod(h, "presence", "alice@localhost");
+
+    (void)state;
+    for (int i = 0; i < GR_HTTP_HOST_MAX; i++)
+        assert_int_equal(gr_http_send(self, &req, ignore, NULL), 0);
+    chat(alice, 0);
+    chat(alice, 1);
+    assert_int_equal(h_http_count(h), GR_HTTP_HOST_MAX);
+    assert_non_null(strstr(h_command(h, "event_pusher counts localhost"),
+                           "http_sent=0 http_failed=0 http_dropped=0 http_waiting=2"));
+    while (h_http_count(h) > 0)
+        h_http_answer(h, 200, "");
+    h_advance(h, 200);
+    assert_int_equal(h_http_count(h), 2);
+    assert_string_equal(field(h, "id"), "0");
+    h_http_answer(h, 200, "");
+    h_http_answer(h, 200, "");
     h_stop(&h);
 }
 
@@ -351,6 +386,7 @@ int main(void)
     const struct CMUnitTest cases[] = {
         cmocka_unit_test(events), cmocka_unit_test(unacked), cmocka_unit_test(kept_messages_once),
         cmocka_unit_test(posted), cmocka_unit_test(vetoed), cmocka_unit_test(failing),
+        cmocka_unit_test(no_room_in_the_core),
         cmocka_unit_test(bounds), cmocka_unit_test(bounded_by_bytes), cmocka_unit_test(reloaded),
         cmocka_unit_test(reloaded_with_two_of_a_url),
         cmocka_unit_test(what_is_refused),

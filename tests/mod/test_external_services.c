@@ -34,11 +34,14 @@ static void all_services(void **state)
     gr_base64_encode(expected, mac, (size_t)gr_hmac("sha-1", "north", 5, username,
                                                     strlen(username), mac));
     assert_string_equal(gr_el_attr(turn, "password"), expected);
+    gr_stamp(expected, strtoll(username, NULL, 10) * 1000000);
+    assert_string_equal(gr_el_attr(turn, "expires"), expected);
     h_stop(&h);
 }
 
 static void selected(void **state)
 {
+    char xml[600];
     struct h *h = h_start(HEAD LIST KEYS);
     struct hs *alice = h_login(h, "alice@localhost/a");
 
@@ -49,6 +52,8 @@ static void selected(void **state)
     h_iq_result(alice, "get", "localhost", "<services xmlns='" NS "' type='smtp'/>",
                 "<services xmlns='" NS "' type='smtp'/>");
     h_iq_error(alice, "set", "localhost", "<services xmlns='" NS "'/>", GR_NOT_ALLOWED);
+    snprintf(xml, sizeof(xml), "<services xmlns='" NS "' type='%0500d'/>", 0);
+    h_iq_result(alice, "get", "localhost", xml, xml);
     h_stop(&h);
 }
 
@@ -165,6 +170,7 @@ static void configurations(void **state)
     refused("services = turn t.test 1 login\nusername =\npassword = x\n", "`password` are needed");
     refused("services = stun s.test +3478\n", "a service is: TYPE HOST");
     refused("services = stun s.test 0\n", "a service is: TYPE HOST");
+    refused("services = stun s.test 65536\n", "a service is: TYPE HOST");
 }
 
 int main(void)

@@ -92,6 +92,7 @@ static void what_is_no_request(void **state)
                                          "http://a:+80", "http://me:pw/x@a/", "http://[::1",
                                          "http://[::1]80", "http://a\\@b/" };
     static const char *const broken[] = { "X: a\r\nY: b", NULL };
+    static const char *const line_feed[] = { "X: a\nY: b", NULL };
     static const char *const bare[] = { "no colon", NULL };
     struct gr_http_request req = { .url = "http://a/", .headers = broken };
     struct h *h = start();
@@ -100,6 +101,8 @@ static void what_is_no_request(void **state)
     (void)state;
     for (size_t i = 0; i < GR_COUNT(wrong); i++)
         assert_int_equal(get(h, "localhost", wrong[i]), GR_EINVAL);
+    assert_int_equal(ask(h_mod(h, "asker", "localhost"), &req), GR_EINVAL);
+    req.headers = line_feed;
     assert_int_equal(ask(h_mod(h, "asker", "localhost"), &req), GR_EINVAL);
     req.headers = bare;
     assert_int_equal(ask(h_mod(h, "asker", "localhost"), &req), GR_EINVAL);

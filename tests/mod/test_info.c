@@ -20,6 +20,8 @@ static struct {
     unsigned pongs, timeouts, packets, dropped, received;
     int64_t ms;
     bool keep;                  /* user_stop_request is answered for */
+    unsigned stopped;           /* requests to a resource that were let through and came nowhere */
+    bool stop_iq;
 } seen;
 
 static enum gr_verdict on_info(struct gr_mod *self, struct gr_jid_info_ev *ev)
@@ -71,7 +73,20 @@ static enum gr_verdict on_receive(struct gr_mod *self, struct gr_stanza_ev *ev)
     return GR_OK;
 }
 
+/* In front of mod_last, the second time that it comes by. */
+static enum gr_verdict on_receive_first(struct gr_mod *self, struct gr_stanza_ev *ev)
+{
+    static unsigned before;
+
+    (void)self, (void)ev;
+    if (!seen.stop_iq || ++before % 2 != 0)
+        return GR_OK;
+    seen.stopped++;
+    return GR_STOP;
+}
+
 static const struct gr_hook hooks[] = {
+    GR_ON(user_receive_iq, 10, on_receive_first),
     GR_ON(roster_get_jid_info, 50, on_info),
     GR_ON(user_ping_response, 50, on_pong),
     GR_ON(user_stop_request, 50, on_stop),
@@ -584,6 +599,33 @@ static void a_resource_hears_contacts_only(void **state)
     h_stop(&h);
 }
 
+/* A request that was let through and came nowhere leaves a pass: good for its sender and its id, and
+ * of no more than 1000. */
+static void passes_are_few_and_personal(void **state)
+{
+    struct h *h = start("[mod_last]\n");
+    struct hs *bob = h_login(h, "bob@localhost/b"), *eve = h_login(h, "eve@localhost/e");
+    struct hs *alice = h_login(h, "alice@localhost/a");
+
+    (void)state;
+    roster.sub = GR_SUB_FROM;
+    seen.stop_iq = true;
+    for (unsigned i = 0; i <= 1000; i++)
+        h_sendf(bob, "<iq type='get' id='%u' to='alice@localhost/a'>" LAST "</iq>", i);
+    assert_int_equal(seen.stopped, 1001);
+    seen.stop_iq = false;
+    roster.sub = GR_SUB_NONE;
+    h_send(eve, "<iq type='get' id='1' to='alice@localhost/a'>" LAST "</iq>");
+    h_expect_error(eve, GR_IQ, GR_FORBIDDEN, "alice@localhost/a");
+    h_drop_all(bob);
+    h_send(bob, "<iq type='get' id='0' to='alice@localhost/a'>" LAST "</iq>"); /* made room */
+    h_expect_error(bob, GR_IQ, GR_FORBIDDEN, "alice@localhost/a");
+    h_expect_nothing(alice);
+    h_send(bob, "<iq type='get' id='1' to='alice@localhost/a'>" LAST "</iq>");
+    h_expect(alice, GR_IQ, GR_GET, "bob@localhost/b");
+    h_stop(&h);
+}
+
 static void ones_own_resource(void **state)
 {
     struct h *h = start("[mod_last]\n");
@@ -649,6 +691,29 @@ static void last_is_exported(void **state)
     h_stop(&h);
 }
 
+/* The last session of a removed account ends behind its rows. */
+static void nothing_is_kept_behind_the_removal(void **state)
+{
+    struct h *h = start("[mod_last]\n");
+    struct hs *alice = h_login(h, "alice@localhost/a");
+    struct gr_export_ev ev = { .data = gr_nonza_new("urn:example", "all") };
+    struct gr_user_ev removed = { .jid = h_parse_jid(h, "alice@localhost") };
+
+    (void)state;
+    h_set_available(alice, 0);
+    h_hold_store(h, true);
+    gr_hook_run(h_mod(h, "last", "alice@localhost"), GR_HOOK_remove_user, &removed.ev, NULL);
+    h_run(h);
+    leave(h, &alice, "bye");
+    h_hold_store(h, false);
+    ev.user = removed.jid;
+    gr_hook_run(h_mod(h, "last", "alice@localhost"), GR_HOOK_get_personal_data, &ev.ev, NULL);
+    h_run(h);
+    h_assert_xml(ev.data, "<all xmlns='urn:example'/>");
+    gr_stanza_unref(&ev.data);
+    h_stop(&h);
+}
+
 static void last_goes_with_the_account(void **state)
 {
     struct h *h = start("[mod_last]\n");
@@ -707,9 +772,11 @@ int main(void)
         cmocka_unit_test(never_seen),
         cmocka_unit_test(strangers_are_told_nothing),
         cmocka_unit_test(a_resource_hears_contacts_only),
+        cmocka_unit_test(passes_are_few_and_personal),
         cmocka_unit_test(ones_own_resource),
         cmocka_unit_test(the_roster_may_take_its_time),
         cmocka_unit_test(last_is_exported),
+        cmocka_unit_test(nothing_is_kept_behind_the_removal),
         cmocka_unit_test(last_goes_with_the_account),
         cmocka_unit_test(a_lost_session_counts),
     };

@@ -165,6 +165,26 @@ static void what_is_told(void **state)
     h_stop(&h);
 }
 
+/* 1024 bytes at most, and whole characters. */
+static void a_long_body_is_cut(void **state)
+{
+    char *written = gr_asprintf("%01023d\xc3\xa4 and more", 0), *told = gr_asprintf("%01023d", 0);
+
+    (void)state;
+    start("push_with_body = yes\n");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    write_to_bob(written);
+    h_expect_xmlf(app, "<iq _='more'><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                       "<publish node='n1'><item><notification xmlns='" PUSH "'>"
+                       "<x xmlns='jabber:x:data' _='more'>"
+                       "<field var='last-message-body'><value>%s</value></field>"
+                       "</x></notification></item></publish></pubsub></iq>", told);
+    gr_free(written);
+    gr_free(told);
+    h_stop(&h);
+}
+
 static void of_what(void **state)
 {
     static const char *const nothing[] = {
@@ -332,6 +352,10 @@ static void switched_off(void **state)
     start("push = no\n");
     h_iq_error(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='a.example'/>",
                GR_SERVICE_UNAVAILABLE);
+    assert_false(h_matches(h_iq(bob, "get", "bob@localhost",
+                                "<query xmlns='http://jabber.org/protocol/disco#info'/>"),
+                           "<iq _='more'><query xmlns='http://jabber.org/protocol/disco#info' "
+                           "_='more'><feature var='" PUSH "'/></query></iq>"));
     h_stop(&h);
 }
 
@@ -511,6 +535,38 @@ static void removed_with_the_account(void **state)
     h_disconnect(&bob, true);
     write_to_bob("to the next one");
     h_expect_nothing(app);
+    h_stop(&h);
+}
+
+/* While the account goes, its sessions are still there; then somebody has the name again. */
+static void nothing_behind_the_removal(void **state)
+{
+    struct gr_user_ev ev = { .jid = NULL };
+
+    (void)state;
+    start("");
+    enable(bob, "n1");
+    h_disconnect(&bob, true);
+    write_to_bob("one");
+    write_to_bob("two");
+    h_drop_all(app);
+    bob = h_login(h, "bob@localhost/phone"); /* nothing is counted anew: it is not available */
+    ev.jid = h_parse_jid(h, "bob@localhost");
+    h_hold_store(h, true);
+    gr_hook_run(h_mod(h, "event_pusher", "bob@localhost"), GR_HOOK_remove_user, &ev.ev, NULL);
+    h_run(h);
+    h_iq_error(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='a.example'/>", GR_FORBIDDEN);
+    gr_hook_run(h_mod(h, "event_pusher", "bob@localhost"), GR_HOOK_register_user, &ev.ev, NULL);
+    h_send(bob, "<iq type='set' id='r'><enable xmlns='" PUSH "' jid='a.example'/></iq>");
+    h_hold_store(h, false);
+    assert_int_equal(count_devices(), 1);
+    h_user(h, "bob@localhost");
+    bob = h_login(h, "bob@localhost/phone");
+    h_iq_result(bob, "set", NULL, "<disable xmlns='" PUSH "' jid='a.example'/>", NULL);
+    enable(bob, "n2");
+    h_disconnect(&bob, true);
+    write_to_bob("to the next one");
+    expect_push("n2", 1, NULL);
     h_stop(&h);
 }
 
@@ -720,20 +776,23 @@ static void virtual_hosts(void **state)
 {
     (void)state;
     start("push_virtual_hosts = push.example, other.example\n");
+    enable(bob, "real");
     h_iq_result(bob, "set", NULL, "<enable xmlns='" PUSH "' jid='push.example' node='n1'>"
                 OPTIONS "</enable>", NULL);
     h_disconnect(&bob, true);
     write_to_bob("away"); /* cannot now */
     assert_string_equal(other.told, "bob@localhost push.example n1 1 abc");
-    assert_int_equal(count_devices(), 1);
+    assert_int_equal(count_devices(), 2);
+    expect_push("real", 1, NULL);
+    assert_int_equal(other.asked, 1);
     other.takes = true;
     write_to_bob("away");
     assert_int_equal(other.asked, 2);
-    assert_int_equal(count_devices(), 1);
+    assert_int_equal(count_devices(), 2);
     other.gone = true;
     write_to_bob("away");
     assert_int_equal(other.asked, 3);
-    assert_int_equal(count_devices(), 0);
+    assert_int_equal(count_devices(), 1);
     h_stop(&h);
 }
 
@@ -827,13 +886,14 @@ static void reloaded(void **state)
 int main(void)
 {
     const struct CMUnitTest cases[] = {
-        cmocka_unit_test(told_when_away), cmocka_unit_test(what_is_told), cmocka_unit_test(of_what),
+        cmocka_unit_test(told_when_away), cmocka_unit_test(what_is_told), cmocka_unit_test(a_long_body_is_cut),
+        cmocka_unit_test(of_what),
         cmocka_unit_test(counted), cmocka_unit_test(counted_in_flight),
         cmocka_unit_test(several_devices), cmocka_unit_test(enabled_at_once),
         cmocka_unit_test(what_is_refused), cmocka_unit_test(switched_off),
         cmocka_unit_test(refused_by_the_app_server), cmocka_unit_test(no_answer),
         cmocka_unit_test(gone_meanwhile), cmocka_unit_test(removed_with_the_account),
-        cmocka_unit_test(exported), cmocka_unit_test(unacknowledged),
+        cmocka_unit_test(nothing_behind_the_removal), cmocka_unit_test(exported), cmocka_unit_test(unacknowledged),
         cmocka_unit_test(waiting_for_its_client), cmocka_unit_test(an_inactive_client),
         cmocka_unit_test(virtual_hosts), cmocka_unit_test(bounds), cmocka_unit_test(reloaded),
         cmocka_unit_test(removed_while_the_disk_is_slow), cmocka_unit_test(enabled_anew_meanwhile),

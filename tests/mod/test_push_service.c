@@ -97,6 +97,11 @@ static void a_device_that_is_gone(void **state)
     assert_non_null(strstr(h_log(h), "push_service.failed"));
     assert_non_null(strstr(h_command(h, "event_pusher counts localhost"), "push_unanswered=3"));
     chat("hi");
+    h_http_answer(h, 400, "");
+    chat("hi");
+    h_http_answer(h, 404, "");
+    assert_true(is_enabled());
+    chat("hi");
     h_http_answer(h, 410, "");
     assert_false(is_enabled());
     h_stop(&h);
@@ -108,6 +113,8 @@ static void devices_that_cannot_be_told(void **state)
         "", FIELD("service", "fcm"), FIELD("device_id", "d"),
         FIELD("service", "fcm") FIELD("device_id", "../admin"),
         FIELD("service", "fcm") FIELD("device_id", "d?x=1"),
+        FIELD("service", "fcm") FIELD("device_id", ".."),
+        FIELD("service", "fcm") FIELD("device_id", "a%%2fb"),
     };
 
     (void)state;

@@ -62,6 +62,15 @@ static void repeat(int fd, const char *head, const char *line)
         ;
 }
 
+static void sized(int fd, int size)
+{
+    char *answer;
+
+    if (asprintf(&answer, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%0*d", size, size, 0) > 0)
+        say(fd, answer);
+    free(answer);
+}
+
 /* Not all at once. */
 static void drip(int fd)
 {
@@ -96,6 +105,8 @@ static bool serve(int fd, char *text)
     else if (strncmp(path, "/to-file", 8) == 0)
         say(fd, "HTTP/1.1 302 There\r\nLocation: file:///etc/hostname\r\n"
                 "Content-Length: 0\r\n\r\n");
+    else if (strncmp(path, "/sized/", 7) == 0)
+        sized(fd, atoi(path + 7));
     else if (strncmp(path, "/large", 6) == 0)
         repeat(fd, "HTTP/1.1 200 OK\r\n\r\n", "0123456789");
     else if (strncmp(path, "/headers", 8) == 0)
@@ -304,11 +315,17 @@ static void time_is_up(void **state)
 static void too_much(void **state)
 {
     struct call large = { .what.max_response = 1000 }, head = { .rc = 0 };
+    struct call fits = { .rc = 1 }, does_not = { .rc = 0 };
 
     (void)state;
     run(&large, "/large");
     assert_int_equal(large.rc, GR_ELIMIT);
     assert_int_equal(large.len, 0);
+    run(&fits, "/sized/65536"); /* unless something else is said */
+    assert_int_equal(fits.rc, 0);
+    assert_int_equal(fits.len, 65536);
+    run(&does_not, "/sized/65537");
+    assert_int_equal(does_not.rc, GR_ELIMIT);
     run(&head, "/headers");
     assert_int_equal(head.rc, GR_ELIMIT);
 }
