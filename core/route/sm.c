@@ -150,9 +150,9 @@ static const struct gr_hook hooks[] = {
     GR_ON(roster_in_subscription, 20, on_subscription),
     GR_ON(offline_message, GR_PRIO_LAST, on_undelivered),
     GR_ON(offline_groupchat_message, GR_PRIO_LAST, on_undelivered),
-    GR_ON(password_changed, GR_PRIO_FIRST, on_password),
+    GR_ON(password_changed, GR_PRIO_SECURITY, on_password),
     GR_ON(password_changed, GR_PRIO_LAST, on_password),
-    GR_ON(remove_user, GR_PRIO_FIRST, before_removal),
+    GR_ON(remove_user, GR_PRIO_SECURITY, before_removal),
     GR_ON(remove_user, GR_PRIO_LAST, on_remove_user),
     GR_HOOK_END
 };
