@@ -110,7 +110,8 @@
     X(register_user, H, N, 0, gr_user_ev) \
         /* an account was made */ \
     X(password_changed, H, A, P, gr_user_ev) \
-        /* an account has another password: what was given out in its place is to go */ \
+        /* an account has another password: what was given out in its place is to go. Other sessions \
+         * than the one that changed it end before and behind that (5, 100) */ \
     X(remove_user, H, A, P, gr_user_ev) \
         /* an account was deleted; its data is to go. Sessions end last (100) */ \
     X(anonymous_purge, H, A, P, gr_user_ev) \
