@@ -147,7 +147,8 @@ struct gr_keeper {
     /* The session goes on over another stream (gr_session_resume); nothing is written to it yet. */
     void (*resumed)(struct gr_mod *self, struct gr_session *s);
     /* The module goes (a reload without it, or with another version of the slot): the last word about
-     * what it holds. The slot is released next; a session without a stream ends after this event. May be NULL. */
+     * what it holds. The slot is released next; a session without a stream ends after this event. May be
+     * NULL. */
     void (*leaves)(struct gr_mod *self, struct gr_session *s);
 };
 /* Counting starts with h: 0, or what the session's counter was (nothing may be in flight then). The

@@ -348,7 +348,5 @@ void resumed(struct gr_mod *self, struct gr_session *s)
     queue_again(self, s, sm);
     if (r != NULL)
         let_go(sm);
-    if (sm->revived)
-        ask_for_stored(self, s);
-    sm->revived = false;
+    ask_for_missed(self, s, sm);
 }

@@ -56,7 +56,7 @@ static void on_revived(struct gr_mod *self, struct gr_session *s, void *data)
     sm->disk_from = f->acked;
     sm->acked = sm->disk_to = f->sent;
     sm->on_disk = f->acked != f->sent || !f->clean;
-    sm->unclean = !f->clean;
+    sm->unclean = sm->missed = !f->clean;
     sm->crashed_at = f->crashed_at;
     sm->durable = f->h;
     sm->rows = sm->gone = sm->revived = true;
@@ -266,32 +266,6 @@ static struct gr_jid *address_here(struct gr_mod *self)
         gr_jid_parse(text, strlen(text), &jid);
     }
     return jid;
-}
-
-/* --- what the last process was handing over --- */
-
-static void asked(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict verdict)
-{
-    struct gr_session_ev *e = GR_CONTAINER_OF(ev, struct gr_session_ev, ev);
-    struct gr_jid *jid = (struct gr_jid *)(uintptr_t)e->jid;
-
-    (void)self, (void)verdict;
-    gr_jid_free(&jid);
-    gr_free(e);
-}
-
-/* Messages are stored for a session that is there when the process ended between two of those it was
- * handing over: nobody else would begin again, since the client's presence counts as handled. */
-void ask_for_stored(struct gr_mod *self, struct gr_session *s)
-{
-    struct gr_session_ev *e;
-
-    if (!gr_session_available(s) || gr_session_priority(s) < 0)
-        return;
-    e = gr_alloc(sizeof(*e));
-    e->session = s;
-    e->jid = gr_jid_dup(gr_session_jid(s));
-    gr_hook_run(self, GR_HOOK_resend_offline_messages, &e->ev, asked);
 }
 
 enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev)

@@ -54,6 +54,7 @@ struct sm {
     uint64_t void_from, void_to; /* rows of stanzas that have other numbers now */
     unsigned numbering;          /* how often that was */
     bool revived;                /* and has not been resumed since */
+    bool missed;                 /* presence, since that was a crash */
 
     struct resuming *resuming;   /* a stream that waits to take over */
     char *previd;                /* what its client called it when it resumed last */
@@ -128,7 +129,9 @@ void rows_stop(struct state *st);
 /* revive.c, load.c: after a restart; `h` is what the client has got: then resume_look */
 enum gr_verdict on_node_cleanup(struct gr_mod *self, struct gr_domain_ev *ev);
 void load(struct gr_mod *self, struct sm *sm, uint32_t h);
-void ask_for_stored(struct gr_mod *self, struct gr_session *s);
+
+/* missed.c: it has been resumed */
+void ask_for_missed(struct gr_mod *self, struct gr_session *s, struct sm *sm);
 
 /* life.c: without a stream, and with another one */
 enum gr_verdict on_stream_lost(struct gr_mod *self, struct gr_session_ev *ev);

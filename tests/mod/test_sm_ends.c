@@ -645,6 +645,88 @@ static void test_more_than_the_output_holds(void **state)
     }
 }
 
+/* --- a crash --- */
+
+static int works_again(struct gr_mod *self, const char **why)
+{
+    (void)self, (void)why;
+    store_faults = NULL;
+    return 0;
+}
+
+static const struct gr_module recovers = { .name = "recovers", .start = works_again };
+
+/* Nothing of the end is written. */
+static void crash(struct h *h)
+{
+    static const struct store_faults faults = { .commit = full };
+
+    store_faults = &faults;
+    h_restart(h);
+}
+
+static unsigned take_stanzas(struct hs *s)
+{
+    unsigned n = 0;
+
+    for (; h_peek(s) != NULL; h_next(s))
+        n += gr_stanza_kind(h_peek(s)) != GR_NONZA;
+    return n;
+}
+
+/* Presence that was kept back for an inactive client, and that of contacts who went with the process: the
+ * client hears how it is now, once, and only after a crash. */
+static void test_presence_after_a_crash(void **state)
+{
+    struct h *h;
+    struct hs *a, *b, *c;
+    char id[64];
+    unsigned got;
+
+    (void)state;
+    h_module(&recovers);
+    h = begin(INI "[mod_csi]\n");
+    h_user(h, "c@localhost");
+    a = online(h, "a@localhost/x", id, 0);
+    b = h_online(h, "b@localhost/y");
+    c = h_online(h, "c@localhost/y");
+    h_send(a, "<presence type='subscribe' to='b@localhost'/>");
+    h_send(b, "<presence type='subscribed' to='a@localhost'/>");
+    h_send(a, "<presence type='subscribe' to='c@localhost'/>");
+    h_send(c, "<presence type='subscribed' to='a@localhost'/>");
+    h_send(a, "<inactive xmlns='urn:xmpp:csi:0'/>");
+    h_drop_all(a);
+    h_advance(h, 2000);
+    h_send(b, "<presence><show>away</show></presence>"); /* kept back */
+    h_expect_nothing(a);
+    crash(h);
+    b = h_online(h, "b@localhost/y");
+    h_send(b, "<presence><show>dnd</show></presence>");
+    h_advance(h, 1000);
+    a = resume_again(h, id, 5);
+    h_expect_xml(a, "<resumed " SM " _='any'/>");
+    h_expect_among(a, "<presence from='b@localhost/y' to='a@localhost/x' _='more'><show>dnd</show>"
+                      "<delay xmlns='urn:xmpp:delay' _='any'/></presence>");
+    h_expect_among(a, "<presence type='unavailable' from='c@localhost' to='a@localhost/x' _='more'/>");
+    got = 5 + 2 + take_stanzas(a);
+    h_sendf(a, "<a " SM " h='%u'/>", got);
+    h_advance(h, 2000);
+    got += take_stanzas(a);
+    for (int restart = 0; restart < 2; restart++) {
+        if (restart)
+            h_restart(h);
+        else
+            h_disconnect(&a, false);
+        a = resume_again(h, id, got);
+        h_expect_xml(a, "<resumed " SM " _='any'/>");
+        for (; h_peek(a) != NULL; h_next(a)) /* what happened while it was away, not a second probe */
+            assert_false(gr_stanza_kind(h_peek(a)) == GR_PRESENCE &&
+                         (gr_stanza_child(h_peek(a), GR_NS_DELAY, "delay") != NULL ||
+                          gr_jid_is_bare(gr_stanza_from(h_peek(a)))));
+    }
+    h_stop(&h);
+}
+
 /* --- the module goes --- */
 
 #define WITHOUT "[host localhost]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n"
@@ -716,6 +798,7 @@ int main(void)
         cmocka_unit_test(test_rows_that_cannot_be_deleted),
         cmocka_unit_test(test_damaged_rows),
         cmocka_unit_test(test_a_stanza_is_missing),
+        cmocka_unit_test(test_presence_after_a_crash),
         cmocka_unit_test(test_the_module_goes),
         cmocka_unit_test(test_more_than_the_output_holds),
     };
