@@ -587,7 +587,7 @@ static struct raw resume_unread(struct h *h, const char *id, unsigned got, bool 
     return r;
 }
 
-static void fill(struct hs *from, unsigned count, size_t size)
+static void fill(struct h *h, struct hs *from, unsigned count, size_t size)
 {
     char *xml = gr_alloc(size + 200);
 
@@ -596,8 +596,11 @@ static void fill(struct hs *from, unsigned count, size_t size)
 
         memset(xml + len, 'x', size);
         strcpy(xml + len + size, "</body></message>");
-        h_send(from, xml);
+        h_feed(from, xml);
+        if (i % 50 == 49)
+            h_run(h);
     }
+    h_run(h);
     gr_free(xml);
 }
 
@@ -622,7 +625,7 @@ static void test_more_than_the_output_holds(void **state)
         a = online(h, "a@localhost/x", id, 0);
         b = h_login(h, "b@localhost/y");
         h_disconnect(&a, false);
-        fill(b, one[i / 2].count, one[i / 2].size);
+        fill(h, b, one[i / 2].count, one[i / 2].size);
         h_advance(h, 1000);
         r = resume_unread(h, id, 1, i % 2 != 0);
         h_advance(h, 100 * 1000); /* longer than it has to acknowledge a stanza */
@@ -727,6 +730,121 @@ static void test_presence_after_a_crash(void **state)
     h_stop(&h);
 }
 
+/* --- 2^32 stanzas --- */
+
+/* As if so many had gone both ways; nothing may be open. */
+static void set_counters(struct h *h, struct hs *client, uint32_t n)
+{
+    struct gr_mod *self = h_mod(h, "stream_management", "a@localhost");
+    struct gr_session *s = h_session(client);
+    struct sm *sm = gr_session_slot_peek(self, s, self->desc->slots[0]);
+
+    assert_int_equal(sm->count, 0);
+    s->counts->received = s->counts->handled = n;
+    sm->durable = sm->told = sm->wanted = n;
+    sm->acked = sm->disk_from = sm->disk_to = sm->looked_at = n;
+    sm->image_dirty = true;
+}
+
+static void expect_answer(struct hs *s, const char *h)
+{
+    h_send(s, R);
+    h_expect_xmlf(s, "<a " SM " h='%s'/>", h);
+}
+
+/* XEP-0198, 4: "in the unlikely case that the number of stanzas handled during a stream management session
+ * exceeds the number of digits that can be represented by the unsignedInt datatype ..., the value of 'h'
+ * SHALL be reset from 2^32-1 back to zero". */
+static void test_counters_wrap(void **state)
+{
+    struct h *h;
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_module(&recovers);
+    h = begin(INI);
+    b = h_login(h, "b@localhost/y");
+    a = online(h, "a@localhost/x", id, 0);
+    h_advance(h, 2000);
+    set_counters(h, a, UINT32_MAX - 1); /* 4294967294 */
+    h_send(a, "<message to='b@localhost/y'/>");
+    h_advance(h, 2000);
+    expect_answer(a, "4294967295");
+    h_send(a, "<message to='b@localhost/y'/>");
+    h_advance(h, 2000);
+    expect_answer(a, "0");
+    h_send(a, "<message to='b@localhost/y'/>");
+    h_advance(h, 2000);
+    expect_answer(a, "1");
+    message(b, "a@localhost", "1"); /* 4294967295 are with the client then */
+    message(b, "a@localhost", "2"); /* 0 */
+    message(b, "a@localhost", "3"); /* 1 */
+    EXPECT_BODIES(a, "1", "2", "3");
+    h_send(a, "<a " SM " h='0'/>");
+    assert_int_equal(h_unhandled(b), 1);
+    h_send(a, "<a " SM " h='4294967295'/>"); /* behind, not too high */
+    h_advance(h, 1000); /* written down */
+    assert_int_equal(h_unhandled(b), 0);
+    h_expect_xml(a, R);
+    h_expect_nothing(a);
+    h_disconnect(&a, false);
+    a = resume_again(h, id, UINT32_MAX); /* had acknowledged more: that one is gone */
+    h_expect_xml(a, "<failed " SM " h='1'>" COND("item-not-found") "</failed>");
+    ask_to_resume(a, id, 0);
+    h_run(h);
+    h_expect_xmlf(a, "<resumed " SM " h='1' previd='%s'/>", id);
+    EXPECT_BODIES(a, "3");
+    h_send(a, "<a " SM " h='2'/>");
+    h_expect_xml(a, "<error xmlns='" GR_NS_STREAM "' _='any'/>");
+    h_expect_closed(&a, "");
+    h_stop(&h);
+}
+
+/* The same from the rows, by a process that ended in order and by one that did not. */
+static void test_counters_wrap_over_a_restart(void **state)
+{
+    struct h *h;
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    h_module(&recovers);
+    h = begin(INI);
+    for (int crashed = 0; crashed < 2; crashed++) {
+        b = h_online(h, "b@localhost/y");
+        a = online(h, "a@localhost/x", id, 0);
+        h_advance(h, 2000);
+        set_counters(h, a, UINT32_MAX - 1);
+        h_send(a, "<message to='b@localhost/y'/>");
+        h_send(a, "<message to='b@localhost/y'/>");
+        message(b, "a@localhost", "1");
+        message(b, "a@localhost", "2");
+        message(b, "a@localhost", "3");
+        h_advance(h, 2000);
+        expect_bodies(a, (const char *const[]){ "1", "2", "3", NULL });
+        if (crashed)
+            crash(h);
+        else
+            h_restart(h);
+        b = h_online(h, "b@localhost/y");
+        message(b, "a@localhost", "4"); /* 2 */
+        h_advance(h, 2000);
+        a = resume_again(h, id, UINT32_MAX - 2);
+        h_expect_xml(a, "<failed " SM " h='0'>" COND("item-not-found") "</failed>");
+        ask_to_resume(a, id, 0); /* it has two of three */
+        h_run(h);
+        h_expect_xmlf(a, "<resumed " SM " h='0' previd='%s'/>", id);
+        EXPECT_BODIES(a, "3", "4");
+        h_send(a, "<a " SM " h='2'/>");
+        h_advance(h, 2000);
+        assert_int_equal(count_rows(h), 2);
+        h_disconnect(&a, true);
+        h_disconnect(&b, true);
+    }
+    h_stop(&h);
+}
+
 /* --- the module goes --- */
 
 #define WITHOUT "[host localhost]\n[mod_presence]\n[mod_roster]\n[mod_offline]\n"
@@ -799,6 +917,8 @@ int main(void)
         cmocka_unit_test(test_damaged_rows),
         cmocka_unit_test(test_a_stanza_is_missing),
         cmocka_unit_test(test_presence_after_a_crash),
+        cmocka_unit_test(test_counters_wrap),
+        cmocka_unit_test(test_counters_wrap_over_a_restart),
         cmocka_unit_test(test_the_module_goes),
         cmocka_unit_test(test_more_than_the_output_holds),
     };
