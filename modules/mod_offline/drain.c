@@ -129,14 +129,11 @@ static void on_deleted(struct gr_mod *self, struct gr_req *req, const struct gr_
 }
 
 /* In a transaction that does nothing else: the store takes those even when the disk is full. */
-static void delete_done(struct queue *q)
+static void delete_now(struct queue *q)
 {
-    struct gr_txn *t;
+    struct gr_txn *t = gr_txn_new(q->self);
     struct gr_req *req;
 
-    if (q->deleting || q->off || queue_count_sent(q, DONE) == 0)
-        return;
-    t = gr_txn_new(q->self);
     for (struct sent *s = q->sent; s != NULL; s = s->next) {
         if (s->state != DONE)
             continue;
@@ -147,6 +144,38 @@ static void delete_done(struct queue *q)
     req = gr_req_new(q->self, sizeof(struct queue *), on_deleted);
     *(struct queue **)gr_req_data(req) = q;
     gr_txn_commit(t, req);
+}
+
+static void on_gathered(struct gr_mod *self, struct gr_timer *t)
+{
+    struct queue *q = GR_CONTAINER_OF(t, struct queue, gather);
+
+    (void)self;
+    q->gathering = false;
+    delete_now(q);
+}
+
+/* All that is handled in this turn goes together, in the next commit: until then a crash brings it back. */
+static void delete_done(struct queue *q)
+{
+    const struct offline *o = gr_state(q->self);
+
+    if (q->deleting || q->gathering || q->off || queue_count_sent(q, DONE) == 0)
+        return;
+    q->gathering = !o->retired; /* then no timer runs any more */
+    if (q->gathering)
+        gr_timer_start(q->self, &q->gather, 0, on_gathered);
+    else
+        delete_now(q);
+}
+
+void drain_delete_gathered(struct queue *q)
+{
+    if (!q->gathering)
+        return;
+    gr_timer_stop(&q->gather);
+    q->gathering = false;
+    delete_now(q);
 }
 
 /* --- sending --- */

@@ -37,6 +37,8 @@ struct queue {
     bool draining, reading, again, failed, eof, blocked, deleting;
     unsigned pins;            /* callers that look at it again */
     bool off;                 /* deleting does not work now: after the pause */
+    bool gathering;           /* what is handled: deleted after this turn */
+    struct gr_timer gather;
     uint64_t cursor;          /* rows before it were looked at */
     struct sent *sent;
     struct gr_timer retry;
@@ -78,6 +80,8 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 void drain(struct queue *q);
 /* The same after a pause. */
 void drain_later(struct queue *q, int64_t ms);
+/* Deletes at once what was to be deleted after this turn. */
+void drain_delete_gathered(struct queue *q);
 /* Looks what can be done now; may free the queue. */
 void drain_continue(struct queue *q);
 /* Is it one of those on their way, which found nobody? Then it is marked. */

@@ -42,6 +42,7 @@ struct queue *queue_get(struct gr_mod *self, const struct gr_jid *jid)
 static void queue_free(struct queue *q)
 {
     gr_timer_stop(&q->retry);
+    gr_timer_stop(&q->gather);
     while (q->sent != NULL)
         queue_drop_sent(q, q->sent);
     gr_jid_free(&q->owner);
@@ -54,6 +55,7 @@ void queues_free(struct offline *o)
         while (o->bucket[i] != NULL) {
             struct queue *q = o->bucket[i];
             o->bucket[i] = q->next;
+            drain_delete_gathered(q);
             queue_free(q);
         }
 }
@@ -125,9 +127,11 @@ void queues_save(struct offline *o, struct gr_bag *bag)
 
     o->retired = true;
     for (int i = 0; i < QUEUE_BUCKETS; i++)
-        for (const struct queue *q = o->bucket[i]; q != NULL; q = q->next)
+        for (struct queue *q = o->bucket[i]; q != NULL; q = q->next) {
+            drain_delete_gathered(q);
             if (q->sent != NULL || q->armed || q->draining)
                 save_queue(q, bag, n++);
+        }
 }
 
 static void restore_queue(struct gr_mod *self, const uint8_t *blob, size_t len)
