@@ -73,6 +73,23 @@ static void message(struct hs *from, const char *to, const char *body)
     h_sendf(from, "<message type='chat' to='%s' id='%s'><body>%s</body></message>", to, body, body);
 }
 
+static void fill(struct h *h, struct hs *from, unsigned count, size_t size)
+{
+    char *xml = gr_alloc(size + 200);
+
+    for (unsigned i = 0; i < count; i++) {
+        size_t len = (size_t)sprintf(xml, "<message type='chat' to='a@localhost' id='%u'><body>", i);
+
+        memset(xml + len, 'x', size);
+        strcpy(xml + len + size, "</body></message>");
+        h_feed(from, xml);
+        if (i % 50 == 49)
+            h_run(h);
+    }
+    h_run(h);
+    gr_free(xml);
+}
+
 /* Presence apart, nothing but these messages has come (NULL: none), in this order. */
 static void expect_bodies(struct hs *s, const char *const *bodies)
 {
@@ -352,6 +369,176 @@ static void test_a_copy_over_a_restart(void **state)
     h_stop(&h);
 }
 
+/* --- where a queue ends up --- */
+
+/* What means one resource alone comes from the account itself; others may say what they like. And a time is
+ * stamped once. */
+static void test_what_is_handed_on(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *x, *z, *b;
+    char id[64];
+
+    (void)state;
+    b = h_online(h, "b@localhost/y");
+    message(b, "a@localhost", "stored");
+    z = enabled(h, "a@localhost/z", id);
+    h_send(z, "<presence><priority>-1</priority></presence>");
+    x = online(h, "a@localhost/x", id, 0);
+    h_drop_all(x);
+    h_sendf(b, "<message id='forged' to='a@localhost/x' type='chat'><body>x</body>"
+               "<result xmlns='urn:xmpp:mam:2'/></message>");
+    h_drop_all(z);
+    h_send(z, "<presence><priority>1</priority></presence>");
+    h_advance(h, 1000);
+    h_drop_all(z);
+    h_disconnect(&x, true);
+    while (gr_stanza_kind(h_peek(z)) == GR_PRESENCE)
+        h_next(z);
+    h_expect_xml(z, "<message id='stored' type='chat' from='b@localhost/y' to='a@localhost'>"
+                    "<body>stored</body><delay xmlns='urn:xmpp:delay' from='localhost' stamp='*'/>"
+                    "</message>");
+    EXPECT_BODIES(z, "forged");
+    h_stop(&h);
+}
+
+/* --- numbers of the client's --- */
+
+static void test_numbers_that_are_none(void **state)
+{
+    static const char *const bad[] = { "4294967296", "18446744073709551616", "00000000001", "1x", "",
+                                       "+1", " 1" };
+    struct h *h = begin(INI);
+    struct hs *a;
+    char id[64];
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(bad); i++) {
+        a = online(h, "a@localhost/x", id, 0);
+        h_drop_all(a);
+        h_sendf(a, "<a " SM " h='%s'/>", bad[i]);
+        h_expect_closed(&a, "invalid-xml");
+    }
+    a = h_login(h, "a@localhost/y");
+    h_send(a, "<enable " SM " resume='true' max='4294967295'/>"); /* it is the server that allows */
+    h_expect_xml(a, "<enabled " SM " id='*' resume='true' max='600'/>");
+    h_stop(&h);
+}
+
+/* --- bounds of a queue --- */
+
+static struct sm *sm_of_client(struct h *h, struct gr_session *s)
+{
+    struct gr_mod *self = h_mod(h, "stream_management", "a@localhost");
+
+    return gr_session_slot_peek(self, s, self->desc->slots[0]);
+}
+
+static void test_bytes_of_a_queue(void **state)
+{
+    struct h *h = begin(INI "queue_size = 64K\n");
+    struct gr_session *s;
+    struct hs *a, *b;
+    char id[64], *body = gr_alloc(4001);
+    size_t bytes = 0, one = 0;
+
+    (void)state;
+    memset(body, 'x', 4000);
+    a = online(h, "a@localhost/x", id, 0);
+    b = h_login(h, "b@localhost/y");
+    s = h_session(a);
+    h_disconnect(&a, false);
+    h_enter(h, "a@localhost");
+    for (int i = 0; i < 100 && gr_session_find(NULL, h_parse_jid(h, "a@localhost/x"), 0) == s; i++) {
+        one = sm_of_client(h, s)->bytes - bytes;
+        bytes += one;
+        assert_true(bytes <= 64 * GR_KIB);
+        h_sendf(b, "<message to='a@localhost' type='chat' id='1'><body>%s</body></message>", body);
+        h_enter(h, "a@localhost");
+    }
+    assert_true(one > 4000 && bytes + one > 64 * GR_KIB); /* the next one was too much */
+    assert_int_equal(h_unhandled(b), 0);
+    gr_free(body);
+    h_stop(&h);
+}
+
+/* Too long a queue, of which the client acknowledges some now and then: that is not "nothing". */
+static void test_a_slow_client_acknowledges(void **state)
+{
+    struct h *h = begin(INI "queue_limit = 10\n");
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    a = online(h, "a@localhost/x", id, 0);
+    b = h_login(h, "b@localhost/y");
+    fill(h, b, 40, 1);
+    for (unsigned got = 3; got < 13; got += 2) {
+        h_advance(h, 40 * 1000);
+        h_sendf(a, "<a " SM " h='%u'/>", got);
+        message(b, "a@localhost", "x");
+        assert_null(h_closed(a));
+    }
+    h_drop_all(a);
+    h_send(a, "<a " SM " h='100'/>");
+    h_expect_xml(a, "<error xmlns='" GR_NS_STREAM "'><undefined-condition xmlns='" GR_NS_STREAMS
+                    "'/><text xmlns='" GR_NS_STREAMS "' xml:lang='en'>You acknowledged 100 stanzas, "
+                    "but I only sent you 46 so far.</text>"
+                    "<handled-count-too-high " SM " h='100' send-count='46'/></error>");
+    h_stop(&h);
+}
+
+static void test_ask_now_and_then(void **state)
+{
+    struct h *h = begin(INI "ack_frequency = 3\n");
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    a = online(h, "a@localhost/x", id, 0);
+    b = h_login(h, "b@localhost/y");
+    message(b, "a@localhost", "1"); /* the presence was the first */
+    h_expect_body(a, NULL, "1");
+    for (unsigned n = 3; n < 12; n += 3) {
+        message(b, "a@localhost", "3");
+        h_expect_body(a, NULL, "3");
+        h_expect_xml(a, R);
+        h_sendf(a, "<a " SM " h='%u'/>", n);
+        message(b, "a@localhost", "1");
+        message(b, "a@localhost", "2");
+        h_expect_body(a, NULL, "1");
+        h_expect_body(a, NULL, "2");
+        h_expect_nothing(a);
+    }
+    h_stop(&h);
+}
+
+/* What <resumed/> says is on disk, or the next process would say less. */
+static void test_resumed_says_what_is_on_disk(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *a, *b;
+    char id[64];
+
+    (void)state;
+    a = online(h, "a@localhost/x", id, 0);
+    b = h_login(h, "b@localhost/y");
+    h_advance(h, 2000);
+    h_hold_store(h, true);
+    message(a, "b@localhost/y", "1");
+    EXPECT_BODIES(b, "1");
+    h_disconnect(&a, false);
+    a = resume_again(h, id, 1);
+    h_expect_nothing(a);
+    for (int i = 0; i < 3; i++) {
+        h_commit(h);
+        h_advance(h, 1);
+    }
+    h_expect_xmlf(a, "<resumed " SM " h='2' previd='%s'/>", id);
+    h_hold_store(h, false);
+    h_stop(&h);
+}
+
 /* --- rows --- */
 
 static size_t rows_found;
@@ -385,17 +572,19 @@ static void test_rows_that_cannot_be_deleted(void **state)
 {
     static const struct store_faults faults = { .commit = full };
     struct h *h = begin(INI);
-    struct hs *a, *b;
+    struct hs *a, *b, *w;
     char id[64];
 
     (void)state;
     for (int reload = 0; reload < 2; reload++) {
+        w = enabled(h, "a@localhost/w", id);
         a = online(h, "a@localhost/x", id, 0);
         b = h_online(h, "b@localhost/y");
         message(b, "a@localhost", "1");
         h_advance(h, 1000);
-        assert_int_equal(count_rows(h), 3);
+        assert_int_equal(count_rows(h), 3 + 2);
         store_faults = &faults;
+        h_disconnect(&w, true);
         h_disconnect(&a, true);
         h_expect_error(b, GR_MESSAGE, GR_RESOURCE_CONSTRAINT, "a@localhost");
         h_advance(h, 10 * 1000);
@@ -403,7 +592,7 @@ static void test_rows_that_cannot_be_deleted(void **state)
             h_reload(h, INI "ack_timeout = 2m\n", NULL);
         h_advance(h, 60 * 1000);
         store_faults = NULL;
-        assert_int_equal(count_rows(h), 3);
+        assert_int_equal(count_rows(h), 3 + 2);
         h_advance(h, 61 * 1000);
         assert_int_equal(count_rows(h), 0);
         h_restart(h);
@@ -585,23 +774,6 @@ static struct raw resume_unread(struct h *h, const char *id, unsigned got, bool 
     assert_int_equal(write(r.fd, text, strlen(text)), strlen(text));
     h_run(h);
     return r;
-}
-
-static void fill(struct h *h, struct hs *from, unsigned count, size_t size)
-{
-    char *xml = gr_alloc(size + 200);
-
-    for (unsigned i = 0; i < count; i++) {
-        size_t len = (size_t)sprintf(xml, "<message type='chat' to='a@localhost' id='%u'><body>", i);
-
-        memset(xml + len, 'x', size);
-        strcpy(xml + len + size, "</body></message>");
-        h_feed(from, xml);
-        if (i % 50 == 49)
-            h_run(h);
-    }
-    h_run(h);
-    gr_free(xml);
 }
 
 /* What waits in the queue may be more than a connection may have unread: all of it comes, in order, however
@@ -822,12 +994,18 @@ static void test_counters_wrap(void **state)
     a = online(h, "a@localhost/x", id, 0);
     h_advance(h, 2000);
     set_counters(h, a, UINT32_MAX - 1); /* 4294967294 */
+    h_hold_store(h, true);
     h_send(a, "<message to='b@localhost/y'/>");
-    h_advance(h, 2000);
-    expect_answer(a, "4294967295");
+    expect_answer(a, "4294967294");
+    h_advance(h, 1); /* on its way to the disk */
     h_send(a, "<message to='b@localhost/y'/>");
-    h_advance(h, 2000);
-    expect_answer(a, "0");
+    expect_answer(a, "4294967294");
+    h_commit(h);
+    h_expect_xml(a, "<a " SM " h='4294967295'/>"); /* unasked, and that is not all */
+    h_advance(h, 1);
+    h_commit(h);
+    h_expect_xml(a, "<a " SM " h='0'/>");
+    h_hold_store(h, false);
     h_send(a, "<message to='b@localhost/y'/>");
     h_advance(h, 2000);
     expect_answer(a, "1");
@@ -972,6 +1150,12 @@ int main(void)
         cmocka_unit_test(test_the_bound_holds_in_one_turn),
         cmocka_unit_test(test_a_copy_of_another_priority),
         cmocka_unit_test(test_a_copy_over_a_restart),
+        cmocka_unit_test(test_what_is_handed_on),
+        cmocka_unit_test(test_numbers_that_are_none),
+        cmocka_unit_test(test_bytes_of_a_queue),
+        cmocka_unit_test(test_a_slow_client_acknowledges),
+        cmocka_unit_test(test_ask_now_and_then),
+        cmocka_unit_test(test_resumed_says_what_is_on_disk),
         cmocka_unit_test(test_rows_that_cannot_be_deleted),
         cmocka_unit_test(test_damaged_rows),
         cmocka_unit_test(test_a_stanza_is_missing),
