@@ -1,8 +1,10 @@
 /* mod_stream_management: acknowledgements and resumption (XEP-0198).
  *
  * This file: the hooks and the session's slot. elements.c answers the client, queue.c holds what it has
- * not acknowledged, life.c keeps sessions without a stream and gives them another one, stale.c remembers
- * those that ended. What of the client's stanzas is handled, the core counts. */
+ * not acknowledged, life.c keeps sessions without a stream and gives them another one, end.c hands on
+ * what is left of those that ended, rows.c deletes what they had on disk (journal.c), stale.c remembers them;
+ * revive.c, load.c and missed.c are for what comes after a restart. What of the client's stanzas is handled,
+ * the core counts. */
 #include "journal.h"
 
 static const struct gr_opt options[] = {
