@@ -1,6 +1,6 @@
 /* tests/mod/test_sm_ends.c: XEP-0198 where things end or meet: two streams for one session, too many that
  * wait, rows that cannot be deleted or read, counters that wrap, the module itself that goes.
- * test-timeout: 90 */
+ * test-timeout: 240 */
 #include "raw.h"
 
 #include "../../modules/mod_stream_management/journal.h"
