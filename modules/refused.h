@@ -4,8 +4,8 @@
 
 #include <grapnel/module.h>
 
-/* In filter_local_packet: for a resource that is not there, of a type that goes to no other one (RFC 6121,
- * 8.5.3.2.1). */
+/* In filter_local_packet: for a resource that is not there, of a type that goes to no other one
+ * (RFC 6121, 8.5.3.2.1). */
 static inline bool message_is_refused(struct gr_mod *self, const struct gr_stanza_ev *ev)
 {
     const struct gr_account *a;

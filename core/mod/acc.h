@@ -28,7 +28,7 @@ struct gr_acc {
     int64_t time_us;
     enum gr_origin origin;
     bool again;                   /* a session had it and could not write it */
-    bool behalf;                  /* the receipt is another stanza's, which this one answers or follows */
+    bool behalf;                  /* the receipt is that of another stanza, its cause */
     struct arena arena;           /* initialised at first use */
     struct acc_base *base;        /* or NULL; once it was parted: what came before */
     const struct acc_note *notes;

@@ -24,7 +24,8 @@ GR_API void gr_receipt_give(struct gr_receipt **take);
 GR_API bool gr_receipt_refuse(struct gr_receipt *r);
 
 /* Answers the stanza of `ev` with an error, from ev->to to ev->from, as gr_send_in; nothing is sent for
- * what must not be answered (errors, iq results), nor when somebody else has. Returns GR_STOP: return gr_ev_refuse(...). */
+ * what must not be answered (errors, iq results), nor when somebody else has. Returns GR_STOP: return
+ * gr_ev_refuse(...). */
 GR_API enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,
                                     const char *text);
 

@@ -1,5 +1,5 @@
-/* mod_amp/rules.c: the rules of a message: which are supported, which one matches (the first, 2.2.3), and
- * what its sender is told then (2.2.5). */
+/* mod_amp/rules.c: the rules of a message: which are supported, which one matches (the first, 2.2.3),
+ * and what its sender is told then (2.2.5). */
 #include "amp.h"
 
 #include <string.h>

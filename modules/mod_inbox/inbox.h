@@ -58,7 +58,7 @@ void *entry_write(const struct entry *e, size_t *len);
 /* The message of the entry as the latest one. */
 void entry_set_message(struct entry *e, const struct gr_stanza *st, int64_t time_us,
                        const char *archive_id);
-/* Its message is taken back by that one (XEP-0424), if it is meant: a tombstone remains. False: it is not. */
+/* That message takes back the entry's (XEP-0424): a tombstone remains. False: another one is meant. */
 bool entry_retract(struct entry *e, const struct gr_stanza *by, int64_t now_us);
 void entry_set_box(struct entry *e, const char *box, int64_t now_us);
 void entry_add_unread(struct entry *e, uint32_t mark);

@@ -41,7 +41,7 @@ static bool may_be_kept(const struct gr_stanza *st)
            gr_stanza_child(st, NS_HINTS, "no-permanent-store") == NULL;
 }
 
-/* A retraction without a text only takes back another message; with one it takes its place (XEP-0424, 4). */
+/* A retraction without a text only takes back another message; with one it takes its place (XEP-0424). */
 enum part { NO_PART, PART, RETRACTION };
 
 static enum part part_of(const struct gr_stanza *st, const struct gr_acc *acc)

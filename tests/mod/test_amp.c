@@ -314,8 +314,8 @@ static void not_stored_and_late(void **state)
     /* Somebody else's words in our name are none, and whoever has no business with bob's presence gets no
      * answer that tells of it (9). */
     carol = h_login(h, "carol@localhost/c");
-    h_sendf(carol, "<message to='bob@localhost' id='m' type='chat'><body>hi</body><kept xmlns='urn:grapnel:amp'>"
-            "%s</kept></message>", expires(-1, "alert"));
+    h_sendf(carol, "<message to='bob@localhost' id='m' type='chat'><body>hi</body>"
+            "<kept xmlns='urn:grapnel:amp'>%s</kept></message>", expires(-1, "alert"));
     say(carol, "bob@localhost", expires(60, "alert"));
     expect_error(carol, "not-acceptable", NS, "invalid-rules", "<rule _='more'/>");
     finds(h, true);

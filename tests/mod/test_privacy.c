@@ -568,7 +568,8 @@ static void an_unreadable_list(void **state)
         struct hs *bob = h_online(h, "bob@localhost/x"), *alice;
 
         if (how[i].key[0] == 'l')
-            put_row(h, "index", "<query xmlns='jabber:iq:privacy'><default name='l'/><list name='l'/></query>");
+            put_row(h, "index",
+                    "<query xmlns='jabber:iq:privacy'><default name='l'/><list name='l'/></query>");
         put_row(h, how[i].key, how[i].row);
         says(bob, "alice@localhost", "chat", "1");
         h_expect_error(bob, GR_MESSAGE, GR_SERVICE_UNAVAILABLE, "alice@localhost");
