@@ -341,6 +341,24 @@ static void a_retracted_message_is_gone_everywhere(void **state)
     h_stop(&h);
 }
 
+/* It is looked for among the latest 1000. */
+static void retracted_too_late(void **state)
+{
+    (void)state;
+    for (unsigned between = 999; between < 1001; between++) {
+        struct h *h = start(WITH_OFFLINE);
+        struct hs *a = h_online(h, "alice@localhost/1");
+
+        say(a, "bob@localhost", "0");
+        for (unsigned i = 0; i < between; i++)
+            h_feed(a, "<message to='bob@localhost' id='x' type='chat'><body>x</body></message>");
+        h_send(a, "<message to='bob@localhost' type='chat' id='r'>" RETRACT("0") "</message>");
+        assert_int_equal(rows_of(h, "offline", &queue, "bob@localhost"),
+                         between == 999 ? between + 1 : between + 2);
+        h_stop(&h);
+    }
+}
+
 static void retracted_in_the_inbox(void **state)
 {
     struct h *h = start(WITH_INBOX);
@@ -615,6 +633,7 @@ int main(void)
         cmocka_unit_test(damaged_rows_go),
         cmocka_unit_test(refused_messages_are_not_kept),
         cmocka_unit_test(a_retracted_message_is_gone_everywhere),
+        cmocka_unit_test(retracted_too_late),
         cmocka_unit_test(retracted_in_the_inbox),
         cmocka_unit_test(copies_pass_the_list_of_their_session),
         cmocka_unit_test(the_active_list_outlives_a_restart),
