@@ -146,8 +146,10 @@ enum fast_state fast_stanza(struct conn *c, const char *p, size_t len)
     bool asked = *a->session != '\0';
 
     if (len > 8 && memcmp(p, "<success", 8) == 0) {
-        if (asked && find(p, len, "<resumed") != NULL)
+        if (asked && find(p, len, "<resumed") != NULL) {
+            c->got = a->got;
             return FAST_RESUMED;
+        }
         if (asked || find(p, len, "<bound") == NULL) {
             login_failed(c, asked ? "not resumed" : "not bound", p, len);
             return FAST_WAITS;

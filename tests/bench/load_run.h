@@ -5,7 +5,7 @@
 
 struct scenario {
     const char *name;
-    bool twice; /* all log in, go, and log in once more: that is what counts */
+    int before; /* so often all log in and go first; what comes then counts */
     bool cut;   /* they go without a goodbye */
     void (*ready)(struct conn *c);
     void (*stanza)(struct conn *c, const char *p, size_t len);
