@@ -46,14 +46,14 @@ int conn_recv(struct conn *c, void *to, size_t len)
     return n > 0 ? (int)n : 0;
 }
 
-int conn_send(struct conn *c, const void *data, size_t len)
+int conn_send(struct conn *c, const void *data, size_t len, bool more)
 {
     ssize_t n;
 
     if (c->out_dead)
         return -1;
     do
-        n = send(c->fd, data, len, MSG_NOSIGNAL);
+        n = send(c->fd, data, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return (int)n;

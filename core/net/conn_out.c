@@ -33,7 +33,7 @@ static int write_some(struct conn *c, size_t max)
         return conn_tls_write(c, buf_data(&c->out), len < CONN_CHUNK ? len : CONN_CHUNK);
     if (c->sec == SEC_WAITING && len > c->plain_left)
         len = c->plain_left;
-    return conn_send(c, buf_data(&c->out), len < max ? len : max);
+    return conn_send(c, buf_data(&c->out), len < max ? len : max, false);
 }
 
 static void written(struct conn *c, size_t n)

@@ -75,6 +75,7 @@ struct conn {
     bool read_wants_write, write_wants_read, shake_wants_write;
     bool watched;  /* attached to a loop */
     bool notified; /* close_notify is out */
+    bool writing;  /* inside SSL_write */
     bool ticketed; /* the client has a ticket, or is to get one */
 
     struct loop *move_to; /* conn_move: when the frame ends */
@@ -102,7 +103,7 @@ static inline bool conn_is_up(const struct conn *c)
 /* recv and send within the wake-up's budget. > 0; 0: not now (or, recv with c->eof: the end);
  * -1: broken. */
 int conn_recv(struct conn *c, void *to, size_t len);
-int conn_send(struct conn *c, const void *data, size_t len);
+int conn_send(struct conn *c, const void *data, size_t len, bool more); /* more: it follows at once */
 
 /* --- conn_out.c --- */
 void conn_push(struct conn *c, size_t max); /* writes; no upcalls */

@@ -2,8 +2,8 @@
  *
  * A BIO of our own instead of OpenSSL's socket BIO: it keeps to the wake-up's budget (a peer that
  * sends nothing but KeyUpdates would otherwise keep SSL_read busy for ever), bounds the handshake,
- * saves the recv that would only say EAGAIN, and turns a broken output into "not now", so that what
- * the peer sent before it went away can still be read.
+ * puts a ticket and the data behind it into one packet, saves the recv that would only say EAGAIN, and
+ * turns a broken output into "not now", so that what the peer sent before it went away can still be read.
  * Specs: RFC 6120, 5; RFC 8446; limits in reliability 6.5 and 6.7. */
 #include "net/conn_priv.h"
 
@@ -47,7 +47,8 @@ static int bio_write(BIO *b, const char *data, int len)
     BIO_clear_retry_flags(b);
     if (len <= 0)
         return 0;
-    n = conn_send(c, data, (size_t)len);
+    /* A ticket is followed by what it was written with: one packet. */
+    n = conn_send(c, data, (size_t)len, c->writing && SSL_in_init(c->ssl));
     if (n > 0)
         return n;
     BIO_set_retry_write(b); /* also when broken: c->out_dead knows */
@@ -223,7 +224,9 @@ int conn_tls_write(struct conn *c, const void *data, size_t len)
 
     forget_errors();
     c->write_wants_read = false;
+    c->writing = true;
     n = SSL_write(c->ssl, data, (int)len);
+    c->writing = false;
     if (n > 0)
         return n;
     switch (SSL_get_error(c->ssl, n)) {
