@@ -1,16 +1,15 @@
 /* stream/c2s_home.c: after SASL a stream moves, connection and TLS session included, to the home loop of
- * its account. Between leave() and arrive() it is in a mailbox and nobody looks at it. */
+ * its account. Between leave() and arrive() it is in a mailbox and nobody looks at it. Where it is at
+ * home already its connection stays as it is. */
 #include "stream/sasl2.h"
 
-static void arrive(struct post *p)
+static void settle(struct c2s *c)
 {
-    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
     struct gr_jid *jid = c->session->jid;
     char *mech = c->session->auth_mech;
 
     c->state = C2S_HEADER; /* the message has arrived */
     c2s_counted(1);
-    conn_attach(c->conn);
     session_attach(c->session);
     c->session->jid = NULL;
     c->session->auth_mech = NULL;
@@ -35,6 +34,14 @@ static void arrive(struct post *p)
         c2s_continue(c);
 }
 
+static void arrive(struct post *p)
+{
+    struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
+
+    conn_attach(c->conn);
+    settle(c);
+}
+
 static void leave(struct post *p)
 {
     struct c2s *c = GR_CONTAINER_OF(p, struct c2s, post);
@@ -43,9 +50,13 @@ static void leave(struct post *p)
     gr_assert(xml_parser_is_idle(c->parser));
     timer_stop(&c->idle);
     timer_stop(&c->login->deadline);
-    conn_detach(c->conn);
     session_detach(c->session);
     c2s_counted(-1);
+    if (loop_is_self(home)) {
+        settle(c);
+        return;
+    }
+    conn_detach(c->conn);
     c->post.run = arrive;
     loop_post(home, &c->post);
 }
