@@ -68,6 +68,8 @@ void conn_wrote(struct conn *c);
 /* `len` bytes behind what waits now may wait beyond out_hard: what has a bound of its own. Before they
  * are written. */
 void conn_allow(struct conn *c, size_t len);
+/* More follows soon: what there is leaves with it. Until then nothing does, so it has to be sure. */
+void conn_output_waits(struct conn *c);
 bool conn_is_full(const struct conn *c);
 /* Calls mark->reached once everything queued so far is in the kernel (ok) or never will be. Always
  * exactly once: from an event (also after conn_finish, while it flushes) or, with what did not

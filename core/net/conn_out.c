@@ -174,6 +174,11 @@ void conn_write(struct conn *c, const void *data, size_t len)
     conn_wrote(c);
 }
 
+void conn_output_waits(struct conn *c)
+{
+    loop_flush_cancel(&c->flush);
+}
+
 bool conn_is_full(const struct conn *c)
 {
     return buf_len(&c->out) >= c->limits.out_high;

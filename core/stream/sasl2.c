@@ -271,6 +271,8 @@ static void authenticate(struct c2s *c, const struct gr_stanza *st)
         turn_away(c, "");
     else
         begin(c, first);
+    if (c->waiting) /* a client that did not wait for the features gets them with the outcome */
+        conn_output_waits(c->conn);
     if (first != NULL) /* the caller's as well: a failure has dropped the request */
         wipe_text(first);
 }

@@ -192,6 +192,7 @@ void sasl2_at_home(struct c2s *c)
     struct sasl2 *s = c->login->sasl2;
 
     c->state = C2S_INLINE;
+    conn_output_waits(c->conn);
     s->session = c->session;
     session_pin(s->session);
     s->e.ev.acc = acc_new(GR_FROM_C2S);
