@@ -300,8 +300,8 @@ class Client:
         self.element(q(TLS, 'proceed'))
         self.handshake(**options)
 
-    def handshake(self, sni=None, alpn=None, version=None, trust=None):
-        """TLS now; sni: a name, '' for none, None for the stream's host."""
+    def handshake(self, sni=None, alpn=None, version=None, trust=None, session=None):
+        """TLS now; sni: a name, '' for none, None for the stream's host; session: to be resumed."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         sni = self.host if sni is None else sni
         context.load_verify_locations(certificate(trust or sni or self.host) + '.crt')
@@ -314,6 +314,8 @@ class Client:
         tls.set_connect_state()
         if sni:
             tls.set_tlsext_host_name(sni.encode('ascii'))
+        if session:
+            tls.set_session(session)
         self.tls = tls
         deadline = time.monotonic() + self.timeout
         while True:
