@@ -89,6 +89,31 @@ static void test_policy(void **state)
     }
 }
 
+/* Ours, but ChaCha20 for who wants that first. */
+static void test_suite_order(void **state)
+{
+    static const char *const row[][2] = {
+        { "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256" },
+        { "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384" },
+        { "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256" },
+        { "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_256_GCM_SHA384" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GR_COUNT(row); i++) {
+        struct tls_ctx *t = load_one();
+        struct end e;
+        struct client k;
+
+        open_pair(&e, &k, t, 0);
+        assert_int_equal(SSL_set_ciphersuites(k.ssl, row[i][0]), 1);
+        assert_int_equal(client_connect(&k), 1);
+        assert_string_equal(conn_tls_cipher(e.c), row[i][1]);
+        tls_ctx_unref(&t);
+        close_pair(&e, &k);
+    }
+}
+
 static void test_no_renegotiation(void **state)
 {
     struct tls_ctx *t = load_one();
@@ -378,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_direct),
         T(test_policy),
+        T(test_suite_order),
         T(test_no_renegotiation),
         T(test_sni),
         T(test_alpn),
