@@ -226,10 +226,11 @@ static int resumed_main(void)
     return 0;
 }
 
-/* login_resumed: the first login gets the token, the second writes down that it is in use. */
+/* With a token: the first login gets it, the second writes down that it is in use, the third is like all
+ * that follow. */
 static const struct scenario idle_scenario = { "idle", .main = idle_main },
                              login_scenario = { "login", .main = login_main },
-                             fast_scenario = { "login_fast", .before = 1, .main = login_main },
+                             fast_scenario = { "login_fast", .before = 2, .main = login_main },
                              resumed_scenario = { "login_resumed", .before = 2, .cut = true,
                                                   .main = resumed_main },
                              register_scenario = { "register", .main = login_main };
