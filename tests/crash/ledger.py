@@ -27,6 +27,7 @@ class Messages:
         self.arrivals = collections.defaultdict(list)   # recipient -> [what arrived() says]
         self.came = collections.defaultdict(set)        # recipient -> ids
         self.resent = collections.Counter()     # id -> how often the sender had to send it again
+        self.waited = {}                        # id -> for what it, or one before it, had to wait
         self.denied = collections.Counter()     # id -> how often its recipient has not
                                                 # acknowledged it before a death
         self.stanza_ids = collections.defaultdict(set)  # recipient, id -> what the archive says
@@ -39,6 +40,17 @@ class Messages:
         id_ = f'{sender}/{recipient}/{self.next_n[sender, recipient]}'
         self.sent.add(id_)
         return id_
+
+    def again(self, ids, waiting):
+        """Sent again, in that order. Those for whom the server can do nothing but store are handled
+        with that; others when their recipients (`waiting`) have acknowledged them, and those behind
+        them not before."""
+        behind = False
+        for id_ in ids:
+            self.resent[id_] += 1
+            own = id_.split('/')[1] in waiting
+            self.waited[id_] = 'ack' if own else 'behind' if behind else 'store'
+            behind = behind or own
 
     def ack(self, ids):
         self.acked.update(ids)

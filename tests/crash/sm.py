@@ -89,9 +89,8 @@ class Member:
         self.send_again(old)
 
     def send_again(self, entries):
+        self.messages.again([id_ for _, id_ in entries if id_], self.party.RECIPIENTS)
         for xml, id_ in entries:
-            if id_:
-                self.messages.resent[id_] += 1
             self.say(xml, id_)
         if entries:
             self.ask()

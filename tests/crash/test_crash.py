@@ -156,8 +156,14 @@ class SessionJudges(unittest.TestCase):
         m.die()
         m.get(2)
         self.assertEqual(self.verdict(m), {'again': ['s0/n0/2']})
-        m.messages.resent['s0/n0/2'] += 1
+        m.messages.again(['s0/n0/2'], ())
         self.assertEqual(self.verdict(m), {'resent': ['s0/n0/2']})
+
+    def test_self_test_causes(self):
+        m = Messages()
+        m.again(['s0/o0/1', 's0/q0/1', 's0/o0/2', 's0/q0/2'], ['q0'])
+        self.assertEqual(list(m.waited.values()), ['store', 'ack', 'behind', 'ack'])
+        self.assertEqual(set(m.resent.values()), {1})
 
     def test_self_test_order(self):
         m = self.member()

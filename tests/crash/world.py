@@ -309,6 +309,7 @@ class World:
         except (*GONE, AssertionError) as e:
             self.problem(f'the server is not well: {e!r}')
         total = collections.Counter()
+        self.waited = collections.Counter()     # of those that came twice
         managed = Party.RECIPIENTS if self.party else []
         for user in (*RECIPIENTS, *managed):
             for kind, found in self.messages.judge(user).items():
@@ -316,6 +317,8 @@ class World:
                 if user == RUDE and kind in ('lost', 'reordered_stored'):
                     continue
                 total[kind] += len(found)
+                if kind == 'resent':
+                    self.waited.update(self.messages.waited[id_] for id_ in found)
                 fine = ('denied', 'resent', 'handed', 'overtaken',
                         'again' if user not in managed else '')
                 if found and kind not in fine:
@@ -342,7 +345,8 @@ class World:
             summary['sm'] = {'sessions': self.party.deaths, 'resumed': self.party.resumed,
                              'too_young': self.party.young,
                              'flaps': self.party.flaps, 'forgotten': self.count['forgotten'],
-                             'sent_again': sum(self.messages.resent.values())}
+                             'sent_again': sum(self.messages.resent.values()),
+                             'twice': dict(self.waited)}
         if self.archives:
             summary['archive'] = {
                 'rows': sum(len(a.ids) for a in self.archives), 'wrong': self.count['archive'],
