@@ -32,7 +32,7 @@ struct loop {
     _Atomic(struct post *) inbox;  /* newest first */
     struct post *first, *last;     /* deferred, oldest first */
     struct timer_heap timers;
-    struct link flushes;
+    struct link flushes, lasts;
     uint64_t ran;                  /* things done, for the virtual mode's "until quiet" */
     _Atomic uint64_t turns;        /* written by its thread only */
 };
@@ -165,10 +165,10 @@ static void run_deferred(struct loop *l)
     }
 }
 
-static void run_flushes(struct loop *l)
+static void run_flushes(struct loop *l, struct link *flushes)
 {
-    while (!list_empty(&l->flushes)) {
-        struct flush *f = list_entry(l->flushes.next, struct flush, link);
+    while (!list_empty(flushes)) {
+        struct flush *f = list_entry(flushes->next, struct flush, link);
         list_remove(&f->link);
         l->ran++;
         f->flush(f);
@@ -179,6 +179,12 @@ void loop_flush_later(struct flush *f)
 {
     if (f->link.next == NULL)
         list_append(&self->flushes, &f->link);
+}
+
+void loop_flush_last(struct flush *f)
+{
+    if (f->link.next == NULL)
+        list_append(&self->lasts, &f->link);
 }
 
 void loop_flush_cancel(struct flush *f)
@@ -309,8 +315,9 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *p, int events)
     take_inbox(l);
     for (int round = 0; round < ROUNDS && (round == 0 || l->first != NULL); round++) {
         run_deferred(l);
-        run_flushes(l);
+        run_flushes(l, &l->flushes);
     }
+    run_flushes(l, &l->lasts);
     set_tick(l);
     if (l->first != NULL || !list_empty(&l->flushes))
         ev_idle_start(ev, &l->busy);
@@ -330,6 +337,7 @@ static void loop_open(struct loop *l)
     }
     ev_set_userdata(l->ev, l);
     list_init(&l->flushes);
+    list_init(&l->lasts);
     atomic_store(&l->inbox, NULL);
     l->tick_due = INT64_MAX;
     ev_async_init(&l->wake, on_wake);
@@ -466,7 +474,8 @@ static bool step(struct loop *l)
     take_inbox(l);
     run_deferred(l);
     run_timers(l);
-    run_flushes(l);
+    run_flushes(l, &l->flushes);
+    run_flushes(l, &l->lasts);
     return l->ran != before || l->first != NULL;
 }
 

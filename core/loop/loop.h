@@ -65,6 +65,8 @@ struct flush {
 };
 void loop_flush_later(struct flush *f);       /* idempotent until it has run */
 void loop_flush_cancel(struct flush *f);
+/* The same behind all that, once nothing more is done before the loop sleeps or looks at its sockets. */
+void loop_flush_last(struct flush *f);
 
 /* --- life; main thread --- */
 /* n loops, threads not started. `virtual_time`: no threads at all, everything runs inside

@@ -62,13 +62,17 @@ static int apply(struct engine *e, struct store_txn *t)
     for (size_t i = 0; i < t->ops && rc == 0; i++) {
         struct engine_op op = txn_engine_op(t, i);
 
+        if (!txn_op_holds(t, i))
+            continue;
         rc = e->ops->apply(e, &op);
         t->op[i].result = op.result;
         half = i > 0 || rc == GR_EIO;
     }
+    if (rc == 0)
+        txn_happens(t);
     if (!is_own(rc))
         return rc;
-    t->rc = rc == ENGINE_LIMIT ? GR_ELIMIT : rc;
+    txn_fail(t, rc == ENGINE_LIMIT ? GR_ELIMIT : rc);
     t->poison = half;
     return half ? AGAIN : 0;
 }
@@ -112,7 +116,7 @@ static int attempt(struct engine *e, struct store_txn **v, size_t n)
             continue;
         v[i]->rc = 0;
         if (space_refuses(v[i])) {
-            v[i]->rc = GR_EFULL;
+            txn_fail(v[i], GR_EFULL);
             continue;
         }
         rc = apply(e, v[i]);
@@ -137,7 +141,7 @@ static int attempt(struct engine *e, struct store_txn **v, size_t n)
 static void set_rc(struct store_txn **v, size_t n, int rc)
 {
     for (size_t i = 0; i < n; i++)
-        v[i]->rc = rc;
+        txn_fail(v[i], rc);
 }
 
 /* After no room, memory or too large: smaller steps, where deletions use the ballast. A transaction
@@ -157,7 +161,7 @@ static bool decide(struct engine *e, struct store_txn **v, size_t n, int rc)
         }
         return true;
     }
-    v[0]->rc = rc == ENGINE_MAPFULL ? GR_EFULL : rc;
+    txn_fail(v[0], rc == ENGINE_MAPFULL ? GR_EFULL : rc);
     return true;
 }
 

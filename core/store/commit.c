@@ -53,12 +53,22 @@ int commit_reserve(const struct store_txn *t)
     return GR_EAGAIN;
 }
 
-void commit_push(struct store_txn *take)
+bool commit_push(struct store_txn *take)
 {
+    bool asleep;
+
     take->next = NULL;
     pthread_mutex_lock(&c.lock);
     *c.tail = take;
     c.tail = &take->next;
+    asleep = c.asleep;
+    pthread_mutex_unlock(&c.lock);
+    return asleep;
+}
+
+void commit_wake(void)
+{
+    pthread_mutex_lock(&c.lock);
     if (c.asleep) {
         c.asleep = false;
         pthread_cond_signal(&c.wake);
@@ -103,7 +113,7 @@ static size_t run_batch(struct store_txn *chain, size_t n)
     }
     if (c.broken) {
         for (size_t i = 0; i < n; i++)
-            c.batch[i]->rc = GR_EIO;
+            txn_fail(c.batch[i], GR_EIO);
     } else {
         failed = c.broken = !batch_run(c.engine, c.batch, n);
         if (!c.broken)
@@ -241,6 +251,7 @@ void commit_start(const struct store_opts *opts, struct engine *e,
 void commit_flush(void)
 {
     gr_assert(!c.manual);
+    commit_wake();
     pthread_mutex_lock(&c.lock);
     while (c.head != NULL || c.busy)
         pthread_cond_wait(&c.idle, &c.lock);

@@ -9,7 +9,9 @@ void commit_start(const struct store_opts *opts, struct engine *e,
                   void (*deliver)(struct store_txn *chain));
 /* Room in the queue for t? GR_EAGAIN when not. Then commit_push must follow. Any thread. */
 int commit_reserve(const struct store_txn *t);
-void commit_push(struct store_txn *take);
+/* True: the committer sleeps; commit_wake is to follow. */
+bool commit_push(struct store_txn *take);
+void commit_wake(void);       /* any thread */
 bool commit_step(void);       /* manual mode: one batch; false when nothing was queued */
 void commit_flush(void);
 void commit_stop(void);       /* everything queued is decided first */

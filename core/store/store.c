@@ -42,6 +42,7 @@ struct ctx {
     size_t waiting;          /* reads in line */
     int depth;
     size_t deferred;         /* reads put off because of the depth */
+    struct flush wake;       /* the committer, when all of this turn is queued: one commit for it */
     enum { CLOSED, OPEN, CLOSING } state; /* closing: what was asked is still answered */
 };
 
@@ -326,9 +327,17 @@ void store_count(struct store_req *req, struct store_coll *coll, const char *own
 
 /* --- writes --- */
 
+static void finish_refused(struct ctx *ctx, struct store_req *req)
+{
+    struct store_rider *riders = req->riders;
+
+    finish_req(ctx, req);
+    txn_dismount(&riders);
+}
+
 static void on_refused(struct post *p)
 {
-    finish_req(&ctxs[self_index()], GR_CONTAINER_OF(p, struct store_req, post));
+    finish_refused(&ctxs[self_index()], GR_CONTAINER_OF(p, struct store_req, post));
 }
 
 /* Takes t. Never before store_commit returns, except while closing, when no loop turns any more. */
@@ -336,6 +345,10 @@ static void refuse(struct ctx *ctx, struct store_txn *t, int rc)
 {
     struct store_req *req = t->req;
 
+    if (req != NULL) {
+        req->riders = t->riders;
+        t->riders = NULL;
+    }
     store_txn_free(&t);
     if (req == NULL) {
         if (rc != 0)
@@ -347,7 +360,7 @@ static void refuse(struct ctx *ctx, struct store_txn *t, int rc)
     if (ctx->state == OPEN)
         loop_defer(&req->post);
     else
-        finish_req(ctx, req);
+        finish_refused(ctx, req);
 }
 
 static void hold_owner(struct ctx *ctx, struct store_txn *t, size_t i)
@@ -370,10 +383,17 @@ static void hold_owner(struct ctx *ctx, struct store_txn *t, size_t i)
     p->last = t->ticket;
 }
 
+static void on_turn_end(struct flush *f)
+{
+    (void)f;
+    commit_wake();
+}
+
 void store_commit(struct store_txn *take, struct store_req *req)
 {
     int index = self_index(), rc = take->rc;
     struct ctx *ctx = &ctxs[index];
+    struct store_rider *riders = take->riders, *next;
 
     take->req = req;
     take->ctx = index;
@@ -388,7 +408,13 @@ void store_commit(struct store_txn *take, struct store_req *req)
     take->ticket = ++ctx->tickets;
     for (size_t i = 0; i < take->owners; i++)
         hold_owner(ctx, take, i);
-    commit_push(take);
+    if (commit_push(take))
+        loop_flush_last(&ctx->wake);
+    for (; riders != NULL; riders = next) {
+        next = riders->next;
+        if (riders->queued != NULL)
+            riders->queued(riders);
+    }
 }
 
 /* --- life --- */
@@ -397,6 +423,7 @@ static void init_ctxs(void)
 {
     for (size_t i = 0; i < GR_COUNT(ctxs); i++) {
         ctxs[i].tail = &ctxs[i].done;
+        ctxs[i].wake.flush = on_turn_end;
         pthread_mutex_init(&ctxs[i].lock, NULL);
     }
 }
@@ -420,8 +447,10 @@ int store_open(const struct store_opts *opts, char **why)
         engine = engine_mem_open();
     }
     pthread_once(&ctxs_once, init_ctxs);
-    for (int i = 0; i <= loop_count(); i++)
+    for (int i = 0; i <= loop_count(); i++) {
         ctxs[i].state = OPEN;
+        ctxs[i].wake.link = (struct link){ 0 }; /* those loops are gone */
+    }
     space_open(dir_fd);
     commit_start(&o, engine, deliver);
     return 0;

@@ -44,11 +44,13 @@ size_t store_busy(void);
  * the name is longer than 64 bytes or the disk refuses (logged). Main thread. */
 struct store_coll *store_coll(const char *name, enum gr_coll_kind kind);
 
+struct store_rider;
 /* Embedded by the caller, zeroed but for done. Loops only (not pool threads). */
 struct store_req {
     struct post post;        /* private */
     struct link wait;        /* private */
     struct store_read *read; /* private */
+    struct store_rider *riders; /* private */
     struct gr_rows rows;     /* the result; memory valid until done() returns */
     void (*done)(struct store_req *req); /* may free req */
 };
@@ -96,6 +98,27 @@ void store_txn_append_max(struct store_txn *t, struct store_coll *coll, const ch
 void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *owner,
                       const void *key, size_t key_len, int64_t n);
 bool store_txn_empty(const struct store_txn *t);
+
+/* What several transactions have in common: those that count for it (store_txn_for), and operations that
+ * say that all these have happened (store_txn_if). Once one of them failed it is broken for good. What a
+ * transaction has for one bond only if another holds fails when that does not. */
+struct store_bond;
+struct store_bond *store_bond_new(void);
+struct store_bond *store_bond_ref(struct store_bond *b);     /* accepts NULL; any thread */
+void store_bond_release(struct store_bond **take);           /* accepts NULL; any thread */
+bool store_bond_broken(const struct store_bond *b);          /* any thread */
+void store_txn_for(struct store_txn *t, struct store_bond *b);
+/* Operations added from now on (puts and deletions) happen only while the bond holds, NULL: always. What
+ * was committed before, by this loop or as far as this loop has been told of, is decided before. */
+void store_txn_if(struct store_txn *t, struct store_bond *b);
+
+/* Somebody who goes along with a transaction, on its loop. */
+struct store_rider {
+    struct store_rider *next;
+    void (*queued)(struct store_rider *r);  /* behind all that was committed before; may be NULL */
+    void (*decided)(struct store_rider *r); /* once, behind its request's done(); or it was dropped */
+};
+void store_txn_ride(struct store_txn *t, struct store_rider *r);
 /* Takes the transaction; req may be NULL (then failures are logged). Its operations happen in order
  * and together. With rc 0 the rows are what STORE_APPEND and STORE_ADD made, in order: the number as
  * the key, without a value; the sum as the value, without a key.

@@ -3,6 +3,7 @@
 
 #include "store/codec.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum { OWNERS_COMPARED = 16 };
@@ -87,7 +88,8 @@ void store_txn_add(struct store_txn *t, enum store_op op, struct store_coll *col
     buf_reserve(&t->bytes, owner_len + 1 + key_len + val_len);
     o = &t->op[t->ops++];
     *o = (struct txn_op){ .op = op, .coll = coll, .owner = owner_index(t, owner, owner_len),
-                          .key_len = (uint32_t)key_len, .val_len = (uint32_t)val_len };
+                          .key_len = (uint32_t)key_len, .val_len = (uint32_t)val_len,
+                          .only_if = t->only_if };
     o->key = keep(t, key, key_len);
     o->val = keep(t, val, val_len);
     t->results += op == STORE_APPEND || op == STORE_ADD;
@@ -121,6 +123,94 @@ void store_txn_add_to(struct store_txn *t, struct store_coll *coll, const char *
 
     codec_u64(val, (uint64_t)n);
     store_txn_add(t, STORE_ADD, coll, owner, key, key_len, val, sizeof(val));
+}
+
+/* --- bonds and riders --- */
+
+struct store_bond *store_bond_new(void)
+{
+    struct store_bond *b = gr_alloc(sizeof(*b));
+
+    atomic_init(&b->refs, 1);
+    return b;
+}
+
+struct store_bond *store_bond_ref(struct store_bond *b)
+{
+    if (b != NULL)
+        atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    return b;
+}
+
+void store_bond_release(struct store_bond **take)
+{
+    struct store_bond *b = *take;
+
+    *take = NULL;
+    if (b != NULL && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
+        gr_free(b);
+}
+
+bool store_bond_broken(const struct store_bond *b)
+{
+    return b->broken;
+}
+
+static void bind(struct store_txn *t, struct store_bond *b, bool counts)
+{
+    struct txn_bond *last = t->bonds > 0 ? &t->bond[t->bonds - 1] : NULL;
+
+    if (last != NULL && last->bond == b && last->counts == counts && last->only_if == t->only_if)
+        return;
+    if (t->bonds == t->bonds_cap) {
+        t->bonds_cap = t->bonds_cap > 0 ? 2 * t->bonds_cap : 1;
+        t->bond = gr_realloc(t->bond, t->bonds_cap * sizeof(*t->bond));
+    }
+    t->bond[t->bonds++] = (struct txn_bond){ store_bond_ref(b), t->only_if, counts };
+}
+
+void store_txn_for(struct store_txn *t, struct store_bond *b)
+{
+    bind(t, b, true);
+}
+
+void store_txn_if(struct store_txn *t, struct store_bond *b)
+{
+    if (b != NULL)
+        bind(t, b, false);
+    t->only_if = b;
+}
+
+void txn_fail(struct store_txn *t, int rc)
+{
+    t->rc = rc;
+    for (size_t i = 0; i < t->bonds && rc != 0; i++)
+        if (t->bond[i].counts)
+            t->bond[i].bond->broken = true;
+}
+
+void txn_happens(struct store_txn *t)
+{
+    for (size_t i = 0; i < t->bonds; i++)
+        if (t->bond[i].counts && t->bond[i].only_if != NULL && t->bond[i].only_if->broken)
+            t->bond[i].bond->broken = true;
+}
+
+void store_txn_ride(struct store_txn *t, struct store_rider *r)
+{
+    r->next = t->riders;
+    t->riders = r;
+}
+
+void txn_dismount(struct store_rider **take)
+{
+    struct store_rider *r = *take, *next;
+
+    *take = NULL;
+    for (; r != NULL; r = next) {
+        next = r->next;
+        r->decided(r);
+    }
 }
 
 bool store_txn_empty(const struct store_txn *t)
@@ -168,6 +258,10 @@ void store_txn_free(struct store_txn **take)
 
     if (t == NULL)
         return;
+    txn_dismount(&t->riders);
+    for (size_t i = 0; i < t->bonds; i++)
+        store_bond_release(&t->bond[i].bond);
+    gr_free(t->bond);
     if (t->op != t->op_few)
         gr_free(t->op);
     if (t->owner != t->owner_few)
