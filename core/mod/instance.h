@@ -80,6 +80,9 @@ int instance_start(struct gr_mod *self, struct provider_set *staging, const char
 void instance_retire(struct gr_mod *self);
 /* At shutdown: now, whatever is pending. What comes later finds self->stopped. */
 void instance_stop(struct gr_mod *self);
+/* storeapi.c: what it gathers, the store's. */
+struct store_txn *mod_txn_store(struct gr_txn *t);
+
 /* own.c: a retiring instance gets no more of these. */
 void own_stop_timers(struct gr_mod *self);
 /* Those that lie in these bytes: the data go to another loop. */

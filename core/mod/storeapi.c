@@ -265,6 +265,11 @@ void gr_txn_commit(struct gr_txn *take, struct gr_req *take_req)
     }
 }
 
+struct store_txn *mod_txn_store(struct gr_txn *t)
+{
+    return t->txn;
+}
+
 void gr_txn_drop(struct gr_txn **take)
 {
     struct gr_txn *t = *take;

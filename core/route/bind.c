@@ -351,7 +351,7 @@ static void session_free(struct gr_session *s)
     gr_free(s->client_id);
     gr_free(s->client_software);
     gr_free(s->client_device);
-    gr_free(s->counts);
+    session_counts_free(&s->counts);
     gr_free(s);
 }
 

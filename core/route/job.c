@@ -224,7 +224,18 @@ static void client_handled(struct receipt *r, bool ok)
             session_counted(s, j);
         s->out->resume(s->out_ctx);
     }
+    store_bond_release(&j->own.bond);
     gr_free(j);
+}
+
+/* What is left of it is for the store to do. */
+static void client_promised(struct receipt *r)
+{
+    const struct job *j = GR_CONTAINER_OF(r, struct job, own);
+    struct gr_session *s = session_by_id(j->sender_id);
+
+    if (s != NULL && s->counts != NULL)
+        session_promised(s, j);
 }
 
 bool job_is_own(const struct receipt *r, const struct gr_session *s)
@@ -235,6 +246,7 @@ bool job_is_own(const struct receipt *r, const struct gr_session *s)
 static void enqueue(struct gr_session *s, struct job *j)
 {
     receipt_init(&j->own, client_handled);
+    j->own.promised = client_promised;
     acc_init(&j->acc, GR_FROM_C2S);
     give_receipt(j, &j->own);
     s->unhandled++;

@@ -17,6 +17,7 @@ static struct gr_held *held_new(struct gr_stanza *st, int64_t time_us, struct re
     h->time_us = time_us;
     h->receipt = receipt_ref(receipt);
     h->copy = receipt != NULL ? receipt->copies : 0;
+    h->counted = receipt != NULL && receipt->bond != NULL;
     return h;
 }
 
@@ -39,7 +40,7 @@ static void release(struct gr_held *h, bool ok)
     struct receipt *r = h->receipt;
 
     h->receipt = NULL;
-    receipt_release(&r, ok);
+    receipt_give_back(&r, ok, h->bound);
 }
 
 void gr_held_settle(struct gr_held *h)
@@ -121,12 +122,15 @@ void session_sent(struct gr_session *s, struct gr_stanza *st, int64_t time_us,
 {
     struct gr_mod *self, *before;
     const struct gr_keeper *k = slots_keeper(&s->slots, &self);
+    struct gr_held *h;
+    bool own;
 
     /* The answer to what this client has asked does not make the question wait for the client. */
-    if (receipt != NULL && job_is_own(receipt, s))
-        receipt = NULL;
+    own = receipt != NULL && job_is_own(receipt, s);
+    h = held_new(st, time_us, own ? NULL : receipt);
+    h->answer = own;
     before = usage_begin(self);
-    k->sent(self, s, held_new(st, time_us, receipt));
+    k->sent(self, s, h);
     usage_end(self, before);
 }
 
@@ -146,7 +150,8 @@ void gr_session_keep(struct gr_mod *self, struct gr_session *s, const struct gr_
     slots_keep(&s->slots, self, slot);
     if (s->counts == NULL)
         s->counts = gr_alloc(sizeof(*s->counts));
-    s->counts->received = s->counts->handled = h;
+    s->counts->session = s;
+    s->counts->received = s->counts->handled = s->counts->promised = h;
 }
 
 void gr_session_resend(struct gr_mod *self, struct gr_session *s, struct gr_stanza *st)
@@ -160,8 +165,6 @@ void gr_session_resend(struct gr_mod *self, struct gr_session *s, struct gr_stan
 
 /* --- counting --- */
 
-#define BITS (2 * COUNTED_MAX)
-
 void session_count(struct job *j)
 {
     struct session_counts *c = j->sender->counts;
@@ -170,12 +173,13 @@ void session_count(struct job *j)
         return;
     j->counted = true;
     j->number = c->received++;
-    gr_assert(c->received - c->handled <= BITS);
+    gr_assert(c->received - c->handled <= COUNTED_BITS);
+    session_count_upon(c, j);
 }
 
 static uint64_t *word(struct session_counts *c, uint32_t number)
 {
-    return &c->done[number % BITS / 64];
+    return &c->done[number % COUNTED_BITS / 64];
 }
 
 void session_counted(struct gr_session *s, const struct job *j)
@@ -188,13 +192,15 @@ void session_counted(struct gr_session *s, const struct job *j)
         *word(c, j->number) |= (uint64_t)1 << j->number % 64;
     while (c->handled != c->received && (*word(c, c->handled) >> c->handled % 64 & 1) != 0) {
         *word(c, c->handled) &= ~((uint64_t)1 << c->handled % 64);
+        session_promise_handled(c);
         c->handled++;
     }
+    session_promise_advance(c);
     if (!session_is_kept_by(s) || s->ending)
         return;
     k = slots_keeper(&s->slots, &self);
     before = usage_begin(self);
-    k->handled(self, s);
+    k->handled(self, s, j->own.stored);
     usage_end(self, before);
 }
 

@@ -11,6 +11,7 @@
 #include "mod/acc.h"
 #include "mod/hook.h"
 #include "mod/instance.h"
+#include "store/store.h"
 
 #include <grapnel/module.h>
 
@@ -28,6 +29,11 @@ struct receipt {
     struct loop *home;
     struct post post;
     void (*handled)(struct receipt *r, bool ok); /* on `home`, after the last release; frees */
+    struct store_bond *bond;    /* its origin counts upon what is stored; or NULL: the rest is not in use */
+    _Atomic unsigned open;      /* holders other than transactions that are queued */
+    _Atomic bool stored, told;  /* there was one of those; promised() was called */
+    struct post early;
+    void (*promised)(struct receipt *r); /* on `home`, once: only those have to do with it any more */
 };
 /* refs 1; embedded in whatever `handled` knows. Home: the calling loop. */
 void receipt_init(struct receipt *r, void (*handled)(struct receipt *r, bool ok));
@@ -35,6 +41,11 @@ struct receipt *receipt_ref(struct receipt *r);      /* accepts NULL; any thread
 void receipt_release(struct receipt **take, bool ok); /* accepts NULL; any thread */
 /* May an error be sent for the stanza? Once. Accepts NULL (true); any thread. */
 bool receipt_refuse(struct receipt *r);
+/* From now on, while its origin alone has it: whatever is stored on its behalf counts for that bond. */
+void receipt_count_upon(struct receipt *r, struct store_bond *bond);
+/* One holder waits only for a transaction, which is queued now: it gives the receipt back as `bound`. */
+void receipt_bind(struct receipt *r);
+void receipt_give_back(struct receipt **take, bool ok, bool bound); /* accepts NULL */
 
 /* --- jobs (job.c) --- */
 

@@ -66,6 +66,8 @@ void route_init(void)
 {
     slots_keeper_gone = keeper_gone;
     provider_insts_of = insts_of;
+    for (int i = 0; i < LOOPS_MAX; i++)
+        list_init(&tables[i].promises);
     mod_reload_objects = reload_objects;
     mod_host_gone = host_gone;
 }

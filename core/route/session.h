@@ -30,9 +30,17 @@ extern const struct session_out session_gone;
 /* What the client has sent, for XEP-0198: a bit for every stanza from `handled` on. Twice what may be
  * in flight: that much is counted, that much waits in the queue. */
 #define COUNTED_MAX 128
+#define COUNTED_BITS (2 * COUNTED_MAX)
 struct session_counts {
+    struct gr_session *session;
     uint32_t received, handled;
-    uint64_t done[2 * COUNTED_MAX / 64];
+    uint64_t done[COUNTED_BITS / 64];
+    /* promise.c: handled once what is queued for the store is committed, and all before. */
+    uint32_t promised;
+    uint64_t sure[COUNTED_BITS / 64]; /* as done: those that wait for nothing else */
+    struct store_bond *bond;          /* of all that is stored for them; or NULL: none yet */
+    uint32_t promise;                 /* how many bonds there were */
+    struct link news;                 /* while its keeper is to be told */
 };
 
 struct gr_session {
@@ -81,6 +89,8 @@ struct route_loop {
     struct table lanes;              /* accounts with a suspended job */
     struct table asks;               /* iqs sent, waiting for the answer, by id */
     size_t bound;                    /* sessions in the session table */
+    struct link promises;            /* session_counts whose keepers are to be told */
+    struct flush promise_flush;
 };
 struct route_loop *route_loop(void);
 
@@ -141,6 +151,12 @@ void session_sent(struct gr_session *s, struct gr_stanza *st, int64_t time_us,
 /* A job's turn has come: when somebody counts and it is a stanza, it gets its number / it is handled. */
 void session_count(struct job *j);
 void session_counted(struct gr_session *s, const struct job *j);
+/* promise.c: the job is handled but for commits / what is stored for it counts / `handled` moves on. */
+void session_promised(struct gr_session *s, const struct job *j);
+void session_count_upon(struct session_counts *c, struct job *j);
+void session_promise_advance(struct session_counts *c);
+void session_promise_handled(struct session_counts *c);
+void session_counts_free(struct session_counts **take);
 /* More is in flight than can be counted: input waits. */
 bool session_counts_full(const struct gr_session *s);
 

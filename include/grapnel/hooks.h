@@ -90,7 +90,7 @@ GR_API void gr_ev_request_route(struct gr_ev *ev, struct gr_stanza *take);
 /* To a session of this loop, with the user_receive_* hooks: at once, so that nothing else that comes
  * for it later overtakes it, and on behalf of the stanza in `ev`, as gr_send_in. The one request that
  * hooks without a session of their own can make, too: carried out when they and what waits for them
- * are done (user_send_*: before the stanza is routed; offline_message: when it was kept). */
+ * are done (user_send_*: before the stanza is routed; offline_message: when it goes to the store). */
 GR_API void gr_ev_request_deliver(struct gr_ev *ev, const struct gr_session *s,
                                   struct gr_stanza *take);
 

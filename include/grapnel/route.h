@@ -17,6 +17,13 @@ GR_API void gr_send_in(struct gr_mod *self, const struct gr_ev *ev, struct gr_st
 struct gr_receipt;
 GR_API struct gr_receipt *gr_receipt_take(const struct gr_ev *ev);
 GR_API void gr_receipt_give(struct gr_receipt **take);
+/* Once t is committed, whoever took the receipt has nothing more to do for the stanza. The core gives it
+ * back when t is decided, behind its request's done(). Until then a count that says that the stanza is
+ * handled can be written for the same commit (gr_txn_upon), provided that all others who have to do with it
+ * have done the same; when t fails it is not. Before gr_txn_commit. Accepts NULL, sets NULL; done() may
+ * still ask gr_receipt_refuse. */
+struct gr_txn;
+GR_API void gr_txn_settles(struct gr_txn *t, struct gr_receipt **take);
 
 /* May an error be sent for the stanza whose receipt that is? Asked by who sends one by other means than
  * gr_ev_refuse, when it does: one of those who have to do with a stanza is told yes, the others are not

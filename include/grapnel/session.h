@@ -112,6 +112,9 @@ struct gr_held {
     int64_t time_us;           /* of the stanza (gr_acc_time_us) */
     uint8_t copy;              /* 0, or other sessions of the account were given it as well, those of
                                 * this priority (less 1) or more */
+    bool answer;               /* to something that this client has sent */
+    bool counted;              /* by its sender's session (gr_session_promised), which waits for it */
+    bool bound;                /* the core's */
     void *receipt;             /* the core's; NULL: nobody waits */
 };
 /* In xmpp_presend_element: takes the stanza out of its way; return GR_STOP then. */
@@ -123,6 +126,10 @@ GR_API struct gr_held *gr_held_new(struct gr_stanza *take, int64_t time_us);
 GR_API void gr_held_go_on(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
 /* Whoever waits for it need not wait any longer: the client has it, or it is on disk. Idempotent. */
 GR_API void gr_held_settle(struct gr_held *h);
+/* gr_held_settle follows once t is committed, or another after it (gr_txn_settles). Before
+ * gr_txn_commit, which h must live to see. */
+struct gr_txn;
+GR_API void gr_txn_settles_held(struct gr_txn *t, struct gr_held *h);
 /* Without gr_held_settle an origin that keeps a copy will send that again. Accepts NULL. */
 GR_API void gr_held_free(struct gr_held **take);
 /* Its session is gone: a message goes to another resource or to offline_message, a request gets its
@@ -140,8 +147,12 @@ GR_API void gr_held_reroute(struct gr_mod *self, struct gr_held *take, gr_rerout
 struct gr_keeper {
     /* Written to the stream, or there is none. May write, e.g. <r/>. */
     void (*sent)(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
-    /* Something that the client sent is handled: gr_session_handled may have grown. */
-    void (*handled)(struct gr_mod *self, struct gr_session *s);
+    /* Something that the client sent is handled: gr_session_handled may have grown. `stored`: something
+     * was stored for it (gr_txn_settles), so that it must not come again. */
+    void (*handled)(struct gr_mod *self, struct gr_session *s, bool stored);
+    /* At the end of the loop's turn: gr_session_promised has grown, or gr_session_write_soon was called.
+     * `last`: no other session of this keeper follows, so one transaction can be committed for all. */
+    void (*write)(struct gr_mod *self, struct gr_session *s, bool last);
     /* What gr_session_image says has changed: presence, or a slot with `persist`. */
     void (*changed)(struct gr_mod *self, struct gr_session *s);
     /* The session goes on over another stream (gr_session_resume); nothing is written to it yet. */
@@ -160,6 +171,19 @@ GR_API void gr_session_keep(struct gr_mod *self, struct gr_session *s, const str
  * before them: XEP-0198's h. In the order of the stream; stanzas that the stream refuses count. */
 GR_API uint32_t gr_session_received(const struct gr_session *s);
 GR_API uint32_t gr_session_handled(const struct gr_session *s);
+/* The same with those that are handled once the store has committed what it was given to write for them
+ * (gr_txn_settles): what may be written behind it with gr_txn_upon. Goes back to gr_session_handled when
+ * something of that fails. */
+GR_API uint32_t gr_session_promised(struct gr_session *s);
+/* What is added to t from now on (puts and deletions) happens only when everything was committed on which
+ * gr_session_promised stands, and every earlier transaction that was written upon it. Others in t are not
+ * concerned. */
+GR_API void gr_txn_upon(struct gr_txn *t, struct gr_session *s);
+/* keeper.write is called at the end of this turn of the loop. */
+GR_API void gr_session_write_soon(struct gr_session *s);
+/* A number for what gr_session_promised stands on. When t was committed (rc 0) and it is still what it
+ * was at gr_txn_upon, what was added then has happened; otherwise perhaps not. */
+GR_API uint32_t gr_session_promise(struct gr_session *s);
 /* What a slot's `persist` would say is another thing now. Costs nothing when nobody keeps it. */
 GR_API void gr_session_changed(struct gr_mod *self, struct gr_session *s);
 /* What is needed to make the session again after a restart; the caller frees it. */

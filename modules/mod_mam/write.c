@@ -1,6 +1,6 @@
 /* mod_mam/write.c: a message goes into an archive. Its id is known at once, since it is told
  * with the delivered message; the delivery does not wait for the disk, but the sender's
- * acknowledgement does (gr_receipt_take). When it cannot be written the sender gets the error. */
+ * acknowledgement does (gr_txn_settles). When it cannot be written the sender gets the error. */
 #include "mam.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@ enum { FLUSHED_MAX = 100 }; /* messages after which mam_flush_messages is run at
 struct written {
     struct written *next, **at; /* at: what points to it */
     struct archive *a;
-    struct gr_receipt *receipt;
+    struct gr_receipt *receipt; /* the transaction's: see gr_txn_settles */
     uint64_t seq;               /* that the row should get */
     uint64_t contact;           /* of its entry in the map */
     size_t from_len, to_len;
@@ -29,7 +29,6 @@ static void leave(struct mam *m, struct written *w)
     *w->at = w->next;
     if (w->next != NULL)
         w->next->at = w->at;
-    gr_receipt_give(&w->receipt);
     m->writing--;
 }
 
@@ -128,7 +127,7 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 /* --- writing --- */
 
 static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *ev,
-                                  struct archive *a, uint64_t contact)
+                                  struct archive *a, uint64_t contact, struct gr_receipt *receipt)
 {
     const struct gr_jid *to = ev->outgoing ? ev->remote : ev->owner;
     const char *id = gr_stanza_id(ev->stanza);
@@ -139,7 +138,7 @@ static struct gr_req *written_new(struct gr_mod *self, const struct gr_mam_ev *e
     struct written *w = gr_req_data(req);
 
     w->a = a;
-    w->receipt = gr_receipt_take(&ev->ev);
+    w->receipt = receipt;
     w->seq = a->last_seq;
     w->contact = contact;
     w->from_len = ev->source->full_len;
@@ -185,8 +184,10 @@ static void put_message(struct gr_mod *self, const struct gr_mam_ev *ev, struct 
 {
     uint64_t contact = contact_number(r->peer, bare_len(r->peer, r->peer_len));
     struct gr_txn *t = gr_txn_new(self);
+    struct gr_receipt *receipt = gr_receipt_take(&ev->ev);
     uint8_t *val = gr_txn_append_room(t, MESSAGES, a->owner->bare, row_size(r));
     uint8_t key[CONTACT_KEY];
+    struct gr_req *req;
 
     if (val != NULL)
         row_put(val, r);
@@ -194,7 +195,9 @@ static void put_message(struct gr_mod *self, const struct gr_mam_ev *ev, struct 
         contact_key(key, contact, a->last_seq / BLOCK);
         gr_txn_put(t, CONTACTS, a->owner->bare, key, sizeof(key), NULL, 0);
     }
-    gr_txn_commit(t, written_new(self, ev, a, contact));
+    req = written_new(self, ev, a, contact, receipt);
+    gr_txn_settles(t, &receipt);
+    gr_txn_commit(t, req);
 }
 
 static enum gr_verdict append(struct gr_mod *self, struct gr_mam_ev *ev, struct archive *a)

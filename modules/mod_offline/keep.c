@@ -1,8 +1,8 @@
 /* mod_offline/keep.c: which messages are kept (XEP-0160, 3; XEP-0334, 4), and keeping them.
  *
- * The chain is held until the message is on disk: only then does the sender's server count it as
- * handled (XEP-0198). One that takes back another, which waits here as well, is written and the other
- * deleted at once (XEP-0424). The store keeps the limits: a full log is service-unavailable (XEP-0160, 2,
+ * The message counts as handled (XEP-0198) when it is on disk; nobody else waits for that, since what is
+ * read later is read behind it. One that takes back another, which waits here as well, is written and the
+ * other deleted at once (XEP-0424). The store keeps the limits: a full log is service-unavailable (XEP-0160, 2,
  * step 3), a failing store the error that gr_cond_of gives. */
 #include "offline.h"
 
@@ -130,8 +130,8 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 /* A message on its way to the disk. */
 struct keep {
     struct keep *next, **at; /* at: what points to it */
-    struct gr_hold *hold;
     struct gr_receipt *receipt;
+    bool queued;                /* its transaction has the receipt */
     struct gr_stanza *stanza;
     struct gr_jid *from, *to;
     void *row;
@@ -139,13 +139,11 @@ struct keep {
     unsigned seen;              /* messages looked at for the one that is taken back */
 };
 
-static struct keep *keep_new(struct gr_mod *self, struct gr_hold *hold,
-                             const struct gr_stanza_ev *ev)
+static struct keep *keep_new(struct gr_mod *self, const struct gr_stanza_ev *ev)
 {
     struct offline *o = gr_state(self);
     struct keep *k = gr_alloc(sizeof(*k));
 
-    k->hold = hold;
     k->receipt = gr_receipt_take(&ev->ev);
     k->stanza = gr_stanza_ref(ev->stanza);
     k->from = gr_jid_dup(ev->from);
@@ -164,7 +162,8 @@ static void keep_free(struct keep *k)
     *k->at = k->next;
     if (k->next != NULL)
         k->next->at = k->at;
-    gr_receipt_give(&k->receipt);
+    if (!k->queued)
+        gr_receipt_give(&k->receipt);
     gr_stanza_unref(&k->stanza);
     gr_jid_free(&k->from);
     gr_jid_free(&k->to);
@@ -192,7 +191,6 @@ static void answer(struct gr_mod *self, struct keep *k, enum gr_cond cond, const
         reply = NULL;
     }
     gr_stanza_unref(&reply);
-    gr_resume(k->hold, GR_STOP);
     keep_free(k);
 }
 
@@ -220,12 +218,15 @@ void keep_forget(struct offline *o)
 static void write_row(struct gr_mod *self, struct keep *k, const struct gr_row *gone)
 {
     const struct offline_conf *conf = gr_conf(self);
+    struct gr_receipt *receipt = k->receipt;
     struct gr_txn *t = gr_txn_new(self);
 
     if (gone != NULL)
         gr_txn_del_seq(t, MESSAGES, k->to->bare, gr_row_seq(gone));
     gr_txn_append_max(t, MESSAGES, k->to->bare, k->row, k->len, (uint64_t)conf->limit,
                       (uint64_t)conf->size_limit);
+    k->queued = true;
+    gr_txn_settles(t, &receipt);
     gr_txn_commit(t, request(self, k, on_kept));
 }
 
@@ -273,9 +274,9 @@ static void on_search(struct gr_mod *self, struct gr_req *req, const struct gr_r
         write_row(self, k, NULL);
 }
 
-static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev, struct gr_hold *hold)
+static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev)
 {
-    struct keep *k = keep_new(self, hold, ev);
+    struct keep *k = keep_new(self, ev);
 
     if (taken_back(k->stanza) == NULL)
         write_row(self, k, NULL);
@@ -287,17 +288,13 @@ static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev, struct gr_h
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     struct queue *q = queue_find(self, ev->to);
-    struct gr_hold *hold;
 
     if (q != NULL && drain_took_back(q, ev))
         return GR_STOP; /* its row is still there */
     if (!is_storable(ev->stanza))
         return GR_STOP; /* without an answer: hooks.md 6.3 */
-    hold = gr_hold(self, &ev->ev);
-    if (hold == NULL)
-        return GR_FAIL; /* the end of the chain answers */
-    keep(self, ev, hold);
-    return GR_PENDING;
+    keep(self, ev);
+    return GR_STOP;
 }
 
 /* --- what would happen to a message (amp_determine_strategy) --- */

@@ -103,7 +103,7 @@ static struct gr_stanza *enabled(const struct sm_conf *conf, struct sm *sm)
     return st;
 }
 
-/* Counting begins here; the answer is for the caller to send next. */
+/* The answer is for the caller to send; with it counting begins. */
 struct gr_stanza *enable(struct gr_mod *self, struct gr_session *s, const struct gr_el *request)
 {
     struct sm *sm = gr_session_slot(self, s, &sm_slot);
@@ -111,19 +111,18 @@ struct gr_stanza *enable(struct gr_mod *self, struct gr_session *s, const struct
     sm->session = gr_session_id(s);
     sm->timeout_ms = timeout_of(gr_conf(self), request);
     sm->image_dirty = true;
-    gr_session_keep(self, s, &sm_slot, 0);
-    journal_touch(self, sm, true);
     return enabled(gr_conf(self), sm);
 }
 
-static void on_enable(struct gr_mod *self, struct gr_session *s, const struct gr_el *request)
+static enum gr_verdict on_enable(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
-    if (sm_of(self, s) == NULL) {
-        gr_session_write(self, s, enable(self, s, request));
-        return;
-    }
+    struct gr_session *s = ev->session;
+
+    if (sm_of(self, s) == NULL)
+        return enable_alone(self, ev);
     failed(self, s, GR_UNEXPECTED_REQUEST, NULL); /* XEP-0198, 3, example 6 */
     gr_session_close(self, s, "policy-violation", "<enable/> was sent before", true);
+    return GR_STOP;
 }
 
 /* --- <r/>, <a/> --- */
@@ -159,7 +158,7 @@ static void answer(struct gr_mod *self, struct gr_session *s, struct sm *sm)
     write_a(self, s, sm, tellable(s, sm));
     sm->wanted = gr_session_received(s);
     sm->wants = sm->told != sm->wanted;
-    if (sm->wants && sm->timeout_ms > 0 && sm->durable != gr_session_handled(s))
+    if (sm->wants && journal_has_news(s, sm))
         journal_touch(self, sm, true);
 }
 
@@ -196,10 +195,10 @@ enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (!gr_el_is(el, NS_SM, NULL) || gr_session_jid(s) == NULL)
         return GR_OK; /* before authentication: the core says what that is */
     if (gr_el_is(el, NULL, "enable") && bound)
-        on_enable(self, s, el);
-    else if (gr_el_is(el, NULL, "resume") && !bound)
+        return on_enable(self, ev);
+    if (gr_el_is(el, NULL, "resume") && !bound)
         return resume(self, ev);
-    else if (gr_el_is(el, NULL, "r") && sm != NULL)
+    if (gr_el_is(el, NULL, "r") && sm != NULL)
         answer(self, s, sm);
     else if (gr_el_is(el, NULL, "a") && sm != NULL)
         acknowledge(self, s, sm, el);

@@ -1,11 +1,14 @@
 /* mod_stream_management/journal.c: what must outlive the process: a row for each session (what it is), one
  * for its counters, and one for each stanza that its client has not acknowledged.
  *
- * Written lazily: a client that acknowledges at once costs no write for what it was sent. When something
- * is due, every session of the loop that has something gets into one transaction, in which counters and
- * stanzas agree: whatever h says is handled, the answers to it are on disk with it. h is told, and senders
- * stop waiting for the recipient's acknowledgement, when that is committed. Stopping, each change is
- * written at once. */
+ * h goes with what was stored for the stanzas that it counts: at the end of the loop's turn in which that
+ * was queued, upon the condition that it is committed (gr_txn_upon), so that after a crash none of them
+ * comes again that was stored. What nothing was stored for is counted lazily, and what was sent is
+ * written lazily: a client that acknowledges at once costs no write for it; for one that does not, what
+ * comes next is written at the end of the turn, too. When something is due, every session of the loop that
+ * has something gets into one transaction, in which counters and stanzas agree: whatever h says is
+ * handled, the answers to it are on disk with it. h is told, and senders stop waiting for the recipient's
+ * acknowledgement, when that is committed. Stopping, each change is written at once. */
 #include "journal.h"
 
 #include <grapnel/log.h>
@@ -42,12 +45,13 @@ void queue_key(const uint8_t hash[HASH_SIZE], uint64_t number, uint8_t out[QUEUE
     put_u64(out + HASH_SIZE, number);
 }
 
-static void put_image(struct gr_mod *self, struct gr_txn *t, struct gr_session *s,
-                      const struct sm *sm)
+/* The caller frees what it returns. */
+static uint8_t *put_image(struct gr_mod *self, struct gr_txn *t, struct gr_session *s,
+                          const struct sm *sm, size_t *image_len)
 {
     const char *full = gr_session_jid(s)->full;
-    size_t jid_len = strlen(full) + 1, len;
-    uint8_t *image = gr_session_image(self, s, &len);
+    uint8_t *image = gr_session_image(self, s, image_len);
+    size_t jid_len = strlen(full) + 1, len = *image_len;
     uint8_t *row = gr_alloc(IMAGE_HEAD + jid_len + len);
 
     row[0] = ROW_VERSION;
@@ -55,8 +59,8 @@ static void put_image(struct gr_mod *self, struct gr_txn *t, struct gr_session *
     memcpy(row + IMAGE_HEAD, full, jid_len);
     memcpy(row + IMAGE_HEAD + jid_len, image, len);
     gr_txn_put(t, SESSIONS, gr_server_id(), sm->hash, HASH_SIZE, row, IMAGE_HEAD + jid_len + len);
-    gr_free(image);
     gr_free(row);
+    return image;
 }
 
 static void put_counters(struct gr_txn *t, const struct sm *sm, uint32_t h, uint64_t sent, bool clean)
@@ -102,43 +106,72 @@ struct record {
     uint64_t session, to;        /* stanzas before number `to` are in it */
     uint64_t disk_from, disk_to, void_from; /* what it was before */
     unsigned numbering;
-    uint32_t h;
+    uint32_t h, promise;
     bool image;
 };
-struct flight {
-    struct record *record;
-    size_t count, cap;
-    struct gr_txn *txn;
-};
 struct landing {                 /* its records, with the request */
+    bool tick;
     size_t count;
     struct record record[];
 };
 
-static bool needs_write(const struct sm *sm, const struct gr_session *s)
+bool journal_has_news(struct gr_session *s, const struct sm *sm)
+{
+    return sm->timeout_ms > 0 && (int32_t)(gr_session_promised(s) - sm->claimed) > 0;
+}
+
+/* What was written upon a promise that was broken may be on disk or not: once that is known. */
+static bool may_write(struct gr_session *s, const struct sm *sm)
+{
+    return sm->flights == 0 || sm->promise == gr_session_promise(s);
+}
+
+static bool needs_write(const struct sm *sm, struct gr_session *s)
 {
     return sm->image_dirty || sm->unwritten != NULL || sm->void_from < sm->void_to ||
-           (sm->timeout_ms > 0 && sm->durable != gr_session_handled(s)) ||
+           journal_has_news(s, sm) ||
            sm->disk_from < (sm->on_disk ? 0 : sm->disk_to < sm->acked ? sm->disk_to : sm->acked);
 }
 
-static void write_one(struct gr_mod *self, struct flight *f, struct gr_session *s, struct sm *sm)
+/* h, and all that is handled when everything queued before is committed, on the condition that it is. */
+static uint32_t count_to_write(struct gr_session *s, const struct sm *sm)
+{
+    uint32_t h = gr_session_promised(s);
+
+    return (int32_t)(h - sm->durable) > 0 ? h : sm->durable; /* whose commit is known here before theirs */
+}
+
+/* What was acknowledged before it was due has never been written. */
+static uint64_t first_unwritten(const struct sm *sm)
+{
+    return sm->disk_to > sm->acked ? sm->disk_to : sm->acked;
+}
+
+/* stanzas: with those that are not written yet; else h alone, and what h brings with it. */
+static void write_one(struct gr_mod *self, struct flight *f, struct gr_session *s, struct sm *sm,
+                      bool stanzas)
 {
     const struct state *st = gr_state(self);
-    uint64_t to = sm->acked + sm->count;
+    uint64_t to = stanzas ? sm->acked + sm->count : first_unwritten(sm);
     struct record *r;
+    size_t image_len;
 
     if (f->count == f->cap) {
         f->cap = f->cap == 0 ? 8 : 2 * f->cap;
         f->record = gr_realloc(f->record, f->cap * sizeof(*f->record));
     }
     r = &f->record[f->count++];
+    sm->flights++;
+    sm->promise = gr_session_promise(s);
+    sm->claimed = count_to_write(s, sm);
+    sm->stored = false;
     *r = (struct record){ sm->session, to, sm->disk_from, sm->disk_to, sm->void_from, sm->numbering,
-                          gr_session_handled(s), sm->image_dirty };
+                          sm->claimed, sm->promise, sm->image_dirty };
     if (f->txn == NULL)
         f->txn = gr_txn_new(self);
+    gr_txn_upon(f->txn, s);
     if (sm->image_dirty)
-        put_image(self, f->txn, s, sm);
+        gr_free(put_image(self, f->txn, s, sm, &image_len));
     put_counters(f->txn, sm, r->h, to, st->stopping && !sm->unclean);
     while (sm->void_from < sm->void_to)
         del_stanza(f->txn, sm->hash, sm->void_from++);
@@ -146,16 +179,28 @@ static void write_one(struct gr_mod *self, struct flight *f, struct gr_session *
         del_stanza(f->txn, sm->hash, sm->disk_from++);
     if (sm->disk_to < sm->acked)
         sm->disk_from = sm->disk_to = sm->acked;
-    for (struct gr_held *h = sm->unwritten; h != NULL; h = h->next)
+    for (struct gr_held *h = sm->unwritten; stanzas && h != NULL; h = h->next) {
         put_stanza(f->txn, sm, sm->disk_to++, h);
-    sm->unwritten = NULL;
+        gr_txn_settles_held(f->txn, h);
+    }
+    if (stanzas)
+        sm->unwritten = NULL;
     sm->image_dirty = sm->urgent = false;
     sm->rows = true;
 }
 
 static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_rows *rows);
 
-static void take_off(struct gr_mod *self, struct flight *f)
+uint8_t *journal_put_first(struct gr_mod *self, struct gr_txn *t, struct gr_session *s, struct sm *sm,
+                           size_t *image_len)
+{
+    put_counters(t, sm, sm->claimed, first_unwritten(sm), false);
+    sm->rows = true;
+    sm->image_dirty = false;
+    return put_image(self, t, s, sm, image_len);
+}
+
+static void take_off(struct gr_mod *self, struct flight *f, bool tick)
 {
     struct state *st = gr_state(self);
     struct landing *l;
@@ -163,13 +208,38 @@ static void take_off(struct gr_mod *self, struct flight *f)
 
     if (f->txn == NULL)
         return;
-    st->flights++;
+    st->flights += tick;
     req = gr_req_new(self, sizeof(*l) + f->count * sizeof(*f->record), on_written);
     l = gr_req_data(req);
+    l->tick = tick;
     l->count = f->count;
     memcpy(l->record, f->record, f->count * sizeof(*f->record));
     gr_free(f->record);
     gr_txn_commit(f->txn, req);
+    *f = (struct flight){ 0 };
+}
+
+/* The answer to what h says is handled is on disk with it. */
+static bool has_unwritten_answer(const struct sm *sm)
+{
+    return sm->unwritten != NULL && sm->answered > first_unwritten(sm);
+}
+
+void journal_write(struct gr_mod *self, struct gr_session *s, bool last)
+{
+    struct state *st = gr_state(self);
+    struct sm *sm = sm_of(self, s);
+
+    if (!sm->through && !journal_has_news(s, sm)) {
+        /* it was written meanwhile */
+    } else if (may_write(s, sm)) {
+        write_one(self, &st->turn, s, sm, sm->through || st->stopping || has_unwritten_answer(sm));
+    } else {
+        journal_touch(self, sm, true);
+    }
+    sm->through = false;
+    if (last)
+        take_off(self, &st->turn, false);
 }
 
 /* --- who has something to write --- */
@@ -226,15 +296,9 @@ static void write_now(struct gr_mod *self, struct sm *sm)
     struct gr_session *s = sm_session(self, sm);
     struct flight f = { 0 };
 
-    if (s != NULL)
-        write_one(self, &f, s, sm);
-    take_off(self, &f);
-}
-
-/* What was acknowledged before it was due has never been written. */
-static uint64_t first_unwritten(const struct sm *sm)
-{
-    return sm->disk_to > sm->acked ? sm->disk_to : sm->acked;
+    if (s != NULL && may_write(s, sm))
+        write_one(self, &f, s, sm, true);
+    take_off(self, &f, true);
 }
 
 void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
@@ -255,7 +319,7 @@ void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
 /* A client that acknowledges in time has nothing that is due. */
 static bool is_due(const struct sm *sm)
 {
-    return sm->urgent || (sm->unwritten != NULL && first_unwritten(sm) < sm->looked_at) ||
+    return sm->urgent || sm->stored || (sm->unwritten != NULL && first_unwritten(sm) < sm->looked_at) ||
            gr_now_ms() - sm->touched_ms >= LAZY_MS;
 }
 
@@ -272,18 +336,21 @@ static void on_tick(struct gr_mod *self, struct gr_timer *t)
         struct gr_session *s = sm_session(self, sm);
         bool due = is_due(sm), needed = s != NULL && needs_write(sm, s);
 
+        if (needed && !may_write(s, sm))
+            due = false; /* until it has landed */
+
         next = sm->touched_next;
         if (s != NULL)
             queue_ask(self, s, sm);
         if (due && needed)
-            write_one(self, &f, s, sm);
+            write_one(self, &f, s, sm, true);
         if (due || !needed) {
             journal_forget(sm);
             sm->urgent = false;
         }
         sm->looked_at = sm->acked + sm->count;
     }
-    take_off(self, &f);
+    take_off(self, &f, true);
     if (st->touched != NULL)
         tick_in(self, st, TICK_MS);
 }
@@ -303,7 +370,8 @@ static void written(struct gr_mod *self, struct gr_session *s, struct sm *sm,
 {
     if (sm->numbering != r->numbering || sm->disk_to < r->to)
         return; /* an earlier one failed: what it had is written again first */
-    sm->durable = r->h;
+    if ((int32_t)(r->h - sm->durable) > 0)
+        sm->durable = r->h;
     settle(sm, r->to);
     tell_h(self, s, sm);
     resume_look(self, s, sm);
@@ -313,6 +381,8 @@ static void written(struct gr_mod *self, struct gr_session *s, struct sm *sm,
 static void not_written(struct sm *sm, const struct record *r)
 {
     sm->image_dirty = sm->image_dirty || r->image;
+    sm->claimed = sm->durable;
+    sm->urgent = true;
     if (sm->numbering != r->numbering)
         return; /* all of it is still to be written */
     if (sm->void_from > r->void_from)
@@ -332,21 +402,25 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
     struct state *st = gr_state(self);
     bool urgent = false;
 
-    st->flights--;
+    st->flights -= f->tick;
     if (rows->rc != 0)
         gr_warn("sm.not_written", "%zu sessions cannot be written, nothing is acknowledged: %s",
                 f->count, gr_strerror(rows->rc));
     for (size_t i = 0; i < f->count; i++) {
-        struct gr_session *s = gr_session_find(self, NULL, f->record[i].session);
+        const struct record *r = &f->record[i];
+        struct gr_session *s = gr_session_find(self, NULL, r->session);
         struct sm *sm = s != NULL ? sm_of(self, s) : NULL;
+        bool ok;
 
         if (sm == NULL)
             continue;
-        if (rows->rc == 0)
-            written(self, s, sm, &f->record[i]);
+        sm->flights--;
+        ok = rows->rc == 0 && r->promise == gr_session_promise(s);
+        if (ok)
+            written(self, s, sm, r);
         else
-            not_written(sm, &f->record[i]);
-        if (rows->rc != 0 && !st->retired && !sm->touched)
+            not_written(sm, r);
+        if (!ok && !st->retired && !sm->touched)
             link_sm(st, sm); /* retired: with whatever the next version has to write for it */
     }
     for (const struct sm *sm = st->touched; sm != NULL && !urgent; sm = sm->touched_next)

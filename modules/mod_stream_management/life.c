@@ -96,7 +96,7 @@ static bool keep(struct gr_mod *self, struct gr_session *s)
 {
     struct sm *sm = sm_of(self, s);
 
-    if (sm == NULL || sm->timeout_ms == 0)
+    if (sm == NULL || sm->timeout_ms == 0 || !sm->begun)
         return false;
     if (sm->gone)
         return true;
@@ -166,7 +166,7 @@ void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm)
 
     if (r == NULL || r->going || gr_session_unhandled(s) > 0 || sm->on_disk)
         return;
-    if (sm->durable != gr_session_handled(s)) {
+    if ((int32_t)(gr_session_handled(s) - sm->durable) > 0) {
         journal_touch(self, sm, true);
         return;
     }

@@ -1,10 +1,10 @@
 /* mod_stream_management: acknowledgements and resumption (XEP-0198).
  *
- * This file: the hooks and the session's slot. elements.c answers the client, queue.c holds what it has
- * not acknowledged, life.c keeps sessions without a stream and gives them another one, end.c hands on
- * what is left of those that ended, rows.c deletes what they had on disk (journal.c), stale.c remembers them;
- * revive.c, load.c and missed.c are for what comes after a restart. What of the client's stanzas is handled,
- * the core counts. */
+ * This file: the hooks and the session's slot. enable.c begins a session, elements.c answers the client,
+ * queue.c holds what it has not acknowledged, journal.c writes it down and rows.c deletes it, life.c keeps
+ * sessions without a stream and gives them another one, end.c hands on what is left of those that ended,
+ * stale.c remembers them; revive.c, load.c and missed.c are for what comes after a restart. What of the
+ * client's stanzas is handled, the core counts. */
 #include "journal.h"
 
 static const struct gr_opt options[] = {
@@ -49,14 +49,16 @@ static void moved(struct gr_mod *self, void *data)
 }
 
 /* Not resumable: nothing needs to be on disk first. */
-static void handled(struct gr_mod *self, struct gr_session *s)
+static void handled(struct gr_mod *self, struct gr_session *s, bool stored)
 {
     struct sm *sm = sm_of(self, s);
 
-    if (sm->timeout_ms == 0)
+    if (sm->timeout_ms == 0) {
         tell_h(self, s, sm);
-    else if (sm->durable != gr_session_handled(s))
+    } else if (journal_has_news(s, sm)) {
+        sm->stored = sm->stored || stored;
         journal_touch(self, sm, sm->wants || sm->resuming != NULL);
+    }
     resume_look(self, s, sm);
 }
 
@@ -79,9 +81,10 @@ static void leaves(struct gr_mod *self, struct gr_session *s)
     end_session(self, gr_session_jid(s), sm);
 }
 
-static const struct gr_keeper keeper = { .sent = queue_sent, .handled = handled, .changed = changed,
+static const struct gr_keeper keeper = { .sent = queue_sent, .handled = handled,
+                                         .write = journal_write, .changed = changed,
                                          .resumed = resumed, .leaves = leaves };
-const struct gr_slot sm_slot = { .name = "sm", .version = 1, .size = sizeof(struct sm),
+const struct gr_slot sm_slot = { .name = "sm", .version = 2, .size = sizeof(struct sm),
                                  .release = release, .moved = moved, .keeper = &keeper };
 static const struct gr_slot *const slots[] = { &sm_slot, NULL };
 
@@ -121,20 +124,6 @@ static enum gr_verdict on_bind_features(struct gr_mod *self, struct gr_inline_ev
     return GR_OK;
 }
 
-/* Before anything else is enabled, so that whatever follows <success/> is counted. */
-static enum gr_verdict on_bind(struct gr_mod *self, struct gr_inline_ev *ev)
-{
-    const struct gr_el *el = gr_el_child(ev->request, NS_SM, "enable");
-    struct gr_stanza *st;
-
-    if (el == NULL)
-        return GR_OK;
-    st = enable(self, ev->session, el);
-    gr_el_append(ev->answer, ev->at, gr_stanza_root(st));
-    gr_stanza_unref(&st);
-    return GR_OK;
-}
-
 static enum gr_verdict on_gone(struct gr_mod *self, struct gr_session_ev *ev)
 {
     struct sm *sm = sm_of(self, ev->session);
@@ -153,7 +142,8 @@ static const struct gr_hook hooks[] = {
     GR_ON(sasl2_stream_features, GR_PRIO_NORMAL, on_login_features),
     GR_ON(sasl2_success, GR_PRIO_FIRST, resume_inline),
     GR_ON(bind2_stream_features, GR_PRIO_NORMAL, on_bind_features),
-    GR_ON(bind2_enable_features, GR_PRIO_FIRST, on_bind),
+    GR_ON(bind2_enable_features, GR_PRIO_FIRST, enable_with_bind),
+    GR_ON(bind2_enable_features, GR_PRIO_LAST, enabled_with_bind),
     GR_ON(user_send_xmlel, GR_PRIO_NORMAL, on_element),
     GR_ON(user_stop_request, GR_PRIO_LAST, on_stop_request),
     GR_ON(user_socket_closed, GR_PRIO_LAST, on_stream_lost),

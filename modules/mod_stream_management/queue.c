@@ -10,6 +10,7 @@
 
 #define HARD_FACTOR 10
 #define RESEND_RATE 16 /* bytes in a millisecond */
+#define PROMPT_MS 20         /* a client that has not answered <r/> since then does not do so at once */
 
 uint64_t queue_first(const struct sm *sm)
 {
@@ -76,6 +77,8 @@ static void append(struct sm *sm, struct gr_held *take)
     if (sm->unwritten == NULL)
         sm->unwritten = take;
     sm->count++;
+    if (take->answer)
+        sm->answered = sm->acked + sm->count;
     sm->bytes += gr_stanza_memory(take->stanza);
 }
 
@@ -97,13 +100,23 @@ void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm)
         tell(self, s, h);
 }
 
+/* Its client does not acknowledge at once: what comes will have to be written anyway, and when that happens
+ * in this turn, it is with whatever else is stored for it. */
+static bool is_slow(const struct sm *sm)
+{
+    return sm->disk_to > sm->acked || (sm->asked && gr_now_ms() - sm->asked_ms >= PROMPT_MS);
+}
+
 void queue_sent(struct gr_mod *self, struct gr_session *s, struct gr_held *take)
 {
     const struct sm_conf *conf = gr_conf(self);
     struct sm *sm = sm_of(self, s);
 
+    sm->through = sm->through || sm->gone || (take->counted && is_slow(sm));
     append(sm, take);
-    journal_touch(self, sm, sm->gone);
+    if (sm->through)
+        gr_session_write_soon(s);
+    journal_touch(self, sm, false);
     if (sm->gone)
         tell(self, s, take);
     else if (++sm->since_ask >= conf->ack_frequency)

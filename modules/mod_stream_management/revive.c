@@ -58,8 +58,8 @@ static void on_revived(struct gr_mod *self, struct gr_session *s, void *data)
     sm->on_disk = f->acked != f->sent || !f->clean;
     sm->unclean = sm->missed = !f->clean;
     sm->crashed_at = f->crashed_at;
-    sm->durable = f->h;
-    sm->rows = sm->gone = sm->revived = true;
+    sm->durable = sm->claimed = f->h;
+    sm->begun = sm->rows = sm->gone = sm->revived = true;
     sm->gone_ms = gr_now_ms();
     gr_session_keep(self, s, &sm_slot, f->h);
     life_rearm(self, sm);

@@ -20,12 +20,15 @@ struct sm {
     uint8_t hash[HASH_SIZE];     /* SHA-256 of the SM-ID */
     int64_t timeout_ms;          /* how long it waits for its client; 0: not resumable */
 
+    bool begun;                  /* its client was told, or is about to be: counting has begun */
+
     /* What went to the client: numbers below `acked` it has, the queue holds those from there on. */
     uint64_t acked;
     unsigned count;
     size_t bytes;
     struct gr_held *first, *last;
     struct gr_held *unwritten;   /* the first that is in no transaction yet */
+    uint64_t answered;           /* behind the last that answers something of its client's */
     uint64_t disk_from, disk_to; /* numbers that have rows */
     unsigned since_ask;          /* stanzas sent since the last <r/> */
     bool asked;                  /* that is unanswered */
@@ -40,6 +43,11 @@ struct sm {
 
     /* The journal. */
     uint32_t durable;            /* h on disk: what may be told */
+    uint32_t claimed;            /* h as it was written last, perhaps not on disk yet */
+    uint32_t promise;            /* what that stands on (gr_session_promise) */
+    unsigned flights;            /* transactions under way that have rows of it */
+    bool through;                /* stanzas for its client are written at the end of this turn */
+    bool stored;                 /* something was, for what claimed does not count */
     uint32_t told, wanted;       /* h told last; <r/> has asked up to there */
     bool wants;                  /* and is not answered fully yet */
     bool image_dirty, urgent, touched, rows;
@@ -60,6 +68,13 @@ struct sm {
     char *previd;                /* what its client called it when it resumed last */
 };
 
+struct record;
+struct flight {                  /* a transaction that is being made */
+    struct record *record;
+    size_t count, cap;
+    struct gr_txn *txn;
+};
+
 struct ending;
 struct rows;
 struct state {
@@ -69,7 +84,8 @@ struct state {
     struct gr_timer tick;
     int64_t tick_ms;
     bool ticking, stopping, retired, cleaned;
-    unsigned flights;            /* transactions under way */
+    unsigned flights;            /* transactions of ticks under way */
+    struct flight turn;          /* what this turn of the loop writes */
     struct stale *stale;         /* ring of sessions that ended: stale.c */
     unsigned stale_next;
 };
@@ -90,6 +106,11 @@ void tell_h(struct gr_mod *self, struct gr_session *s, struct sm *sm); /* if som
 bool attr_u32(const struct gr_el *el, const char *name, uint32_t *out);
 void hash_of(const char *id, uint8_t out[HASH_SIZE]);
 
+/* enable.c: <enable/> as an element / in a login, and when that is about to be answered */
+enum gr_verdict enable_alone(struct gr_mod *self, struct gr_stanza_ev *ev);
+enum gr_verdict enable_with_bind(struct gr_mod *self, struct gr_inline_ev *ev);
+enum gr_verdict enabled_with_bind(struct gr_mod *self, struct gr_inline_ev *ev);
+
 /* queue.c: what went to the client */
 void queue_sent(struct gr_mod *self, struct gr_session *s, struct gr_held *take);
 uint64_t queue_first(const struct sm *sm); /* the number of the first that is not acknowledged */
@@ -106,6 +127,12 @@ void queue_tell(struct gr_mod *self, struct gr_session *s, const struct sm *sm);
 
 /* journal.c: the session has something to write: soon, or in the next transaction / it goes. */
 void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent);
+/* Does h on disk lag behind what may be written? */
+bool journal_has_news(struct gr_session *s, const struct sm *sm);
+void journal_write(struct gr_mod *self, struct gr_session *s, bool last); /* keeper.write */
+/* The rows of a new session; the image in it, for the caller to free. */
+uint8_t *journal_put_first(struct gr_mod *self, struct gr_txn *t, struct gr_session *s, struct sm *sm,
+                           size_t *image_len);
 void journal_forget(struct sm *sm);
 void journal_retire(struct state *st); /* another version takes over */
 

@@ -462,12 +462,13 @@ static void test_reload(void **state)
     b = online(h, "b@localhost/y", id);
     h_send(a, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
     h_drop_all(a);
+    h_send(a, "<a " SM " h='2'/>");
     message(b, "a@localhost", "1");
     h_hold_store(h, true);
     message(a, "c@localhost", "stored"); /* in flight over the reload */
     h_reload(h, INI "ack_timeout = 2m\n", NULL);
     h_hold_store(h, false);
-    expect_h(b, 1);
+    gr_warn("dbg","X"); expect_h(b, 1);gr_info("dbg","Y");
     h_advance(h, 251); /* the recipient has not acknowledged: it is written down */
     expect_h(b, 2);
     h_drop_all(a);
@@ -518,7 +519,7 @@ static void test_disk_is_full(void **state)
     h_stop(&h);
 }
 
-/* What the session is could not be written when it began, but later. */
+/* What the session is could not be written when it began: it cannot be resumed, and its client knows. */
 static void test_disk_was_full(void **state)
 {
     static const struct store_faults faults = { .commit = full };
@@ -530,10 +531,15 @@ static void test_disk_was_full(void **state)
     h_user(h, "a@localhost");
     a = h_login(h, "a@localhost/x");
     store_faults = &faults;
-    snprintf(id, sizeof(id), "%s", enable(a));
-    h_advance(h, 5000);
+    h_send(a, "<enable " SM " resume='true'/>");
+    h_expect_xml(a, "<enabled " SM "/>");
+    h_send(a, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_drop_all(a);
+    expect_h(a, 1);
     store_faults = NULL;
     h_advance(h, 1001);
+    a = h_login(h, "a@localhost/y");
+    snprintf(id, sizeof(id), "%s", enable(a));
     h_restart(h);
     a = resume(h, "a@localhost", id, 0);
     h_expect_xmlf(a, "<resumed " SM " h='0' previd='%s'/>", id);

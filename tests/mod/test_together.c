@@ -736,6 +736,7 @@ static void a_reload_on_the_way(void **state)
     for (size_t i = 0; i < GR_COUNT(id); i++) {
         say(a1, "bob@localhost", id[i]);
         h_reload(h, next[i], NULL);
+        h_commit(h); /* the old instances hear of it */
     }
     for (int i = 0; i < 20 && h_unhandled(a1) > 0; i++)
         h_commit(h);
