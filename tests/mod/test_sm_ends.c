@@ -966,8 +966,8 @@ static void set_counters(struct h *h, struct hs *client, uint32_t n)
     struct sm *sm = gr_session_slot_peek(self, s, self->desc->slots[0]);
 
     assert_int_equal(sm->count, 0);
-    s->counts->received = s->counts->handled = n;
-    sm->durable = sm->told = sm->wanted = n;
+    s->counts->received = s->counts->handled = s->counts->promised = n;
+    sm->durable = sm->claimed = sm->told = sm->wanted = n;
     sm->acked = sm->disk_from = sm->disk_to = sm->looked_at = n;
     sm->image_dirty = true;
 }
