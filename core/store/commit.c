@@ -2,8 +2,8 @@
  *
  * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. By default
  * a commit begins two milliseconds after the one before it at the earliest, if that had many
- * operations: a commit costs some 100 us of CPU however small it is, and under load nobody is kept
- * waiting longer than about that; otherwise nothing waits. When the environment fails nothing is
+ * operations, and four if it had very many: a commit costs some 100 us of CPU however small it is,
+ * and rows that share a page share its cost. Otherwise nothing waits. When the environment fails nothing is
  * tried again: an fsync that failed once may lie the next time. */
 #include "store/commit.h"
 
@@ -16,7 +16,7 @@
 
 enum {
     BATCH_OPS = 2000, BATCH_BYTES = 4 * 1024 * 1024,
-    SPACING_US = 2000, BUSY_OPS = 16,
+    SPACING_US = 2000, BUSY_OPS = 16, VERY_BUSY_OPS = 48,
     FULL_S = 1, IDLE_S = 60, /* how often to look for room; to do the engine's housekeeping */
 };
 
@@ -24,8 +24,7 @@ static struct {
     struct engine *engine;
     void (*deliver)(struct store_txn *chain);
     void (*failed)(void);
-    int64_t spacing_us;        /* between the starts of two commits, if the first had so many */
-    size_t spacing_ops;        /* operations */
+    int64_t fixed_us;          /* between the starts of two commits; 0: it depends on the first */
     bool manual, broken;       /* broken: committer only */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -169,14 +168,21 @@ static void look_after(void)
     }
 }
 
-static void keep_distance(struct timespec from)
+/* How long after the start of a commit with so many operations the next one begins. */
+static int64_t spacing_us(size_t ops)
 {
-    int64_t ns = from.tv_nsec + c.spacing_us % 1000000 * 1000;
+    if (c.fixed_us != 0)
+        return c.fixed_us;
+    return ops >= VERY_BUSY_OPS ? 2 * SPACING_US : ops >= BUSY_OPS ? SPACING_US : 0;
+}
 
-    from.tv_sec += (time_t)(c.spacing_us / 1000000 + ns / 1000000000);
+static void keep_distance(struct timespec from, int64_t us)
+{
+    int64_t ns = from.tv_nsec + us % 1000000 * 1000;
+
+    from.tv_sec += (time_t)(us / 1000000 + ns / 1000000000);
     from.tv_nsec = (long)(ns % 1000000000);
-    if (c.spacing_us > 0)
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &from, NULL);
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &from, NULL);
 }
 
 static void *committer(void *arg)
@@ -205,9 +211,9 @@ static void *committer(void *arg)
         c.busy = false;
         if (c.head == NULL)
             pthread_cond_broadcast(&c.idle);
-        if (chain != NULL && ops >= c.spacing_ops && !stop) {
+        if (chain != NULL && spacing_us(ops) > 0 && !stop) {
             pthread_mutex_unlock(&c.lock);
-            keep_distance(start);
+            keep_distance(start, spacing_us(ops));
             pthread_mutex_lock(&c.lock);
         }
     }
@@ -224,8 +230,7 @@ void commit_start(const struct store_opts *opts, struct engine *e,
     c.engine = e;
     c.deliver = deliver;
     c.failed = opts->failed;
-    c.spacing_us = opts->commit_delay_us == 0 ? SPACING_US : opts->commit_delay_us;
-    c.spacing_ops = opts->commit_delay_us == 0 ? BUSY_OPS : 0;
+    c.fixed_us = opts->commit_delay_us;
     c.manual = opts->manual;
     c.broken = c.stop = c.busy = c.asleep = false;
     c.head = NULL;

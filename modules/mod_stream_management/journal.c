@@ -272,6 +272,7 @@ static void link_sm(struct state *st, struct sm *sm)
 {
     sm->touched = true;
     sm->touched_ms = gr_now_ms();
+    st->urgent = st->urgent || sm->urgent;
     sm->touched_next = st->touched;
     sm->touched_at = &st->touched;
     if (sm->touched_next != NULL)
@@ -306,6 +307,7 @@ void journal_touch(struct gr_mod *self, struct sm *sm, bool urgent)
     struct state *st = gr_state(self);
 
     sm->urgent = sm->urgent || urgent || sm->acked + sm->count - first_unwritten(sm) >= LAZY_STANZAS;
+    st->urgent = st->urgent || sm->urgent;
     if (!sm->touched)
         link_sm(st, sm);
     if (st->stopping)
@@ -332,6 +334,7 @@ static void on_tick(struct gr_mod *self, struct gr_timer *t)
     st->ticking = false;
     if (st->flights > 0)
         return; /* one after the other; when it has landed it is looked again */
+    st->urgent = false;
     for (struct sm *sm = st->touched; sm != NULL; sm = next) {
         struct gr_session *s = sm_session(self, sm);
         bool due = is_due(sm), needed = s != NULL && needs_write(sm, s);
@@ -348,6 +351,7 @@ static void on_tick(struct gr_mod *self, struct gr_timer *t)
             journal_forget(sm);
             sm->urgent = false;
         }
+        st->urgent = st->urgent || sm->urgent;
         sm->looked_at = sm->acked + sm->count;
     }
     take_off(self, &f, true);
@@ -400,7 +404,6 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
 {
     const struct landing *f = gr_req_data(req);
     struct state *st = gr_state(self);
-    bool urgent = false;
 
     st->flights -= f->tick;
     if (rows->rc != 0)
@@ -420,11 +423,10 @@ static void on_written(struct gr_mod *self, struct gr_req *req, const struct gr_
             written(self, s, sm, r);
         else
             not_written(sm, r);
+        st->urgent = st->urgent || !ok;
         if (!ok && !st->retired && !sm->touched)
             link_sm(st, sm); /* retired: with whatever the next version has to write for it */
     }
-    for (const struct sm *sm = st->touched; sm != NULL && !urgent; sm = sm->touched_next)
-        urgent = sm->urgent;
     if (st->touched != NULL)
-        tick_in(self, st, rows->rc != 0 ? RETRY_MS : urgent ? 0 : TICK_MS);
+        tick_in(self, st, rows->rc != 0 ? RETRY_MS : st->urgent ? 0 : TICK_MS);
 }

@@ -84,6 +84,7 @@ struct state {
     struct gr_timer tick;
     int64_t tick_ms;
     bool ticking, stopping, retired, cleaned;
+    bool urgent;                 /* one of the touched ones may be; false: none is */
     unsigned flights;            /* transactions of ticks under way */
     struct flight turn;          /* what this turn of the loop writes */
     struct stale *stale;         /* ring of sessions that ended: stale.c */
