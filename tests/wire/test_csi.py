@@ -44,7 +44,7 @@ class ClientState(unittest.TestCase):
         self.assertEqual(c.ended(), 'unsupported-stanza-type')
 
     def test_order(self):                                       # example 4
-        a, b = self.client('a@localhost', 'x'), self.client('b@localhost', 'y')
+        a, b = self.client('a@localhost', 'x'), self.client('a@localhost', 'y')     # on one loop
         a.send(INACTIVE)
         a.sync()
         for status in ('one', 'two', 'three'):
