@@ -26,7 +26,7 @@ static const struct gr_opt server_options[] = {
                .zero = "auto", .when = GR_RESTART),
     GR_OPT_ENUM(struct conf_server, log_level, GR_LOG_INFO, LOG_WORDS, "how much is logged"),
     GR_OPT_DURATION(struct conf_server, commit_delay, 0, 0, GR_SECOND,
-                    "how long a write waits for others to share its disk sync; auto is up to 4 ms, under load only",
+                    "how long a write waits for others to share its disk sync; auto is up to 8 ms, under load only",
                     .zero = "auto", .when = GR_RESTART),
     GR_OPT_SIZE(struct conf_server, map_size, 64 * GR_GIB, GR_MIB, 1024 * GR_GIB,
                 "largest size of the database: address space, not memory", .when = GR_RESTART),

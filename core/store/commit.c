@@ -1,9 +1,9 @@
 /* store/commit.c: the queue from the loops and the thread that empties it (group commit).
  *
  * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. By default
- * a commit begins two milliseconds after the one before it at the earliest, if that had many
- * operations, and four if it had very many: a commit costs some 100 us of CPU however small it is,
- * and rows that share a page share its cost. Otherwise nothing waits. When the environment fails nothing is
+ * a commit that follows one with many operations begins two to eight milliseconds after that did, the
+ * more the later: it costs some 100 us of CPU however small it is, and rows that share a page share
+ * its cost. Otherwise nothing waits. When the environment fails nothing is
  * tried again: an fsync that failed once may lie the next time. */
 #include "store/commit.h"
 
@@ -16,7 +16,7 @@
 
 enum {
     BATCH_OPS = 2000, BATCH_BYTES = 4 * 1024 * 1024,
-    SPACING_US = 2000, BUSY_OPS = 16, VERY_BUSY_OPS = 48,
+    SPACING_US = 2000, SPACING_MAX_US = 8000, BUSY_OPS = 16, STEP_OPS = 48,
     FULL_S = 1, IDLE_S = 60, /* how often to look for room; to do the engine's housekeeping */
 };
 
@@ -171,9 +171,11 @@ static void look_after(void)
 /* How long after the start of a commit with so many operations the next one begins. */
 static int64_t spacing_us(size_t ops)
 {
+    int64_t us = SPACING_US * (1 + (int64_t)(ops / STEP_OPS));
+
     if (c.fixed_us != 0)
         return c.fixed_us;
-    return ops >= VERY_BUSY_OPS ? 2 * SPACING_US : ops >= BUSY_OPS ? SPACING_US : 0;
+    return ops < BUSY_OPS ? 0 : us < SPACING_MAX_US ? us : SPACING_MAX_US;
 }
 
 static void keep_distance(struct timespec from, int64_t us)

@@ -16,7 +16,7 @@ struct store_opts {
     const char *dir;         /* data directory; NULL: memory engine (tests) */
     size_t map_size;         /* address space, bytes; 0: default (1 TiB; 1 GiB under sanitizers) */
     size_t map_start;        /* what to begin with, doubled up to map_size; 0: all of it at once */
-    int64_t commit_delay_us; /* from start to start; 0: up to 4000, after large ones only; negative: none */
+    int64_t commit_delay_us; /* from start to start; 0: up to 8000, after large ones only; negative: none */
     bool sync;               /* false only in tests and benchmarks */
     bool upgrade;            /* a layout of an older version is brought up to date, else refused */
     bool manual;             /* virtual time: no committer thread, store_step() commits */
