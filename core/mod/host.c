@@ -4,6 +4,7 @@
  * kept: pointers to it are good for as long as the process. */
 #include "mod/host.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include <grapnel/log.h>
@@ -13,26 +14,29 @@
 #include "mod/iq_table.h"
 #include "mod/provider.h"
 
-static struct mod_loop *of_loop[LOOPS_MAX + 1];
+/* Written by the loop itself; the watchdog looks as well. */
+static struct mod_loop *_Atomic of_loop[LOOPS_MAX + 1];
 
 struct mod_loop *mod_loop(void)
 {
-    struct mod_loop **at = &of_loop[loop_index(loop_self()) + 1];
+    int index = loop_index(loop_self());
+    struct mod_loop *ml = atomic_load_explicit(&of_loop[index + 1], memory_order_relaxed);
     struct hook_builder *none;
 
-    if (*at != NULL)
-        return *at;
-    *at = gr_alloc(sizeof(**at));
+    if (ml != NULL)
+        return ml;
+    ml = gr_alloc(sizeof(*ml));
     none = hook_builder_new();
-    (*at)->global = hook_builder_finish(&none);
-    list_init(&(*at)->retired);
-    list_init(&(*at)->asks);
-    return *at;
+    ml->global = hook_builder_finish(&none);
+    list_init(&ml->retired);
+    list_init(&ml->asks);
+    atomic_store_explicit(&of_loop[index + 1], ml, memory_order_release);
+    return ml;
 }
 
 struct mod_loop *mod_loop_at(int index)
 {
-    return of_loop[index + 1];
+    return atomic_load_explicit(&of_loop[index + 1], memory_order_acquire);
 }
 
 static struct gr_host *lookup(const struct mod_loop *ml, const char *domain)
