@@ -230,7 +230,9 @@ uint32_t gr_session_promised(struct gr_session *s)
 
 void gr_txn_upon(struct gr_txn *t, struct gr_session *s)
 {
+    struct store_txn *txn = mod_txn_store(t);
+
     look_at_bond(s->counts);
-    store_txn_for(mod_txn_store(t), s->counts->bond);
-    store_txn_if(mod_txn_store(t), s->counts->bond);
+    store_txn_if(txn, s->counts->bond); /* first: it is not upon what another session in t stands on */
+    store_txn_for(txn, s->counts->bond);
 }
