@@ -128,7 +128,7 @@ void session_sent(struct gr_session *s, struct gr_stanza *st, int64_t time_us,
     /* The answer to what this client has asked does not make the question wait for the client. */
     own = receipt != NULL && job_is_own(receipt, s);
     h = held_new(st, time_us, own ? NULL : receipt);
-    h->answer = own;
+    h->answer = own || gr_stanza_type(st) == GR_TYPE_ERROR;
     before = usage_begin(self);
     k->sent(self, s, h);
     usage_end(self, before);
