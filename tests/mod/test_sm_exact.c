@@ -241,6 +241,48 @@ static void test_a_slow_recipient_and_a_full_disk(void **state)
     h_stop(&h);
 }
 
+/* Two sessions in one transaction: that the one's message could not be stored does not concern the other. */
+static void test_a_failure_is_its_own(void **state)
+{
+    struct h *h = begin(INI);
+    char id[64], other[64];
+    struct hs *a = online(h, "a@localhost/x", id), *c = online(h, "c@localhost/z", other);
+
+    (void)state;
+    message(a, "b@localhost", "1");
+    h_advance(h, 1200);
+    h_hold_store(h, true);
+    message(a, "b@localhost", "2"); /* does not fit */
+    h_send(c, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_send(a, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_advance(h, 1200);
+    h_commit(h);
+    h_drop_all(c);
+    h_send(c, R);
+    h_expect_xml(c, "<a " SM " h='2'/>");
+    h_stop(&h);
+}
+
+/* What counts a message that failed has the error for it with it, whatever brings the count. */
+static void test_no_count_without_the_error(void **state)
+{
+    struct h *h = begin(INI);
+    char id[64];
+    struct hs *a = online(h, "a@localhost/x", id);
+
+    (void)state;
+    message(a, "b@localhost", "1");
+    h_hold_store(h, true);
+    message(a, "b@localhost", "2");
+    h_commit(h);
+    h_expect_xml(a, "<message type='error' id='2' from='b@localhost' _='any'/>");
+    message(a, "c@localhost", "3");
+    h_commit(h);
+    a = crash(h, "a@localhost", id, 1, 4);
+    h_expect_xml(a, "<message type='error' id='2' from='b@localhost' _='any'/>");
+    h_stop(&h);
+}
+
 static void test_nothing_stored_costs_nothing(void **state)
 {
     struct h *h = begin(INI);
@@ -265,6 +307,32 @@ static void test_nothing_stored_costs_nothing(void **state)
 }
 
 /* --- <enabled/> --- */
+
+/* The answer comes to code that has been replaced: the session is its successor's all the same. */
+static void test_enabled_over_a_reload(void **state)
+{
+    struct h *h = begin(INI);
+    struct hs *s = h_login(h, "a@localhost/x"), *b = h_login(h, "b@localhost/y");
+
+    (void)state;
+    h_send(b, "<enable " SM "/>");
+    h_expect_xml(b, "<enabled " SM "/>");
+    h_hold_store(h, true);
+    h_send(s, "<enable " SM " resume='true'/>");
+    assert_int_equal(h_reload(h, INI "ack_timeout = 1h\n", NULL), 0);
+    store_faults = &no_commit;
+    h_hold_store(h, false);
+    h_advance(h, 10);
+    store_faults = NULL;
+    h_expect_xml(s, "<enabled " SM "/>");
+    message(b, "a@localhost/x", "1");
+    h_expect_body(s, "b@localhost/y", "1");
+    h_advance(h, 2000); /* not acknowledged: it is written down */
+    h_send(b, R);
+    h_expect_xml(b, "<a " SM " h='1'/>");
+    h_disconnect(&s, true);
+    h_stop(&h);
+}
 
 static void test_enabled_waits_for_the_row(void **state)
 {
@@ -343,7 +411,10 @@ int main(void)
         cmocka_unit_test(test_an_earlier_one_waits_meanwhile),
         cmocka_unit_test(test_a_slow_recipient),
         cmocka_unit_test(test_a_slow_recipient_and_a_full_disk),
+        cmocka_unit_test(test_a_failure_is_its_own),
+        cmocka_unit_test(test_no_count_without_the_error),
         cmocka_unit_test(test_nothing_stored_costs_nothing),
+        cmocka_unit_test(test_enabled_over_a_reload),
         cmocka_unit_test(test_enabled_waits_for_the_row),
         cmocka_unit_test(test_the_stream_ends_before),
         cmocka_unit_test(test_success_waits_for_the_row),
