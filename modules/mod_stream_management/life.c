@@ -11,6 +11,25 @@
 
 #define RESUME_WAIT_MS 20000 /* mod_csi holds what does not press for 15 s */
 
+/* A stream that wants the session: with <resume/>, or as part of its login (XEP-0198, 9.2). */
+struct resuming {
+    struct gr_hold *hold;
+    struct gr_inline_ev *login;  /* NULL: it came as an element of its own */
+    uint64_t session;
+    bool going;                  /* keeper.resumed comes next */
+};
+
+/* Its next stream is about to take it: whoever comes in this moment has to try again. Unless that one
+ * has gone meanwhile. */
+static bool is_going(struct gr_mod *self, const struct gr_session *s)
+{
+    const struct resuming *r = sm_of(self, s)->resuming;
+    const struct gr_session *fresh =
+        r != NULL && r->going ? gr_session_find(self, NULL, r->session) : NULL;
+
+    return fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED;
+}
+
 /* --- time --- */
 
 static void on_timer(struct gr_mod *self, struct gr_timer *t)
@@ -23,6 +42,8 @@ static void on_timer(struct gr_mod *self, struct gr_timer *t)
     if (s == NULL)
         return;
     if (sm->resuming != NULL) {
+        if (is_going(self, s)) /* what it was told must not be followed by <resumed/> */
+            gr_session_close(self, gr_session_find(self, NULL, sm->resuming->session), "reset", NULL, true);
         resume_cancel(self, sm, GR_RESOURCE_CONSTRAINT);
         life_rearm(self, sm);
     } else if (sm->gone) {
@@ -132,14 +153,6 @@ enum gr_verdict on_stop_request(struct gr_mod *self, struct gr_session_ev *ev)
 
 /* --- another stream --- */
 
-/* A stream that wants the session: with <resume/>, or as part of its login (XEP-0198, 9.2). */
-struct resuming {
-    struct gr_hold *hold;
-    struct gr_inline_ev *login;  /* NULL: it came as an element of its own */
-    uint64_t session;
-    bool going;                  /* keeper.resumed comes next */
-};
-
 static void answer_inline(struct resuming *r, struct gr_stanza *take, bool resumed)
 {
     if (gr_hold_waits(r->hold)) {
@@ -173,9 +186,10 @@ void resume_look(struct gr_mod *self, struct gr_session *s, struct sm *sm)
     fresh = gr_session_find(self, gr_session_jid(s), r->session);
     r->going = fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED &&
                gr_hold_waits(r->hold) && gr_session_resume(self, s, fresh) == 0;
-    if (!r->going)
-        let_go(sm);
-    life_rearm(self, sm); /* until it has a stream */
+    if (r->going)
+        return; /* the time that it has goes on */
+    let_go(sm);
+    life_rearm(self, sm);
 }
 
 void resume_cancel(struct gr_mod *self, struct sm *sm, enum gr_cond cond)
@@ -206,17 +220,6 @@ static struct gr_session *wanted(struct gr_mod *self, const struct gr_session *f
             return s;
     }
     return NULL;
-}
-
-/* Its next stream is about to take it: whoever comes in this moment has to try again. Unless that one
- * has gone meanwhile. */
-static bool is_going(struct gr_mod *self, const struct gr_session *s)
-{
-    const struct resuming *r = sm_of(self, s)->resuming;
-    const struct gr_session *fresh =
-        r != NULL && r->going ? gr_session_find(self, NULL, r->session) : NULL;
-
-    return fresh != NULL && gr_session_state(fresh) == GR_S_AUTHENTICATED;
 }
 
 /* What the client says of itself and of the session. */

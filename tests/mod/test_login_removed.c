@@ -600,6 +600,44 @@ static void resumption_waits_for_the_answer(void **state)
     h_stop(&h);
 }
 
+/* It is told to try again, and nothing that comes later makes another thing of it. */
+static void resumption_does_not_wait_for_ever(void **state)
+{
+    struct h *h = begin(&provider);
+
+    (void)state;
+    for (int within = 0; within < 2; within++) {
+        char id[64], *xml;
+        struct raw r = resumable(h, "secret", within ? "y" : "x", id), again = raw_open(h);
+
+        raw_close(&r);
+        xml = gr_asprintf("<resume xmlns='" SM "' h='0' previd='%s'/>", id);
+        if (within)
+            juliet.hold = true;
+        say_plain(&again, within, "secret", within ? xml : "");
+        if (!within) {
+            raw_header(&again);
+            juliet.hold = true;
+            raw_say(&again, xml);
+        }
+        gr_free(xml);
+        assert_false(juliet.hold);
+        h_advance(h, 20001);
+        raw_run(&again);
+        raw_expect(&again, "<resource-constraint");
+        h_enter(h, "juliet@localhost");
+        gr_answer_result(juliet.held, juliet.held_result);
+        raw_run(&again);
+        expect_nothing_of(&again, "<resumed");
+        assert_true(again.eof);
+        raw_close(&again);
+        resume(&r, h, "secret", id, false);
+        raw_expect(&r, "<resumed");
+        raw_close(&r);
+    }
+    h_stop(&h);
+}
+
 /* --- a new password --- */
 
 static void expect_tokens_refused(struct h *h, const struct tokens *t, const char *condition)
@@ -1081,6 +1119,7 @@ int main(void)
         cmocka_unit_test(resumption_asks_as_well),
         cmocka_unit_test(no_session_comes_back_without_an_account),
         cmocka_unit_test(resumption_waits_for_the_answer),
+        cmocka_unit_test(resumption_does_not_wait_for_ever),
         cmocka_unit_test(other_sessions_end),
         cmocka_unit_test(all_sessions_end),
         cmocka_unit_test(in_the_midst_of_a_change),
