@@ -130,6 +130,7 @@ int row_parse(const struct gr_row *row, int64_t *time_us, struct gr_stanza **out
 /* A message on its way to the disk. */
 struct keep {
     struct keep *next, **at; /* at: what points to it */
+    struct gr_hold *hold;       /* while it looks for the one that it takes back: nothing overtakes it; or NULL */
     struct gr_receipt *receipt;
     bool queued;                /* its transaction has the receipt */
     struct gr_stanza *stanza;
@@ -219,6 +220,7 @@ static void write_row(struct gr_mod *self, struct keep *k, const struct gr_row *
 {
     const struct offline_conf *conf = gr_conf(self);
     struct gr_receipt *receipt = k->receipt;
+    struct gr_hold *hold = k->hold;
     struct gr_txn *t = gr_txn_new(self);
 
     if (gone != NULL)
@@ -228,6 +230,7 @@ static void write_row(struct gr_mod *self, struct keep *k, const struct gr_row *
     k->queued = true;
     gr_txn_settles(t, &receipt);
     gr_txn_commit(t, request(self, k, on_kept));
+    gr_resume(hold, GR_STOP);
 }
 
 /* The id that its sender has given to the message that this one takes back; NULL: it does not. */
@@ -274,15 +277,18 @@ static void on_search(struct gr_mod *self, struct gr_req *req, const struct gr_r
         write_row(self, k, NULL);
 }
 
-static void keep(struct gr_mod *self, const struct gr_stanza_ev *ev)
+static enum gr_verdict keep(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     struct keep *k = keep_new(self, ev);
 
-    if (taken_back(k->stanza) == NULL)
+    if (taken_back(k->stanza) != NULL)
+        k->hold = gr_hold(self, &ev->ev);
+    if (k->hold == NULL) {
         write_row(self, k, NULL);
-    else
-        gr_store_range_back(request(self, k, on_search), MESSAGES, k->to->bare, NULL, 0,
-                            SEARCH_PAGE);
+        return GR_STOP;
+    }
+    gr_store_range_back(request(self, k, on_search), MESSAGES, k->to->bare, NULL, 0, SEARCH_PAGE);
+    return GR_PENDING;
 }
 
 enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
@@ -293,8 +299,7 @@ enum gr_verdict keep_message(struct gr_mod *self, struct gr_stanza_ev *ev)
         return GR_STOP; /* its row is still there */
     if (!is_storable(ev->stanza))
         return GR_STOP; /* without an answer: hooks.md 6.3 */
-    keep(self, ev);
-    return GR_STOP;
+    return keep(self, ev);
 }
 
 /* --- what would happen to a message (amp_determine_strategy) --- */

@@ -191,6 +191,28 @@ static void order_over_many_pages(void **state)
     h_stop(&h);
 }
 
+/* What follows a message that takes back another stays behind it, while that one is looked for. */
+static void order_behind_what_takes_back(void **state)
+{
+    struct h *h = start(NULL);
+    struct hs *alice = h_online(h, "alice@localhost/a"), *bob;
+
+    (void)state;
+    h_hold_store(h, true);
+    h_send(alice, "<message to='bob@localhost' id='1' type='chat'><body>1</body></message>");
+    h_send(alice, "<message to='bob@localhost' id='2' type='chat'>"
+                  "<retract xmlns='urn:xmpp:message-retract:1' id='1'/></message>");
+    h_send(alice, "<message to='bob@localhost' id='3' type='chat'><body>3</body></message>");
+    h_hold_store(h, false);
+    bob = h_login(h, "bob@localhost/b");
+    h_send(bob, "<presence/>");
+    drop_presence(bob);
+    h_expect_xml(bob, "<message id='2' _='any'/>");
+    h_expect_xml(bob, "<message id='3' _='any'/>");
+    h_expect_nothing(bob);
+    h_stop(&h);
+}
+
 static void kept_over_a_restart(void **state)
 {
     struct h *h = start(NULL);
@@ -564,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_message_to_oneself),
         cmocka_unit_test(delays),
         cmocka_unit_test(order_over_many_pages),
+        cmocka_unit_test(order_behind_what_takes_back),
         cmocka_unit_test(kept_over_a_restart),
         cmocka_unit_test(nothing_is_acknowledged_before_it_is_on_disk),
         cmocka_unit_test(the_limit_is_exact),
