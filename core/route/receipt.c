@@ -99,9 +99,16 @@ void receipt_give_back(struct receipt **take, bool ok, bool bound)
     loop_post(r->home, &r->post);
 }
 
-bool receipt_refuse(struct receipt *r)
+struct receipt *receipt_whole(struct receipt *r)
 {
     while (r != NULL && r->part_of != NULL)
         r = r->part_of;
+    return r;
+}
+
+bool receipt_refuse(struct receipt *part)
+{
+    struct receipt *r = receipt_whole(part);
+
     return r == NULL || !atomic_exchange_explicit(&r->refused, true, memory_order_relaxed);
 }

@@ -39,6 +39,8 @@ struct receipt {
 void receipt_init(struct receipt *r, void (*handled)(struct receipt *r, bool ok));
 struct receipt *receipt_ref(struct receipt *r);      /* accepts NULL; any thread */
 void receipt_release(struct receipt **take, bool ok); /* accepts NULL; any thread */
+/* Of the stanza itself: what it is part of. NULL for NULL. */
+struct receipt *receipt_whole(struct receipt *r);
 /* May an error be sent for the stanza? Once. Accepts NULL (true); any thread. */
 bool receipt_refuse(struct receipt *r);
 /* From now on, while its origin alone has it: whatever is stored on its behalf counts for that bond. */

@@ -77,6 +77,18 @@ bool gr_receipt_refuse(struct gr_receipt *r)
     return receipt_refuse((struct receipt *)r);
 }
 
+void gr_receipt_answer(struct gr_mod *self, struct gr_receipt *r, struct gr_stanza *take)
+{
+    struct receipt *whole = receipt_whole((struct receipt *)r);
+
+    if (whole != NULL && whole->kept) /* its origin keeps that stanza, not this one */
+        whole = NULL;
+    if (addressed(self, take))
+        job_route(take, NULL, receipt_ref(whole));
+    else
+        gr_stanza_unref(&take);
+}
+
 /* --- sending with the outcome told --- */
 
 enum gr_verdict gr_ev_refuse(struct gr_mod *self, struct gr_stanza_ev *ev, enum gr_cond cond,

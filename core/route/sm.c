@@ -90,14 +90,7 @@ static enum gr_verdict on_subscription(struct gr_mod *self, struct gr_stanza_ev 
 
 static enum gr_verdict on_undelivered(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
-    struct gr_stanza *reply = gr_error_reply(ev->stanza, GR_SERVICE_UNAVAILABLE, NULL);
-
-    if (reply != NULL) {
-        gr_stanza_set_from(reply, ev->to);
-        gr_stanza_set_to(reply, ev->from);
-        gr_send(self, reply);
-    }
-    return GR_STOP;
+    return gr_ev_refuse(self, ev, GR_SERVICE_UNAVAILABLE, NULL);
 }
 
 /* --- remove_user, password_changed: nobody stays or comes in by what was good before ---

@@ -29,6 +29,9 @@ GR_API void gr_txn_settles(struct gr_txn *t, struct gr_receipt **take);
  * gr_ev_refuse, when it does: one of those who have to do with a stanza is told yes, the others are not
  * to answer it. NULL: yes. */
 GR_API bool gr_receipt_refuse(struct gr_receipt *r);
+/* gr_send for the error, or another answer to that stanza: it does not count as handled before that is out,
+ * so that no h says so without it. The receipt is borrowed, NULL: as gr_send. */
+GR_API void gr_receipt_answer(struct gr_mod *self, struct gr_receipt *r, struct gr_stanza *take);
 
 /* Answers the stanza of `ev` with an error, from ev->to to ev->from, as gr_send_in; nothing is sent for
  * what must not be answered (errors, iq results), nor when somebody else has. Returns GR_STOP: return

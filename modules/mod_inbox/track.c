@@ -130,7 +130,7 @@ static void tell_sender(struct gr_mod *self, const struct change *x, int rc)
         gr_stanza_set_from(reply, own);
         gr_jid_free(&own);
     }
-    gr_send(self, reply);
+    gr_receipt_answer(self, x->receipt, reply);
 }
 
 static void on_done(struct gr_mod *self, int rc, void *ctx)

@@ -83,7 +83,7 @@ static void tell_sender(struct gr_mod *self, const struct written *w, int rc)
         st = gr_message_new(GR_MSG_CHAT, from, to);
         gr_stanza_set_id(st, id[0] != '\0' ? id : NULL);
         reply = gr_error_reply(st, gr_cond_of(rc), "the message is not in the archive");
-        gr_send(self, reply);
+        gr_receipt_answer(self, w->receipt, reply);
         gr_stanza_unref(&st);
     }
     gr_jid_free(&from);

@@ -188,7 +188,7 @@ static void answer(struct gr_mod *self, struct keep *k, enum gr_cond cond, const
     if (reply != NULL && gr_receipt_refuse(k->receipt)) {
         gr_stanza_set_from(reply, k->to);
         gr_stanza_set_to(reply, k->from);
-        gr_send(self, reply);
+        gr_receipt_answer(self, k->receipt, reply);
         reply = NULL;
     }
     gr_stanza_unref(&reply);

@@ -283,6 +283,25 @@ static void test_no_count_without_the_error(void **state)
     h_stop(&h);
 }
 
+/* ... also when its client waits for the count. */
+static void test_no_count_before_the_error(void **state)
+{
+    struct h *h = begin(INI_MAM);
+    char id[64];
+    struct hs *a = online(h, "a@localhost/x", id);
+
+    (void)state;
+    message(a, "b@localhost", "1");
+    h_hold_store(h, true);
+    message(a, "b@localhost", "2");
+    h_send(a, R);
+    h_commit(h);
+    h_commit(h);
+    a = crash(h, "a@localhost", id, 1, 3);
+    h_expect_xml(a, "<message type='error' id='2' from='b@localhost' _='any'/>");
+    h_stop(&h);
+}
+
 static void test_nothing_stored_costs_nothing(void **state)
 {
     struct h *h = begin(INI);
@@ -413,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_a_slow_recipient_and_a_full_disk),
         cmocka_unit_test(test_a_failure_is_its_own),
         cmocka_unit_test(test_no_count_without_the_error),
+        cmocka_unit_test(test_no_count_before_the_error),
         cmocka_unit_test(test_nothing_stored_costs_nothing),
         cmocka_unit_test(test_enabled_over_a_reload),
         cmocka_unit_test(test_enabled_waits_for_the_row),
