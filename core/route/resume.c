@@ -125,8 +125,11 @@ static void run_resume(struct post *p)
             session_request_close(fresh, "reset", NULL, true);
         } else if (kept != NULL && !kept->ending) { /* else its keeper has answered */
             take_over(kept, fresh);
+            fresh = NULL;
         }
     }
+    if (fresh != NULL) /* what waited behind <resume/> goes on */
+        fresh->out->resume(fresh->out_ctx);
     gr_free(r);
 }
 

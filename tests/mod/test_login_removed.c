@@ -600,6 +600,38 @@ static void resumption_waits_for_the_answer(void **state)
     h_stop(&h);
 }
 
+/* The session ends while the provider is asked whether it may be resumed: what its client sends next is read. */
+static void it_ends_before_it_is_resumed(void **state)
+{
+    struct h *h = begin(&provider);
+    char id[64], *xml;
+    struct raw r = resumable(h, "secret", "x", id), again = raw_open(h);
+    struct gr_jid *jid;
+    struct gr_mod *self;
+
+    (void)state;
+    raw_close(&r);
+    say_plain(&again, false, "secret", "");
+    raw_header(&again);
+    juliet.hold = true;
+    xml = gr_asprintf("<resume xmlns='" SM "' h='0' previd='%s'/>"
+                      "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>", id);
+    raw_say(&again, xml);
+    gr_free(xml);
+    assert_int_equal(gr_jid_parse("juliet@localhost", 16, &jid), 0);
+    self = h_mod(h, "stream_management", "juliet@localhost");
+    gr_session_close(self, gr_account_next(gr_account_find(self, jid), NULL), NULL, NULL, true);
+    gr_jid_free(&jid);
+    raw_run(&again);
+    raw_expect(&again, "<item-not-found");
+    h_enter(h, "juliet@localhost");
+    gr_answer_result(juliet.held, juliet.held_result);
+    raw_run(&again);
+    raw_expect(&again, "<jid>");
+    raw_close(&again);
+    h_stop(&h);
+}
+
 /* It is told to try again, and nothing that comes later makes another thing of it. */
 static void resumption_does_not_wait_for_ever(void **state)
 {
@@ -1119,6 +1151,7 @@ int main(void)
         cmocka_unit_test(resumption_asks_as_well),
         cmocka_unit_test(no_session_comes_back_without_an_account),
         cmocka_unit_test(resumption_waits_for_the_answer),
+        cmocka_unit_test(it_ends_before_it_is_resumed),
         cmocka_unit_test(resumption_does_not_wait_for_ever),
         cmocka_unit_test(other_sessions_end),
         cmocka_unit_test(all_sessions_end),
