@@ -47,7 +47,10 @@ static void on_timer(struct gr_mod *self, struct gr_timer *t)
         resume_cancel(self, sm, GR_RESOURCE_CONSTRAINT);
         life_rearm(self, sm);
     } else if (sm->gone) {
-        gr_session_close(self, s, NULL, NULL, true);
+        if (gr_now_ms() - sm->gone_ms < sm->timeout_ms)
+            life_rearm(self, sm);
+        else
+            gr_session_close(self, s, NULL, NULL, true);
     } else if (!sm->asked) {
         return;
     } else if (gr_now_ms() - sm->asked_ms < conf->ack_timeout) {
@@ -60,6 +63,10 @@ static void on_timer(struct gr_mod *self, struct gr_timer *t)
 
 void life_arm(struct gr_mod *self, struct sm *sm, int64_t ms)
 {
+    const struct state *st = gr_state(self);
+
+    if (st->retired)
+        return; /* the timer is the next version's, which looks what time is left */
     sm->armed = true;
     gr_timer_start(self, &sm->timer, ms > 0 ? ms : 0, on_timer);
 }

@@ -419,6 +419,44 @@ static void test_success_waits_for_the_row(void **state)
     h_stop(&h);
 }
 
+/* --- time --- */
+
+static bool waits(struct h *h)
+{
+    struct gr_jid *jid;
+    bool found;
+
+    assert_int_equal(gr_jid_parse("a@localhost", 11, &jid), 0);
+    h_enter(h, "a@localhost");
+    found = gr_account_find(h_mod(h, "stream_management", "a@localhost"), jid) != NULL;
+    gr_jid_free(&jid);
+    return found;
+}
+
+/* What the code that was replaced still learns does not take the session's time from its successor. */
+static void test_time_over_a_reload(void **state)
+{
+    struct h *h = begin(INI);
+    char id[64];
+    struct hs *a = online(h, "a@localhost/x", id), *s;
+
+    (void)state;
+    h_hold_store(h, true);
+    h_send(a, "<iq type='get' id='1' to='localhost'><query xmlns='urn:nobody'/></iq>");
+    h_drop_all(a);
+    h_disconnect(&a, false);
+    s = h_connect(h, "a@localhost");
+    h_sendf(s, "<resume " SM " h='1' previd='%s'/>", id); /* waits for the store */
+    assert_int_equal(h_reload(h, INI "ack_timeout = 2m\n", NULL), 0);
+    h_disconnect(&s, false);
+    h_hold_store(h, false);
+    h_advance(h, 30 * 1000);
+    assert_true(waits(h));
+    h_advance(h, 571 * 1000);
+    assert_false(waits(h));
+    h_stop(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_enabled_waits_for_the_row),
         cmocka_unit_test(test_the_stream_ends_before),
         cmocka_unit_test(test_success_waits_for_the_row),
+        cmocka_unit_test(test_time_over_a_reload),
     };
     return H_RUN("sm_exact", tests);
 }
