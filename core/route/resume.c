@@ -113,23 +113,21 @@ static void run_resume(struct post *p)
 {
     struct resume_post *r = GR_CONTAINER_OF(p, struct resume_post, post);
     struct gr_session *kept = session_by_id(r->kept), *fresh = session_by_id(r->fresh);
+    bool open = may_be_taken(fresh);
 
     if (fresh != NULL)
         fresh->unhandled--;
-    if (may_be_taken(fresh)) {
-        if (r->state == GR_R_NONE || r->state == GR_R_FALSE) {
-            session_turn_away(fresh);
-            if (kept != NULL)
-                session_turn_away(kept);
-        } else if (r->state != GR_R_OK) { /* nobody can tell: it tries again */
-            session_request_close(fresh, "reset", NULL, true);
-        } else if (kept != NULL && !kept->ending) { /* else its keeper has answered */
-            take_over(kept, fresh);
-            fresh = NULL;
-        }
-    }
-    if (fresh != NULL) /* what waited behind <resume/> goes on */
+    if (open && (r->state == GR_R_NONE || r->state == GR_R_FALSE)) {
+        session_turn_away(fresh);
+        if (kept != NULL)
+            session_turn_away(kept);
+    } else if (open && r->state != GR_R_OK) { /* nobody can tell: it tries again */
+        session_request_close(fresh, "reset", NULL, true);
+    } else if (open && kept != NULL && !kept->ending) {
+        take_over(kept, fresh);
+    } else if (fresh != NULL) { /* its keeper has answered; what was sent behind that is read */
         fresh->out->resume(fresh->out_ctx);
+    }
     gr_free(r);
 }
 
