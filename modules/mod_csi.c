@@ -301,6 +301,14 @@ static enum gr_verdict on_presend(struct gr_mod *self, struct gr_stanza_ev *ev)
 
 /* --- the client --- */
 
+static void become_inactive(struct gr_mod *self, struct gr_session *s)
+{
+    struct csi *c = gr_session_slot(self, s, &slot);
+
+    c->session = gr_session_id(s);
+    c->inactive = true;
+}
+
 static enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev)
 {
     const struct gr_el *el = gr_stanza_root(ev->stanza);
@@ -309,9 +317,7 @@ static enum gr_verdict on_element(struct gr_mod *self, struct gr_stanza_ev *ev)
     if (!gr_el_is(el, NS_CSI, NULL) || gr_session_state(ev->session) != GR_S_BOUND)
         return GR_OK;
     if (gr_el_is(el, NULL, "inactive")) {
-        c = gr_session_slot(self, ev->session, &slot);
-        c->session = gr_session_id(ev->session);
-        c->inactive = true;
+        become_inactive(self, ev->session);
         return GR_STOP;
     }
     if (!gr_el_is(el, NULL, "active"))
@@ -330,6 +336,21 @@ static enum gr_verdict on_features(struct gr_mod *self, struct gr_features_ev *e
     (void)self;
     if (ev->session != NULL && gr_session_state(ev->session) == GR_S_AUTHENTICATED)
         gr_el_add(ev->features, NULL, NS_CSI, "csi");
+    return GR_OK;
+}
+
+/* The same within a login, which begins in the state that it names (XEP-0386, 3.2, example 3). */
+static enum gr_verdict on_bind_features(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    (void)self;
+    gr_bind2_feature(ev, NS_CSI);
+    return GR_OK;
+}
+
+static enum gr_verdict on_bind(struct gr_mod *self, struct gr_inline_ev *ev)
+{
+    if (gr_el_child(ev->request, NS_CSI, "inactive") != NULL)
+        become_inactive(self, ev->session);
     return GR_OK;
 }
 
@@ -356,6 +377,8 @@ static enum gr_verdict on_gone(struct gr_mod *self, struct gr_session_ev *ev)
 
 static const struct gr_hook hooks[] = {
     GR_ON(c2s_stream_features, 60, on_features),
+    GR_ON(bind2_stream_features, 60, on_bind_features),
+    GR_ON(bind2_enable_features, 60, on_bind),
     GR_ON(user_send_xmlel, 60, on_element),
     GR_ON(xmpp_presend_element, 45, on_presend),
     GR_ON(user_stop_request, 95, on_stream_lost),

@@ -2,9 +2,11 @@
 leaves behind."""
 import unittest
 
+import sasl
 import tap
+from sasl2 import BIND2, SASL2, bind
 from server import Server
-from xmpp import CLIENT, Client, q
+from xmpp import CLIENT, STREAM, Client, q
 
 CSI = 'urn:xmpp:csi:0'
 ACTIVE, INACTIVE = f"<active xmlns='{CSI}'/>", f"<inactive xmlns='{CSI}'/>"
@@ -55,6 +57,23 @@ class ClientState(unittest.TestCase):
         before, pong = a.ask(ACTIVE + PING)
         self.assertEqual([el.findtext(q(CLIENT, 'status')) for el in before], ['three'])
         self.assertEqual(pong.get('type'), 'result')
+
+    def test_begins_inactive(self):                             # XEP-0386, example 3
+        a, b = Client(self.server), self.client('a@localhost', 'y')
+        self.addCleanup(a.abort)
+        a.secure()
+        inline = a.features.find(f"{q(SASL2, 'authentication')}/{q(SASL2, 'inline')}/{q(BIND2, 'bind')}/"
+                                 f"{q(BIND2, 'inline')}")
+        self.assertIn(CSI, [el.get('var') for el in inline])
+        a.send(f"<authenticate xmlns='{SASL2}' mechanism='PLAIN'><initial-response>"
+               f"{sasl.b64(sasl.plain('a', 'secret'))}</initial-response>{bind(inner=INACTIVE)}</authenticate>")
+        jid = a.element(q(SASL2, 'success')).findtext(q(SASL2, 'authorization-identifier'))
+        a.element(q(STREAM, 'features'))
+        for status in ('one', 'two', 'three'):
+            b.send(f"<presence to='{jid}'><status>{status}</status></presence>")
+        b.sync()
+        before, _ = a.ask(ACTIVE + PING)
+        self.assertEqual([el.findtext(q(CLIENT, 'status')) for el in before], ['three'])
 
     def test_a_message_brings_everything(self):
         a, b = self.client('a@localhost', 'x'), self.client('b@localhost', 'y')
