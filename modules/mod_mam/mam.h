@@ -1,7 +1,7 @@
 /* mod_mam/mam.h: what the files of the module share.
  *
  *   keep.c     which messages are kept, for whom, and what the delivered one is told of it
- *   query.c, ask.c, result.c  the queries of clients, and the answers
+ *   query.c, ask.c, result.c, metadata.c  the queries of clients, and the answers
  *   prefs.c    whom to keep (XEP-0441)
  *   mod_mam.c  the descriptor, discovery
  * These four run the mam_ hooks, and know of the archive what those tell. The others answer them
@@ -174,6 +174,17 @@ enum gr_verdict on_size(struct gr_mod *self, struct gr_mam_ev *ev);
 
 void on_query(struct gr_mod *self, struct gr_iq_ev *ev);
 void on_metadata(struct gr_mod *self, struct gr_iq_ev *ev);
+
+/* --- metadata.c --- */
+
+/* Of the first row (before: NULL), then of the last one (""). */
+struct gr_mam_query metadata_query(const char *before,
+                                   void (*row)(struct gr_mam_query *q, const struct gr_mam_row *row));
+/* What is found: into the first of both that is still NULL, else into the second; owned. */
+void metadata_row(const struct gr_mam_row *row, char **first, char **last);
+/* Below `at` (NULL: the root). Writes into the two texts. */
+void metadata_put(struct gr_stanza *st, struct gr_el *at, char *first, char *last);
+enum gr_verdict on_bind2(struct gr_mod *self, struct gr_inline_ev *ev);
 void queries_free(struct mam *m);
 /* How each <result/> begins, for result_text; NULL: no queryid. The caller frees both. */
 char *result_head(const char *queryid);

@@ -111,6 +111,7 @@ static const struct gr_hook hooks[] = {
     GR_ON(remove_domain, GR_PRIO_NORMAL, on_remove_domain),
     GR_ON(disco_local_features, 99, on_features),
     GR_ON(disco_sm_features, 99, on_account_features),
+    GR_ON(bind2_enable_features, GR_PRIO_NORMAL, on_bind2),
     GR_ON(get_personal_data, GR_PRIO_NORMAL, on_personal_data),
     GR_ON(mam_archive_id, GR_PRIO_NORMAL, on_archive_id),
     GR_ON(mam_archive_message, GR_PRIO_NORMAL, on_archive_message),

@@ -274,21 +274,8 @@ void on_query(struct gr_mod *self, struct gr_iq_ev *ev)
 static void on_end(struct gr_mam_query *q, const struct gr_mam_row *row)
 {
     struct query *x = GR_CONTAINER_OF(q, struct query, ask.q);
-    char stamp[GR_STAMP_SIZE], **id = x->first == NULL ? &x->first : &x->last;
 
-    gr_stamp(stamp, row->time_us);
-    gr_free(*id);
-    *id = gr_asprintf("%s %s", row->id, stamp);
-}
-
-static void add_end(struct gr_stanza *st, struct gr_el *metadata, const char *name, char *id)
-{
-    struct gr_el *el = gr_el_add(st, metadata, NULL, name);
-    char *stamp = strchr(id, ' ');
-
-    *stamp++ = '\0';
-    gr_el_set(st, el, "id", id);
-    gr_el_set(st, el, "timestamp", stamp);
+    metadata_row(row, &x->first, &x->last);
 }
 
 static void ask_end(struct query *x, const char *before);
@@ -297,7 +284,6 @@ static void on_end_found(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict 
 {
     struct query *x = GR_CONTAINER_OF(ev, struct query, ev.ev);
     struct gr_stanza *result;
-    struct gr_el *metadata;
 
     (void)self, (void)verdict;
     if (x->ev.rc != 0) {
@@ -309,11 +295,7 @@ static void on_end_found(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict 
         return;
     }
     result = gr_iq_result(gr_iq_req_stanza(x->req));
-    metadata = gr_el_add(result, NULL, NS_MAM, "metadata");
-    if (x->first != NULL && x->last != NULL) {
-        add_end(result, metadata, "start", x->first);
-        add_end(result, metadata, "end", x->last);
-    }
+    metadata_put(result, NULL, x->first, x->last);
     gr_iq_reply(x->req, result);
     query_free(x);
 }
@@ -321,10 +303,7 @@ static void on_end_found(struct gr_mod *self, struct gr_ev *ev, enum gr_verdict 
 static void ask_end(struct query *x, const char *before)
 {
     x->ev.rc = GR_ENOTSUP;
-    x->ask.q = (struct gr_mam_query){
-        .start_us = INT64_MIN, .end_us = INT64_MAX, .limit = 1, .row = on_end,
-        .rsm = { .max = 1, .index = -1, .before = before },
-    };
+    x->ask.q = metadata_query(before, on_end);
     gr_hook_run(x->self, GR_HOOK_mam_lookup_messages, &x->ev.ev, on_end_found);
 }
 

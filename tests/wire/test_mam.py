@@ -4,12 +4,16 @@ import asyncio
 import datetime
 import unittest
 
+import sasl
 import tap
+from sasl2 import BIND2, SASL2, bind
 from server import HOST, Server
 from test_slixmpp import User, with_loop
+from xmpp import Client, q
 
 MODULES = ('roster', 'presence', 'offline', 'disco', 'ping', 'mam')
 COUNT = 120
+MAM = 'urn:xmpp:mam:2'
 
 
 def bodies(results):
@@ -20,7 +24,7 @@ class Mam(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.server = Server(modules=MODULES).start()
-        for name in ('romeo', 'juliet', 'nurse', 'keeper', 'taker'):
+        for name in ('romeo', 'juliet', 'nurse', 'keeper', 'taker', 'binder'):
             cls.server.add_user(f'{name}@{HOST}')
 
     @classmethod
@@ -36,6 +40,30 @@ class Mam(unittest.TestCase):
 
     async def page(self, u, **rsm):
         return await u['xep_0313'].retrieve(rsm=rsm)
+
+    def bound(self):
+        """A login with Bind 2: the client, and what <bound/> says of the archive."""
+        c = Client(self.server)
+        self.addCleanup(c.abort)
+        c.secure()
+        c.send(f"<authenticate xmlns='{SASL2}' mechanism='PLAIN'><initial-response>"
+               f"{sasl.b64(sasl.plain('binder', 'secret'))}</initial-response>{bind()}</authenticate>")
+        success = c.element(q(SASL2, 'success'))
+        c.element()                                             # the features
+        return c, success.find(f"{q(BIND2, 'bound')}/{q(MAM, 'metadata')}")
+
+    def test_bound_tells_where_it_stands(self):                 # XEP-0386, example 4
+        c, metadata = self.bound()
+        self.assertEqual(len(metadata), 0)
+        for i in range(3):
+            c.send(f"<message type='chat' to='binder@{HOST}' id='{i}'><body>{i}</body></message>")
+        c.sync()
+        found, _ = c.ask(f"<iq type='set' id='{{id}}'><query xmlns='{MAM}'/></iq>")
+        ids = [el.find(q(MAM, 'result')).get('id') for el in found]
+        _, metadata = self.bound()
+        start, end = metadata.find(q(MAM, 'start')), metadata.find(q(MAM, 'end'))
+        self.assertEqual((start.get('id'), end.get('id')), (ids[0], ids[-1]))
+        self.assertRegex(end.get('timestamp'), r'^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$')
 
     @with_loop
     async def test_pages(self):
