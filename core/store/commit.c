@@ -3,8 +3,8 @@
  * Whatever gathered during one commit is the next batch, up to 2000 operations or 4 MiB. By default
  * a commit that follows one with many operations begins two to eight milliseconds after that did, the
  * more the later: it costs some 100 us of CPU however small it is, and rows that share a page share
- * its cost. Otherwise nothing waits. When the environment fails nothing is
- * tried again: an fsync that failed once may lie the next time. */
+ * its cost. Otherwise nothing waits. When the environment fails nothing is tried again: an fsync that
+ * failed once may lie the next time. */
 #include "store/commit.h"
 
 #include <grapnel/log.h>

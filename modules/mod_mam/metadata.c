@@ -1,5 +1,5 @@
 /* mod_mam/metadata.c: an archive's first and last message (XEP-0313, 5), for whoever asks (query.c), and
- * for whoever logs in with Bind 2: where it stands at that moment (XEP-0386, 3.3). */
+ * for whoever logs in with Bind 2: where it stands at that moment (XEP-0386, 3.2.1). */
 #include "mam.h"
 
 #include <string.h>
@@ -39,7 +39,7 @@ void metadata_put(struct gr_stanza *st, struct gr_el *at, char *first, char *las
     struct gr_el *metadata = gr_el_add(st, at, NS_MAM, "metadata");
 
     if (first == NULL || last == NULL)
-        return; /* an empty archive (5, example 20) */
+        return; /* an empty archive */
     put_end(st, metadata, "start", first);
     put_end(st, metadata, "end", last);
 }
